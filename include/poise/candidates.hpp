@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a policy chooses from: the backends that may be picked now, at least one, by index.
+//
+// Behind the view stands a roster: every member in its stable order, the eligible ones first. So a
+// simple policy sees a dense range and never skips anything, and a keyed policy can map over all
+// members and ask whether the owner is eligible. A wrapper that narrows the choice builds a roster of
+// its own with subset().
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include <poise/backend.hpp>
+
+namespace poise {
+
+/// The members of a balancer, or of a part of it, at one moment. Immutable once built.
+struct Roster {
+  struct Entry {
+    Backend* backend;
+    std::uint32_t weight;
+    float per_weight;  // 1 / weight
+  };
+
+  std::vector<Entry> entries{};           ///< Eligible ones first, both parts in stable order.
+  std::vector<std::uint32_t> places{};    ///< Stable position -> entry.
+  std::vector<void*> states{};            ///< Per entry; empty if the policy has no state.
+  std::vector<std::uint32_t> origins{};   ///< Of a subset: eligible entry -> index in what it narrows.
+  std::uint64_t generation = 0;           ///< Changes with membership and weights, not with health.
+  std::uint32_t eligible = 0;
+  bool equal_weights = true;              ///< Among the eligible.
+
+  /// Builds a roster from members in stable order. `each(i)` returns {backend, weight, eligible}.
+  template <class Each>
+  static Roster of(std::size_t count, std::uint64_t generation, Each const& each) {
+    Roster roster;
+    roster.generation = generation;
+    roster.entries.resize(count);
+    roster.places.resize(count);
+    for (std::size_t i = 0; i < count; ++i) roster.eligible += each(i).eligible ? 1U : 0U;
+    std::uint32_t in = 0;
+    std::uint32_t out = roster.eligible;
+    for (std::size_t i = 0; i < count; ++i) {
+      auto const member = each(i);
+      auto const place = member.eligible ? in++ : out++;
+      roster.places[i] = place;
+      roster.entries[place] = {member.backend, member.weight, 1.0F / static_cast<float>(member.weight)};
+      if (member.eligible && member.weight != roster.entries[0].weight) roster.equal_weights = false;
+    }
+    return roster;
+  }
+
+  struct Member {
+    Backend* backend;
+    std::uint32_t weight;
+    bool eligible;
+  };
+};
+
+class Candidates {
+ public:
+  static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+
+  explicit Candidates(Roster const& roster, std::size_t state_offset = 0) noexcept
+      : roster_{&roster}, state_offset_{state_offset} {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return roster_->eligible; }
+  [[nodiscard]] Backend const& operator[](std::size_t i) const noexcept {
+    return *roster_->entries[i].backend;
+  }
+  [[nodiscard]] std::uint32_t weight(std::size_t i) const noexcept {
+    return roster_->entries[i].weight;
+  }
+  /// 1 / weight: to weigh a load without dividing.
+  [[nodiscard]] float per_weight(std::size_t i) const noexcept {
+    return roster_->entries[i].per_weight;
+  }
+  [[nodiscard]] std::uint32_t in_flight(std::size_t i) const noexcept {
+    return roster_->entries[i].backend->in_flight();
+  }
+  [[nodiscard]] bool equal_weights() const noexcept { return roster_->equal_weights; }
+
+  /// The policy's own state of a candidate. *Requires* that the policy declares `State`.
+  template <class State>
+  [[nodiscard]] State& state(std::size_t i) const noexcept {
+    return *static_cast<State*>(
+        static_cast<void*>(static_cast<std::byte*>(roster_->states[i]) + state_offset_));
+  }
+  /// The same candidates for a wrapped policy whose state lies `offset` bytes into the wrapper's.
+  [[nodiscard]] Candidates with_state_at(std::size_t offset) const noexcept {
+    return Candidates{*roster_, state_offset_ + offset};
+  }
+
+  /// Changes with membership and weights, not with health: the key for tables worth keeping.
+  [[nodiscard]] std::uint64_t generation() const noexcept { return roster_->generation; }
+
+  /// All members in stable order, eligible or not: for policies that map keys over them.
+  [[nodiscard]] std::size_t members() const noexcept { return roster_->places.size(); }
+  [[nodiscard]] Backend const& member(std::size_t position) const noexcept {
+    return *entry(position).backend;
+  }
+  [[nodiscard]] std::uint32_t member_weight(std::size_t position) const noexcept {
+    return entry(position).weight;
+  }
+  /// The index of a member among the candidates; `none` if it is not eligible now.
+  [[nodiscard]] std::size_t index_of(std::size_t position) const noexcept {
+    auto const place = roster_->places[position];
+    return place < roster_->eligible ? place : none;
+  }
+
+  /// The members for which `keep(backend)` holds, as a roster of its own; origins lead back.
+  template <class Keep>
+  [[nodiscard]] Roster subset(Keep const& keep) const {
+    std::vector<std::size_t> kept;
+    for (std::size_t position = 0; position < members(); ++position)
+      if (keep(member(position))) kept.push_back(position);
+    auto part = Roster::of(kept.size(), generation(), [&](std::size_t i) {
+      auto const& from = entry(kept[i]);
+      return Roster::Member{from.backend, from.weight, index_of(kept[i]) != none};
+    });
+    part.origins.resize(part.eligible);
+    if (!roster_->states.empty()) part.states.resize(kept.size());
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      auto const place = part.places[i];
+      if (place < part.eligible) part.origins[place] = roster_->places[kept[i]];
+      if (!part.states.empty()) part.states[place] = roster_->states[roster_->places[kept[i]]];
+    }
+    return part;
+  }
+
+  [[nodiscard]] Roster const& roster() const noexcept { return *roster_; }
+
+ private:
+  [[nodiscard]] Roster::Entry const& entry(std::size_t position) const noexcept {
+    return roster_->entries[roster_->places[position]];
+  }
+
+  Roster const* roster_;
+  std::size_t state_offset_;
+};
+
+}  // namespace poise

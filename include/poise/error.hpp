@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Why there is no backend for a request, and what is wrong with a configuration, in words and counts.
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace poise {
+
+enum class PickError : std::uint32_t {
+  none,
+  empty,        ///< No backends are configured.
+  unavailable,  ///< Backends exist, but none may be picked; the counts say why.
+  closed,       ///< The balancer is gone, or was moved from.
+};
+
+/// Why a pick failed. Every backend is counted once, under the first reason that holds.
+struct Error {
+  PickError reason = PickError::none;
+  std::uint32_t drained = 0;     ///< Taken out by an operator.
+  std::uint32_t unhealthy = 0;   ///< Found or declared unhealthy.
+  std::uint32_t weightless = 0;  ///< Weight 0.
+  std::uint32_t refused = 0;     ///< Eligible, but at a limit of their own.
+
+  [[nodiscard]] constexpr std::uint32_t backends() const noexcept {
+    return drained + unhealthy + weightless + refused;
+  }
+  friend bool operator==(Error const&, Error const&) = default;
+};
+
+/// The error for people: "5 backends: 2 drained, 3 unhealthy".
+[[nodiscard]] inline std::string message(Error const& error) {
+  switch (error.reason) {
+    case PickError::none: return "no error";
+    case PickError::empty: return "no backends are configured: add some with add() or update()";
+    case PickError::closed: return "the balancer is gone: it was destroyed or moved from";
+    case PickError::unavailable: break;
+  }
+  auto const count = error.backends();
+  auto text = std::to_string(count) + (count == 1 ? " backend: " : " backends: ");
+  bool first = true;
+  for (auto const& [number, what] : {std::pair{error.drained, " drained"},
+                                     std::pair{error.unhealthy, " unhealthy"},
+                                     std::pair{error.weightless, " with weight 0"},
+                                     std::pair{error.refused, " at their limit"}}) {
+    if (number == 0) continue;
+    text += (first ? "" : ", ") + std::to_string(number) + what;
+    first = false;
+  }
+  return text;
+}
+
+/// Thrown by Balancer::call when there is no backend to call.
+class NoBackend : public std::runtime_error {
+ public:
+  explicit NoBackend(Error const& error) : std::runtime_error{message(error)}, error_{error} {}
+  [[nodiscard]] Error const& error() const noexcept { return error_; }
+
+ private:
+  Error error_;
+};
+
+/// Thrown by constructors and changes of a balancer. Nothing was changed.
+class ConfigError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// Thrown by a change that is called where it would deadlock. Nothing was changed.
+class UpdateRefused : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+namespace detail {
+
+/// "text" in quotes, control characters as \xNN and very long ones cut, fit for a log line.
+inline std::string quoted(std::string_view text) {
+  constexpr std::size_t longest = 80;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string result{'"'};
+  for (char const letter : text.substr(0, longest)) {
+    auto const byte = static_cast<unsigned char>(letter);
+    if (byte >= 0x20U && byte != 0x7fU) {
+      result += letter;
+    } else {
+      result += "\\x";
+      result += digits[byte >> 4U];
+      result += digits[byte & 15U];
+    }
+  }
+  return result + (text.size() > longest ? "...\"" : "\"");
+}
+
+}  // namespace detail
+
+}  // namespace poise

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Everything that needs nothing but the standard library.
+
+#include <poise/balancer.hpp>
+#include <poise/policy/least.hpp>
+#include <poise/policy/power_of_two.hpp>
+#include <poise/policy/round_robin.hpp>
+#include <poise/policy/smooth_weighted.hpp>
+#include <poise/version.hpp>

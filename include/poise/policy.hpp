@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a policy is, and every hook it may have.
+//
+// A policy is a value with a const `pick(candidates, context)` that returns an index below
+// candidates.size(). Many threads call it at once, inside a read section: it must not block, and it
+// sees only backends that may be picked, at least one. That is all; the rest is optional:
+//
+//   Plan, plan(candidates, before)   tables derived from the backends, rebuilt off the hot path whenever
+//                                    they change; pick then takes the plan first. `before` is the plan
+//                                    it replaces or null: keep what depends on generation() alone.
+//   State                            per-backend data of the policy's own; candidates.state<State>(i)
+//   admit(plan, candidates, i, in_flight, context)
+//                                    a last word after the claim; false: pick another
+//   on_finish(finish)                what became of a pick
+//   on_tick(now)                     periodic work, off the hot path
+//   decide(attempt)                  whether call() tries again
+//   uses_time                        true: context.now is set, and latencies are measured
+//   keyed                            true: the same key should reach the same backend
+//   name                             how messages and metrics call it
+//
+// A wrapper forwards every hook of what it wraps, through the functions in poise::hooks.
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <poise/candidates.hpp>
+#include <poise/outcome.hpp>
+#include <poise/random.hpp>
+#include <poise/request.hpp>
+#include <poise/sync/lanes.hpp>
+#include <poise/time.hpp>
+
+namespace poise {
+
+/// Which child of each wrapper picked, so that the right one hears how it ended. A stack of small
+/// numbers in 32 bits; a wrapper pushes after its child picked and pops before its child hears.
+class Path {
+ public:
+  void push(std::uint32_t child, unsigned bits) noexcept { steps_ = steps_ << bits | child; }
+  std::uint32_t pop(unsigned bits) noexcept {
+    auto const child = steps_ & ((1U << bits) - 1U);
+    steps_ >>= bits;
+    return child;
+  }
+  friend bool operator==(Path const&, Path const&) = default;
+
+ private:
+  std::uint32_t steps_ = 0;
+};
+
+/// One pick in progress, as a policy sees it.
+class Context {
+ public:
+  Context(Request const& wanted, Chance& chance, sync::Lane own_lane) noexcept
+      : request{wanted}, lane{own_lane}, random{chance, own_lane} {}
+
+  Request const& request;
+  sync::Lane lane;
+  Rng random;
+  Time now{};   ///< Set only if the policy uses time.
+  Path path{};
+
+  /// False if the request excludes this candidate, or it refused this very request a moment ago.
+  ///
+  /// A policy need not ask: what it proposes is checked. One that scans or maps keys should, so that
+  /// asking it again gives another answer.
+  [[nodiscard]] bool usable(Candidates const& candidates, std::size_t i) const noexcept {
+    return unrestricted() || !restricted(candidates[i]);
+  }
+  /// True in all but a few picks: nothing is excluded, and nobody has refused yet.
+  [[nodiscard]] bool unrestricted() const noexcept {
+    return refusals_ == 0 && request.excluded.empty();
+  }
+  /// Remembers that this backend refused; of more than 8, the last ones.
+  void refuse(Backend const& backend) noexcept {
+    refused_[refusals_++ % refused_.size()] = &backend;
+  }
+
+ private:
+  [[nodiscard]] bool restricted(Backend const& backend) const noexcept {
+    auto const known = refusals_ < refused_.size() ? refusals_ : refused_.size();
+    for (std::size_t i = 0; i < known; ++i)
+      if (refused_[i] == &backend) return true;
+    return excludes(request, backend.serial());
+  }
+
+  std::size_t refusals_ = 0;
+  std::array<Backend const*, 8> refused_;  // NOLINT: left unset on purpose, refusals_ says what counts
+};
+
+/// How a pick ended, as a policy hears it.
+struct Finish {
+  Backend const& backend;
+  Outcome outcome;
+  std::optional<Duration> latency;
+  Time now;
+  std::optional<Path> path;  ///< Empty if no policy picked (all asked in vain, a scan found it).
+  void* state_block = nullptr;
+
+  template <class State>
+  [[nodiscard]] State& state() const noexcept {
+    return *static_cast<State*>(state_block);
+  }
+  /// The same for a wrapped policy whose state lies `offset` bytes into the wrapper's.
+  [[nodiscard]] Finish with_state_at(std::size_t offset) const noexcept {
+    auto inner = *this;
+    inner.state_block = static_cast<std::byte*>(state_block) + offset;
+    return inner;
+  }
+};
+
+/// One try of a request that ended.
+struct Attempt {
+  Request const& request;  ///< request.attempt is the number of this try, from 1.
+  Outcome outcome;
+  Time now;  ///< Set only if the policy uses time.
+};
+
+/// Try again after a while, or stop.
+struct Decision {
+  bool retry = false;
+  Duration after{};
+};
+
+namespace hooks {
+
+struct NoPlan {};
+struct NoState {};
+
+namespace detail {
+template <class P>
+struct PlanOf { using type = NoPlan; };
+template <class P>
+  requires requires { typename P::Plan; }
+struct PlanOf<P> { using type = typename P::Plan; };
+template <class P>
+struct StateOf { using type = NoState; };
+template <class P>
+  requires requires { typename P::State; }
+struct StateOf<P> { using type = typename P::State; };
+}  // namespace detail
+
+template <class P>
+using PlanOf = typename detail::PlanOf<P>::type;
+template <class P>
+using StateOf = typename detail::StateOf<P>::type;
+template <class P>
+inline constexpr bool has_plan = !std::same_as<PlanOf<P>, NoPlan>;
+template <class P>
+inline constexpr bool has_state = !std::same_as<StateOf<P>, NoState>;
+template <class P>
+inline constexpr bool has_on_finish = requires(P const& policy, Finish& finish) { policy.on_finish(finish); };
+template <class P>
+inline constexpr bool has_decide = requires(P const& policy, Attempt const& attempt) {
+  { policy.decide(attempt) } -> std::same_as<Decision>;
+};
+template <class P>
+inline constexpr bool has_on_tick = requires(P const& policy, Time now) { policy.on_tick(now); };
+
+template <class P>
+[[nodiscard]] PlanOf<P> plan(P const& policy, Candidates const& candidates, PlanOf<P> const* before) {
+  if constexpr (has_plan<P>) return policy.plan(candidates, before);
+  else return {};
+}
+
+template <class P>
+[[nodiscard]] std::size_t pick(P const& policy, PlanOf<P> const& plan, Candidates const& candidates,
+                               Context& context) {
+  if constexpr (has_plan<P>) return policy.pick(plan, candidates, context);
+  else return policy.pick(candidates, context);
+}
+
+/// May candidate `i`, which had `in_flight` requests before this claim, take this one?
+template <class P>
+[[nodiscard]] bool admit(P const& policy, PlanOf<P> const& plan, Candidates const& candidates,
+                         std::size_t i, std::uint32_t in_flight, Context& context) {
+  if constexpr (requires { policy.admit(plan, candidates, i, in_flight, context); })
+    return policy.admit(plan, candidates, i, in_flight, context);
+  else if constexpr (requires { policy.admit(candidates, i, in_flight, context); })
+    return policy.admit(candidates, i, in_flight, context);
+  else
+    return true;
+}
+
+template <class P>
+void on_finish(P const& policy, Finish& finish) {
+  if constexpr (has_on_finish<P>) policy.on_finish(finish);
+}
+
+template <class P>
+void on_tick(P const& policy, Time now) {
+  if constexpr (has_on_tick<P>) policy.on_tick(now);
+}
+
+template <class P>
+[[nodiscard]] Decision decide(P const& policy, Attempt const& attempt) {
+  if constexpr (has_decide<P>) return policy.decide(attempt);
+  else return {};
+}
+
+/// A fresh state of the policy for one backend; null if it has none.
+template <class P>
+[[nodiscard]] std::shared_ptr<void> make_state(P const& policy) {
+  if constexpr (requires { { policy.make_state() } -> std::same_as<std::shared_ptr<void>>; })
+    return policy.make_state();
+  else if constexpr (has_state<P>) return std::make_shared<StateOf<P>>();
+  else return nullptr;
+}
+
+/// Never, always, or (for policies chosen at run time) to be asked.
+enum class UsesTime : std::uint8_t { never, always, ask };
+
+template <class P>
+inline constexpr UsesTime time_use = [] {
+  if constexpr (requires { { P::uses_time } -> std::convertible_to<bool>; })
+    return P::uses_time ? UsesTime::always : UsesTime::never;
+  else if constexpr (requires(P const& policy) { { policy.uses_time() } -> std::same_as<bool>; })
+    return UsesTime::ask;
+  else return UsesTime::never;
+}();
+
+template <class P>
+[[nodiscard]] bool uses_time(P const& policy) {
+  if constexpr (time_use<P> == UsesTime::ask) return policy.uses_time();
+  else return time_use<P> == UsesTime::always;
+}
+
+template <class P>
+[[nodiscard]] bool keyed(P const& policy) {
+  if constexpr (requires { { P::keyed } -> std::convertible_to<bool>; }) return P::keyed;
+  else if constexpr (requires { { policy.keyed() } -> std::same_as<bool>; }) return policy.keyed();
+  else return false;
+}
+
+template <class P>
+[[nodiscard]] std::string name(P const& policy) {
+  if constexpr (requires { std::string{P::name}; }) return std::string{P::name};
+  else if constexpr (requires { { policy.name() } -> std::convertible_to<std::string>; })
+    return policy.name();
+  else return "custom";
+}
+
+}  // namespace hooks
+
+/// A policy picks an index below candidates.size(), with its plan if it has one.
+template <class P>
+concept Policy = std::copy_constructible<P> && requires(P const& policy, hooks::PlanOf<P> const& plan,
+                                                      Candidates const& candidates, Context& context) {
+  { hooks::pick(policy, plan, candidates, context) } -> std::same_as<std::size_t>;
+};
+
+}  // namespace poise

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Two backends drawn at random, the less loaded of them: nearly as even as looking at all of them, at
+// a constant price, and without the herd that runs to the one least loaded.
+//
+// Use it when in doubt. The two are always distinct (the same one twice is just random), drawn in
+// proportion to weight, and the load of each is weighed too.
+//
+// Source: Mitzenmacher 2001, "The power of two choices in randomized load balancing".
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <poise/alias_table.hpp>
+#include <poise/fwd.hpp>
+#include <poise/load.hpp>
+#include <poise/policy.hpp>
+
+namespace poise {
+
+/// *Cost* O(1): two random numbers and two loads. With unequal weights the plan holds 8 bytes a backend.
+template <class L>
+struct PowerOfTwo {
+  static_assert(Load<L>);
+  static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
+  using Plan = AliasTable;  // empty when all weights are equal
+  [[no_unique_address]] L load{};
+
+  [[nodiscard]] std::string name() const {
+    if constexpr (std::same_as<L, Weighted<InFlight>>) return "p2c";
+    else return "p2c(" + hooks::name(load) + ")";
+  }
+
+  [[nodiscard]] Plan plan(Candidates const& candidates, Plan const*) const {
+    if (candidates.equal_weights()) return {};
+    std::vector<std::uint32_t> weights(candidates.size());
+    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = candidates.weight(i);
+    return AliasTable{weights};
+  }
+
+  std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
+    if (candidates.size() == 1) return 0;
+    auto const [first, second] = plan.empty() ? draw(candidates.size(), context.random)
+                                              : draw(plan, candidates.size(), context.random);
+    // Which of the two was drawn first is chance, so "first wins ties" is fair.
+    return load(candidates, second, context) < load(candidates, first, context) ? second : first;
+  }
+
+ private:
+  using Pair = std::pair<std::size_t, std::size_t>;
+
+  static Pair draw(std::size_t size, Rng& random) noexcept {
+    auto const first = random.below(size);
+    auto const second = random.below(size - 1);
+    return {first, second + (second >= first ? 1U : 0U)};
+  }
+
+  static Pair draw(AliasTable const& table, std::size_t size, Rng& random) noexcept {
+    // One weight may outweigh all others, so drawing until two differ could take for ever: after 4
+    // tries the second is any other one.
+    constexpr int tries = 4;
+    auto const first = table.draw(random);
+    for (int i = 0; i < tries; ++i)
+      if (auto const second = table.draw(random); second != first) return {first, second};
+    auto const other = random.below(size - 1);
+    return {first, other + (other >= first ? 1U : 0U)};
+  }
+};
+
+}  // namespace poise

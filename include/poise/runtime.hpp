@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a balancer takes from its surroundings: a clock, chance, and those who watch.
+//
+// Observers are values listed in the runtime's type; each may have any of these hooks, and one that is
+// missing costs nothing. They run outside read sections and locks, so they may use the balancer;
+// what they throw is swallowed and counted (Stats::observer_failures).
+//
+//   on_pick(Picked)                    a backend was picked
+//   on_refused(Refused)                no backend could be picked
+//   on_finish(Finished)                a request ended
+//   on_event(Event)                    backends came, went or changed
+//
+// A rule is an observer that also decides. These two run under the balancer's lock, and must not call
+// it:
+//   on_tick(Time, span<Standing>)      periodic: may change found health and admission
+//   arrange(span<Standing>)            at each publication: may change weight and health as picks see them
+//
+//   State                              per-backend data of the observer's own: on_finish(Finished, State&)
+//   uses_time = true                   latencies are measured for it
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include <poise/backend.hpp>
+#include <poise/error.hpp>
+#include <poise/outcome.hpp>
+#include <poise/policy.hpp>
+#include <poise/request.hpp>
+#include <poise/time.hpp>
+
+namespace poise {
+
+struct Picked {
+  Request const& request;
+  Backend const& backend;
+  Time now;  ///< Set only if somebody uses time.
+};
+
+struct Refused {
+  Request const& request;
+  Error error;
+};
+
+namespace detail {
+
+/// The way from an observer back to the balancer whose type it doesn't know.
+struct Reporter {
+  void* balancer;
+  void (*report)(void* balancer, Backend const& backend, HealthState health) noexcept;
+};
+
+}  // namespace detail
+
+/// How a request ended, and a way to act on it at once.
+struct Finished {
+  Backend const& backend;
+  Outcome outcome;
+  std::optional<Duration> latency;
+  Time now;  ///< Set only if somebody uses time.
+
+  /// Declares what this rule found: published before the call returns; picks never wait for it.
+  void report(HealthState health) const noexcept {
+    reporter.report(reporter.balancer, backend, health);
+  }
+
+  detail::Reporter reporter;
+};
+
+struct Event {
+  enum class Kind : std::uint8_t { added, removed, drained, undrained, weight, health, policy };
+  Kind kind;
+  std::string id;  ///< The backend's; empty for a change of policy.
+  HealthState health = HealthState::healthy;
+  std::uint32_t weight = 0;
+};
+
+[[nodiscard]] constexpr std::string_view name(Event::Kind kind) noexcept {
+  constexpr std::array<std::string_view, 7> names{"added",  "removed", "drained", "undrained",
+                                                  "weight", "health",  "policy"};
+  auto const index = static_cast<std::size_t>(kind);
+  return index < names.size() ? names[index] : "unknown event";
+}
+
+/// One backend as a rule sees and changes it.
+struct Standing {
+  Backend const& backend;
+  std::uint32_t weight;
+  HealthState health;  ///< In on_tick what rules found; in arrange what picks will see.
+  Admission admission;
+  bool const drained;
+  void* state_block = nullptr;
+
+  template <class State>
+  [[nodiscard]] State& state() const noexcept {
+    return *static_cast<State*>(state_block);
+  }
+};
+
+/// An observer without hooks: asks for latencies to be measured, so that statistics have them.
+struct MeasureLatency {
+  static constexpr bool uses_time = true;
+};
+
+/// The default surroundings: real time and fresh chance, plus the observers you name.
+///
+/// With a seed the balancer is deterministic: all threads share one cursor and one source of chance.
+template <class Clock, class... Observers>
+struct Runtime {
+  Clock clock{};
+  std::optional<std::uint64_t> seed{};
+  std::tuple<Observers...> observers{};
+};
+
+namespace detail {
+
+template <class O>
+inline constexpr bool observes_pick = requires(O& observer, Picked const& event) { observer.on_pick(event); };
+template <class O>
+inline constexpr bool observes_refused = requires(O& observer, Refused const& event) { observer.on_refused(event); };
+template <class O>
+inline constexpr bool observes_event = requires(O& observer, Event const& event) { observer.on_event(event); };
+template <class O>
+inline constexpr bool observes_finish_with_state =
+    requires(O& observer, Finished const& event, hooks::StateOf<O>& state) { observer.on_finish(event, state); };
+template <class O>
+inline constexpr bool observes_finish =
+    observes_finish_with_state<O> || requires(O& observer, Finished const& event) { observer.on_finish(event); };
+template <class O>
+inline constexpr bool rules_on_tick =
+    requires(O& rule, Time now, std::span<Standing> all) { rule.on_tick(now, all); };
+template <class O>
+inline constexpr bool arranges = requires(O& rule, std::span<Standing> all) { rule.arrange(all); };
+
+/// What the core needs to know of a runtime's observers, at compile time.
+template <class Observers>
+struct Watch;
+
+template <class... Observers>
+struct Watch<std::tuple<Observers...>> {
+  static constexpr bool pick = (observes_pick<Observers> || ...);
+  static constexpr bool refused = (observes_refused<Observers> || ...);
+  static constexpr bool finish = (observes_finish<Observers> || ...);
+  static constexpr bool event = (observes_event<Observers> || ...);
+  static constexpr bool tick = (rules_on_tick<Observers> || ...);
+  static constexpr bool arrange = (arranges<Observers> || ...);
+  static constexpr bool time = ((hooks::time_use<Observers> == hooks::UsesTime::always) || ...);
+  using States = std::tuple<hooks::StateOf<Observers>...>;
+};
+
+}  // namespace detail
+
+}  // namespace poise

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Where the last user of a thing leaves it, so that somebody else destroys it.
+//
+// A request that ends must not run a payload's destructor (closing a connection pool takes time), so
+// the record goes into the box, and an update or tick empties it. After close() nobody will come any
+// more: drop() returns false and the caller destroys the thing himself.
+//
+// T needs a member `T* next_dropped`. Items are only ever taken all at once, so there is no ABA.
+
+#include <atomic>
+#include <cstdint>
+
+namespace poise::sync {
+
+template <class T>
+class DropBox {
+ public:
+  DropBox() = default;
+  DropBox(DropBox const&) = delete;
+  DropBox& operator=(DropBox const&) = delete;
+
+  /// Leaves the item here. False if the box is closed. *Threads* any.
+  [[nodiscard]] bool drop(T* item) noexcept {
+    auto* head = head_.load(std::memory_order_relaxed);  // relaxed: the exchange below checks it
+    do {
+      if (head == closed()) return false;
+      item->next_dropped = head;
+      // release (10): the item's content and link are visible to whoever takes the list.
+    } while (!head_.compare_exchange_weak(head, item, std::memory_order_release,
+                                          std::memory_order_relaxed));
+    return true;
+  }
+
+  /// Takes all items as a list linked by next_dropped. *Threads* any, but not beside close().
+  [[nodiscard]] T* take() noexcept {
+    // acquire (10); relaxed first: an empty box costs no write.
+    if (head_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    return head_.exchange(nullptr, std::memory_order_acquire);
+  }
+
+  /// Takes all items and refuses later ones.
+  [[nodiscard]] T* close() noexcept { return head_.exchange(closed(), std::memory_order_acq_rel); }
+
+ private:
+  T* closed() noexcept { return reinterpret_cast<T*>(this); }  // an address no item can have
+
+  std::atomic<T*> head_{nullptr};
+};
+
+}  // namespace poise::sync

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// poise's own time line, whatever clock feeds it.
+//
+// Statistics, health rules and retries see only poise::Time; which clock made it is the business of
+// the balancer's runtime. With a VirtualClock nothing ever sleeps and every run is the same.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include <poise/sync/relaxed.hpp>
+
+namespace poise {
+
+using Duration = std::chrono::nanoseconds;
+
+/// The clock type that poise::Time belongs to; it can't be read, only a runtime's clock can.
+struct Timeline {
+  using duration = Duration;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<Timeline>;
+  static constexpr bool is_steady = true;
+};
+
+/// A point in time, in nanoseconds since an origin that the clock chooses.
+using Time = Timeline::time_point;
+
+/// Real time: std::chrono::steady_clock. *Cost* 20-30 ns a read.
+struct SteadyClock {
+  [[nodiscard]] Time now() const noexcept {
+    return Time{std::chrono::duration_cast<Duration>(
+        std::chrono::steady_clock::now().time_since_epoch())};
+  }
+  void sleep(Duration time) const { std::this_thread::sleep_for(time); }
+};
+
+/// Time that moves only when told to: for simulations and tests.
+///
+/// Copies show the same time. It may be set back, as broken clocks are. *Threads* any.
+class VirtualClock {
+ public:
+  [[nodiscard]] Time now() const noexcept { return Time{Duration{nanoseconds_->load()}}; }
+  void advance(Duration time) const noexcept { nanoseconds_->add(time.count()); }
+  void set(Time time) const noexcept { nanoseconds_->store(time.time_since_epoch().count()); }
+  void sleep(Duration time) const noexcept { advance(time); }
+
+ private:
+  std::shared_ptr<sync::Relaxed<std::int64_t>> nanoseconds_ =
+      std::make_shared<sync::Relaxed<std::int64_t>>(0);
+};
+
+}  // namespace poise

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The version of these headers, as numbers: compare them with `if constexpr`.
+
+#include <compare>
+
+namespace poise {
+
+struct Version {
+  int major;
+  int minor;
+  int patch;
+  friend constexpr auto operator<=>(Version const&, Version const&) = default;
+};
+
+inline constexpr Version version{0, 1, 0};
+
+}  // namespace poise

@@ -65,21 +65,24 @@ class Candidates {
   static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
 
   explicit Candidates(Roster const& roster, std::size_t state_offset = 0) noexcept
-      : roster_{&roster}, state_offset_{state_offset} {}
+      : roster_{&roster},
+        entries_{roster.entries.data()},
+        size_{roster.eligible},
+        state_offset_{state_offset} {}
 
-  [[nodiscard]] std::size_t size() const noexcept { return roster_->eligible; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] Backend const& operator[](std::size_t i) const noexcept {
-    return *roster_->entries[i].backend;
+    return *entries_[i].backend;
   }
   [[nodiscard]] std::uint32_t weight(std::size_t i) const noexcept {
-    return roster_->entries[i].weight;
+    return entries_[i].weight;
   }
   /// 1 / weight: to weigh a load without dividing.
   [[nodiscard]] float per_weight(std::size_t i) const noexcept {
-    return roster_->entries[i].per_weight;
+    return entries_[i].per_weight;
   }
   [[nodiscard]] std::uint32_t in_flight(std::size_t i) const noexcept {
-    return roster_->entries[i].backend->in_flight();
+    return entries_[i].backend->in_flight();
   }
   [[nodiscard]] bool equal_weights() const noexcept { return roster_->equal_weights; }
 
@@ -135,10 +138,12 @@ class Candidates {
 
  private:
   [[nodiscard]] Roster::Entry const& entry(std::size_t position) const noexcept {
-    return roster_->entries[roster_->places[position]];
+    return entries_[roster_->places[position]];
   }
 
   Roster const* roster_;
+  Roster::Entry const* entries_;  // beside the roster, because a loop over atomics reloads what is behind one
+  std::size_t size_;
   std::size_t state_offset_;
 };
 

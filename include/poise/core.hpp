@@ -216,7 +216,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   }
 
   /// Ends a request; a negative latency is one the caller did not measure.
-  void finish(Record& record, Run const& run, Outcome outcome, Duration latency) noexcept {
+  [[gnu::always_inline]] void finish(Record& record, Run const& run, Outcome outcome,
+                                     Duration latency) noexcept {
     Time now{};
     if (timed(run.is(Run::timed))) {
       now = runtime_.clock.now();
@@ -467,21 +468,29 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Context context{request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
     if (timed(snapshot->timed)) context.now = runtime_.clock.now();
 
-    auto const& group = choose_group(*snapshot, context);
+    auto const& group = choose_group(*snapshot, request, context.lane);
     Candidates const candidates{group.roster};
     if (candidates.size() == 0) [[unlikely]] return Lease{why_not(*snapshot)};
     auto const i = hooks::pick(*snapshot->policy, *group.plan, candidates, context);
     if (i < candidates.size() && !is_excluded(request, candidates, i) &&
         claim(*snapshot, group, i, context, true)) [[likely]]
-      return Lease{*record_at(group, i), run_of(*snapshot, context, 0)};
-    return find_another(*snapshot, group, request, context.lane, context.now, i);
+      return Lease{*record_at(group, i), Run{context.now, context.path, flags_of(*snapshot)}};
+    auto const another = find_another(*snapshot, group, request, context.lane, context.now, i);
+    if (another.record == nullptr) return Lease{why_not(*snapshot)};
+    return Lease{*another.record, Run{context.now, another.path, another.flags}};
   }
+
+  struct Another {  // two words, returned in registers, so that the lease need not live in memory
+    Record* record = nullptr;
+    Path path{};
+    std::uint32_t flags = 0;
+  };
 
   /// Seldom: the proposal was excluded or refused. The policy is asked again a few times; then any
   /// usable backend will do, of this group, of the other one; then an excluded one.
-  [[gnu::noinline, gnu::cold]] Lease find_another(Snapshot const& snapshot, Group const& group,
-                                                  Request const& request, sync::Lane lane, Time now,
-                                                  std::size_t first) {
+  [[gnu::noinline, gnu::cold]] Another find_another(Snapshot const& snapshot, Group const& group,
+                                                    Request const& request, sync::Lane lane,
+                                                    Time now, std::size_t first) {
     // If a share s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at one half.
     constexpr int asks = 4;
     Context context{request, chance_, lane};
@@ -493,23 +502,23 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       auto const i = hooks::pick(*snapshot.policy, *group.plan, candidates, context);
       if (i >= candidates.size() || is_excluded(request, candidates, i)) continue;
       if (claim(snapshot, group, i, context, true))
-        return Lease{*record_at(group, i), run_of(snapshot, context, 0)};
+        return {record_at(group, i), context.path, flags_of(snapshot)};
       context.refuse(candidates[i]);
     }
     context.path = {};
     auto const& other = &group == &snapshot.healthy ? snapshot.degraded : snapshot.healthy;
     for (bool const repeat : {false, true}) {
       if (repeat && request.excluded.empty()) break;
-      auto const flags = repeat ? Run::scanned | Run::repeated : Run::scanned;
+      auto const flags = flags_of(snapshot) | Run::scanned | (repeat ? Run::repeated : 0U);
       for (auto const* each : {&group, &other})
         if (auto* record = scan(snapshot, *each, context, repeat); record != nullptr)
-          return Lease{*record, run_of(snapshot, context, flags)};
+          return {record, {}, flags};
     }
-    return Lease{why_not(snapshot)};
+    return {};
   }
 
-  static Run run_of(Snapshot const& snapshot, Context const& context, std::uint32_t flags) noexcept {
-    return {context.now, context.path, timed(snapshot.timed) ? flags | Run::timed : flags};
+  static std::uint32_t flags_of(Snapshot const& snapshot) noexcept {
+    return timed(snapshot.timed) ? Run::timed : 0U;
   }
 
   /// The first backend from a random start that takes the request; limits hold, warm-up shares do not.
@@ -563,11 +572,18 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return static_cast<Record*>(group.roster.entries[i].backend);
   }
 
-  static Group const& choose_group(Snapshot const& snapshot, Context& context) {
+  [[gnu::always_inline]] Group const& choose_group(Snapshot const& snapshot, Request const& request,
+                                                   sync::Lane lane) {
     if (snapshot.degraded.roster.eligible == 0) [[likely]] return snapshot.healthy;
-    auto const key = context.request.key();
+    return draw_group(snapshot, request, lane);
+  }
+
+  /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of chance.
+  [[gnu::noinline]] Group const& draw_group(Snapshot const& snapshot, Request const& request,
+                                            sync::Lane lane) {
+    auto const key = request.key();
     auto const draw = hooks::keyed(*snapshot.policy) && !key.empty() ? hash_text(key) % 100
-                                                                     : context.random.below(100);
+                                                                     : Rng{chance_, lane}.below(100);
     return draw < snapshot.healthy_share ? snapshot.healthy : snapshot.degraded;
   }
 

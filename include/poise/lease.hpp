@@ -115,13 +115,18 @@ class Lease {
     return static_cast<Public&>(*record_);
   }
 
-  void end(Outcome outcome, Duration latency) noexcept {
+  [[gnu::always_inline]] void end(Outcome outcome, Duration latency) noexcept {
     if (record_ == nullptr) return;
     record_->core->finish(*record_, run_, outcome, latency);
     clear();
   }
 
-  void abandon() noexcept { end(Ending::abandoned, detail::unmeasured); }
+  [[gnu::always_inline]] void abandon() noexcept {
+    if (record_ != nullptr) [[unlikely]] abandon_now();
+  }
+  [[gnu::noinline, gnu::cold]] void abandon_now() noexcept {
+    end(Ending::abandoned, detail::unmeasured);
+  }
 
   void clear() noexcept {
     record_ = nullptr;

@@ -60,12 +60,12 @@ class Rng {
 
   static constexpr std::uint64_t min() noexcept { return 0; }
   static constexpr std::uint64_t max() noexcept { return ~std::uint64_t{0}; }
-  std::uint64_t operator()() noexcept {
+  [[gnu::always_inline]] std::uint64_t operator()() noexcept {
     return detail::wyrand(chance_->advance(lane_, detail::wyrand_step));
   }
 
   /// Uniform in [0, bound), exactly. *Requires* bound > 0.
-  std::uint64_t below(std::uint64_t bound) noexcept {
+  [[gnu::always_inline]] std::uint64_t below(std::uint64_t bound) noexcept {
     auto product = static_cast<detail::Wide>((*this)()) * bound;
     if (static_cast<std::uint64_t>(product) < bound) [[unlikely]] {
       auto const uneven = -bound % bound;  // so many low values would be drawn once too often

@@ -42,12 +42,16 @@ struct PowerOfTwo {
     return AliasTable{weights};
   }
 
-  std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
+  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
     if (candidates.size() == 1) return 0;
-    auto const [first, second] = plan.empty() ? draw(candidates.size(), context.random)
-                                              : draw(plan, candidates.size(), context.random);
+    auto const pair = plan.empty() ? draw(candidates.size(), context.random)
+                                   : draw(plan, candidates.size(), context.random);
+    auto const first = pair.first;
+    auto const second = pair.second;
     // Which of the two was drawn first is chance, so "first wins ties" is fair.
-    return load(candidates, second, context) < load(candidates, first, context) ? second : first;
+    return detail::with_load(load, candidates, [&](auto const& each) {
+      return each(candidates, second, context) < each(candidates, first, context) ? second : first;
+    });
   }
 
  private:

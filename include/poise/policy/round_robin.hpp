@@ -19,7 +19,7 @@ struct RoundRobin {
   static constexpr char const* name = "round_robin";
   Cursor cursor{};
 
-  std::size_t pick(Candidates const& candidates, Context& context) const noexcept {
+  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates, Context& context) const noexcept {
     return cursor.turn(context, candidates.size());
   }
 };
@@ -30,7 +30,7 @@ struct ExactRoundRobin {
   static constexpr char const* name = "exact_round_robin";
   Cursor cursor{};
 
-  std::size_t pick(Candidates const& candidates, Context&) const noexcept {
+  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates, Context&) const noexcept {
     return cursor.turn_together(candidates.size());
   }
 };

@@ -155,7 +155,8 @@ struct SmoothWeighted {
     return {{}, detail::GoldenCircle{weights}, false};
   }
 
-  std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const noexcept {
+  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
+                                          Context& context) const noexcept {
     if (plan.equal) return cursor.turn(context, candidates.size());
     if (!plan.sequence.empty()) return plan.sequence[cursor.turn(context, plan.sequence.size())];
     constexpr std::uint64_t golden = 0x9e3779b97f4a7c15U;  // 2^64 / phi

@@ -33,11 +33,16 @@ class DropBox {
     return true;
   }
 
-  /// Takes all items as a list linked by next_dropped. *Threads* any, but not beside close().
+  /// Takes all items as a list linked by next_dropped; none from a closed box. *Threads* any.
   [[nodiscard]] T* take() noexcept {
-    // acquire (10); relaxed first: an empty box costs no write.
-    if (head_.load(std::memory_order_relaxed) == nullptr) return nullptr;
-    return head_.exchange(nullptr, std::memory_order_acquire);
+    auto* head = head_.load(std::memory_order_relaxed);  // relaxed: the exchange below checks it
+    do {
+      // An empty box costs no write; a closed one must stay closed: reports come after the end, too.
+      if (head == nullptr || head == closed()) return nullptr;
+      // acquire (10): see drop.
+    } while (!head_.compare_exchange_weak(head, nullptr, std::memory_order_acquire,
+                                          std::memory_order_relaxed));
+    return head;
   }
 
   /// Takes all items and refuses later ones.

@@ -32,6 +32,7 @@ struct alignas(64) ReaderSlot {
   std::atomic<std::uint64_t> era{0};
   std::atomic<bool> taken{true};
   std::uint32_t index{0};
+  bool temporary{false};  // for one section of a thread that is ending; touched by the owner only
   ReaderSlot* next{nullptr};
 };
 
@@ -118,55 +119,54 @@ inline void start() {
 /// thread's own; the first section of a thread takes a slot (and may allocate it).
 class ReadSection {
  public:
-  ReadSection() noexcept : slot_{detail::own_slot} {
-    if (slot_ == nullptr) [[unlikely]] {
-      slot_ = &first_slot();
-      if (detail::thread_is_ending) kind_ = Kind::temporary;  // nobody else would give it back
-    }
-    // relaxed: the slot is this thread's own.
-    if (slot_->era.load(std::memory_order_relaxed) == 0) [[likely]] enter();
-    else kind_ = Kind::nested;  // the outer section's era is older, so it protects this one too
+  [[gnu::always_inline]] ReadSection() noexcept {
+    auto* slot = detail::own_slot;
+    if (slot == nullptr) [[unlikely]] slot = &first_slot();
+    thread_index_ = slot->index;
+    // relaxed: the slot is this thread's own. An outer section's era is older, so it protects this one.
+    if (slot->era.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
+    entered_ = slot;
+    enter(*slot);
   }
   ReadSection(ReadSection const&) = delete;
   ReadSection& operator=(ReadSection const&) = delete;
-  ~ReadSection() {
-    if (kind_ == Kind::nested) return;
+  [[gnu::always_inline]] ~ReadSection() {
+    if (entered_ == nullptr) [[unlikely]] return;
     // release (3): everything read in this section happens before a collector's acquire (3) sees 0.
-    slot_->era.store(0, std::memory_order_release);
-    if (kind_ == Kind::temporary) [[unlikely]] detail::give_back(*slot_);
+    entered_->era.store(0, std::memory_order_release);
+    if (entered_->temporary) [[unlikely]] detail::give_back(*entered_);
   }
 
   /// The thread's small dense number: below the number of threads that ever read at the same time.
-  [[nodiscard]] std::uint32_t thread_index() const noexcept { return slot_->index; }
+  [[nodiscard]] std::uint32_t thread_index() const noexcept { return thread_index_; }
 
  private:
-  enum class Kind : std::uint8_t { outermost, nested, temporary };
-
   // Static, so that a section never has an address and lives in registers.
   [[gnu::noinline, gnu::cold]] static ReaderSlot& first_slot() noexcept {
     auto& slot = detail::take_slot();
     detail::own_slot = &slot;
-    if (!detail::thread_is_ending) detail::slot_owner.arm();
+    slot.temporary = detail::thread_is_ending;  // its owner's destructor has run: nobody gives it back
+    if (!slot.temporary) detail::slot_owner.arm();
     return slot;
   }
 
-  void enter() noexcept {
+  [[gnu::always_inline]] static void enter(ReaderSlot& slot) noexcept {
     // acquire (4), pairs with the advance (4): who sees era E also sees the snapshot that E published.
     auto const era = detail::domain.era.load(std::memory_order_acquire);
     if (fence_in_use() == Fence::asymmetric) [[likely]] {
       // release (5): what this thread read in earlier sections happens before a scan that sees this era.
-      slot_->era.store(era, std::memory_order_release);
+      slot.era.store(era, std::memory_order_release);
       // The compiler must not move the snapshot's load up; the processor is stopped by membarrier.
       std::atomic_signal_fence(std::memory_order_seq_cst);
     } else {
       // seq_cst (6): in the single total order either this store precedes the scan's load (6), or the
       // swap of the snapshot (7) precedes this reader's load of it (7).
-      slot_->era.exchange(era, std::memory_order_seq_cst);
+      slot.era.exchange(era, std::memory_order_seq_cst);
     }
   }
 
-  ReaderSlot* slot_;
-  Kind kind_{Kind::outermost};
+  ReaderSlot* entered_{nullptr};  // null in a nested section
+  std::uint32_t thread_index_;
 };
 
 /// Begins a new era and returns its number E. *Requires* that what E retires is unlinked already.

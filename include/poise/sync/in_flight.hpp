@@ -8,7 +8,7 @@
 //
 //   bits  0-23  in flight
 //   bit   24    pinned: some snapshot that is not freed yet lists the backend
-//   bits 32-63  picks, modulo 2^32; every crossing of 2^31 is counted in `halves_`
+//   bits 32-63  picks, modulo 2^32; every crossing of a multiple of 2^28 is counted in `stretches_`
 //
 // Invariants:
 //   W1  While a snapshot that lists the backend can be read, the pin is set.
@@ -16,7 +16,8 @@
 //   W3  Whoever takes the word to "not pinned, none in flight" owns the backend alone and frees it.
 //   W4  In flight stays below 2^24: a claim that finds 2^23 or more is undone, and 2^23 threads would
 //       have to be between the two at once. So the count never carries into the pin.
-//   W5  halves_ lags behind the word, never leads, as seen by picks().
+//   W5  stretches_ is off by at most one for each thread that stands between its two additions just as
+//       the word crosses: by fewer than 8 either way, so that picks() can put it right.
 
 #include <atomic>
 #include <cstdint>
@@ -28,23 +29,23 @@ class InFlight {
   static constexpr std::uint32_t limit = 1U << 23;
 
   /// Counts one pick, in flight from now on. Returns how many were in flight before.
-  std::uint32_t claim() noexcept {
+  [[gnu::always_inline]] std::uint32_t claim() noexcept {
     // relaxed: the snapshot pins the backend (W1, W2), and its content was acquired with the snapshot.
     auto const old = word_.fetch_add(one + pick, std::memory_order_relaxed);
-    if (crosses_half(old, old + pick)) [[unlikely]]
-      halves_.fetch_add(1, std::memory_order_release);  // release (8): after the word, for W5
+    if (crosses(old, old + pick)) [[unlikely]]
+      stretches_.fetch_add(1, std::memory_order_relaxed);  // the word says which way it is off: W5
     return in_flight_of(old);
   }
 
   /// Takes a claim back: it was refused. The backend stays alive, since W2 still holds.
   void undo() noexcept {
     auto const old = word_.fetch_sub(one + pick, std::memory_order_relaxed);  // as in claim
-    if (crosses_half(old, old - pick)) [[unlikely]]
-      halves_.fetch_sub(1, std::memory_order_release);  // release (8)
+    if (crosses(old, old - pick)) [[unlikely]]
+      stretches_.fetch_sub(1, std::memory_order_relaxed);  // W5
   }
 
   /// Ends a request. True if the caller must free the backend (W3).
-  [[nodiscard]] bool release() noexcept {
+  [[nodiscard, gnu::always_inline]] bool release() noexcept {
     // acq_rel (9): what every user of the backend did happens before the last one frees it.
     auto const old = word_.fetch_sub(one, std::memory_order_acq_rel);
     return (old & owners) == one;
@@ -63,15 +64,16 @@ class InFlight {
 
   /// All picks ever, exact when nobody picks, and never off by a wrap.
   [[nodiscard]] std::uint64_t picks() const noexcept {
-    // acquire (8): the word read next is at least as new as halves_ (W5).
-    auto halves = halves_.load(std::memory_order_acquire);
-    auto const low = word_.load(std::memory_order_relaxed) >> pick_shift;
-    if ((halves & 1U) != low >> 31U) ++halves;  // the crossing that is not counted yet
-    return (halves >> 1U << 32U) + low;
+    auto const stretches = stretches_.load(std::memory_order_relaxed);  // W5
+    auto const word = word_.load(std::memory_order_relaxed);
+    // The nearest number that ends in the word's own four bits: at most 8 less, at most 7 more.
+    auto const ahead = (stretch_of(word) - stretches + 8) % 16 - 8;
+    return ((stretches + ahead) << stretch_bits) + (word >> pick_shift) % (1U << stretch_bits);
   }
 
  private:
   static constexpr unsigned pick_shift = 32;
+  static constexpr unsigned stretch_bits = 28;
   static constexpr std::uint64_t one = 1;
   static constexpr std::uint64_t pin = std::uint64_t{1} << 24U;
   static constexpr std::uint64_t pick = std::uint64_t{1} << pick_shift;
@@ -80,12 +82,15 @@ class InFlight {
   static constexpr std::uint32_t in_flight_of(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word & (pin - 1));
   }
-  static constexpr bool crosses_half(std::uint64_t before, std::uint64_t after) noexcept {
-    return ((before ^ after) >> 63U) != 0;
+  static constexpr std::uint64_t stretch_of(std::uint64_t word) noexcept {
+    return word >> (pick_shift + stretch_bits);
+  }
+  static constexpr bool crosses(std::uint64_t before, std::uint64_t after) noexcept {
+    return stretch_of(before ^ after) != 0;
   }
 
   std::atomic<std::uint64_t> word_{pin};
-  std::atomic<std::uint64_t> halves_{0};
+  std::atomic<std::uint64_t> stretches_{0};
 };
 
 }  // namespace poise::sync

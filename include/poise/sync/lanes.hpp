@@ -40,7 +40,7 @@ class Lanes {
   }
 
   /// Adds `step` to the lane and returns what it was.
-  std::uint64_t advance(Lane lane, std::uint64_t step) noexcept {
+  [[gnu::always_inline]] std::uint64_t advance(Lane lane, std::uint64_t step) noexcept {
     auto& position = lanes_[static_cast<std::size_t>(lane)].position;
     // relaxed: the counter orders nothing; a lane's next owner gets it through slot.taken (1).
     if (lane == Lane::shared) return position.fetch_add(step, std::memory_order_relaxed);
@@ -50,7 +50,7 @@ class Lanes {
   }
 
   /// Advances the lane by one around a circle of `size` places and returns the place it stood on.
-  std::uint64_t turn(Lane lane, std::uint64_t size) noexcept {
+  [[gnu::always_inline]] std::uint64_t turn(Lane lane, std::uint64_t size) noexcept {
     auto& position = lanes_[static_cast<std::size_t>(lane)].position;
     // relaxed: as in advance. An own lane holds a place, not a count, and so divides once a turn.
     if (lane == Lane::shared) return position.fetch_add(1, std::memory_order_relaxed) % size;

@@ -2,11 +2,11 @@
 
 // What does a request cost? Pick and finish, for every policy, against floors in the same run:
 //
-//   leaking     the same policy, records and cursors behind a raw pointer that is never freed: what is
-//               left when only the protection is removed
-//   scan        the plain loop for the fewest requests in flight, first index wins, over the same records
-//   next++      one shared counter modulo n, with the same statistics
-//   textbook    a shared_mutex, healthy backends filtered into a vector, the chosen one copied out
+//   leaking     the same policy, records and cursors behind a raw pointer that is never freed: what
+//               is left when only the protection is removed
+//   scan        the plain loop for the fewest requests in flight, first index wins, over the same
+//   records next++      one shared counter modulo n, with the same statistics textbook    a
+//   shared_mutex, healthy backends filtered into a vector, the chosen one copied out
 
 #include <atomic>
 #include <map>

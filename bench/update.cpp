@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // What does a change cost while requests go on? Two threads pick and finish without pause; a third
-// drains, weighs and replaces. Printed: the time of each change, and the readers' picks beside the same
-// readers without any change (the floor, measured in the same run, in turns).
+// drains, weighs and replaces. Printed: the time of each change, and the readers' picks beside the
+// same readers without any change (the floor, measured in the same run, in turns).
 
 #include <algorithm>
 #include <atomic>
@@ -33,8 +33,8 @@ std::vector<Endpoint> backends(std::size_t count, std::size_t generation) {
 }
 
 double percentile(std::vector<double>& values, double share) {
-  auto const at = values.begin() + static_cast<std::ptrdiff_t>(
-                                       share * static_cast<double>(values.size() - 1));
+  auto const at =
+      values.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), at, values.end());
   return *at;
 }
@@ -66,7 +66,8 @@ class Readers {
 
 template <class P, class Change>
 void measure(std::string_view policy, std::string_view what, std::size_t count,
-             std::chrono::microseconds pause, std::chrono::milliseconds length, Change const& change) {
+             std::chrono::microseconds pause, std::chrono::milliseconds length,
+             Change const& change) {
   Balancer<P> balancer{backends(count, 0)};
   Readers readers{balancer};
   std::vector<double> times;
@@ -89,9 +90,9 @@ void measure(std::string_view policy, std::string_view what, std::size_t count,
     }
     picks[with_changes ? 1 : 0] += static_cast<double>(readers.picks() - before);
   }
-  fmt::print("{:<16} {:<22} {:>5} {:>8} {:>9.1f} {:>9.1f} {:>9.1f} {:>9} {:>9.2f}\n", policy, what, count,
-             times.size(), percentile(times, 0.5), percentile(times, 0.99), percentile(times, 1.0),
-             most_retired, picks[1] / picks[0]);
+  fmt::print("{:<16} {:<22} {:>5} {:>8} {:>9.1f} {:>9.1f} {:>9.1f} {:>9} {:>9.2f}\n", policy, what,
+             count, times.size(), percentile(times, 0.5), percentile(times, 0.99),
+             percentile(times, 1.0), most_retired, picks[1] / picks[0]);
   std::fflush(stdout);
 }
 
@@ -106,16 +107,15 @@ void all(std::string_view policy, std::chrono::milliseconds length) {
     measure<P>(policy, "set_weight of one", count, pause, length, [](B& balancer, std::size_t i) {
       balancer.set_weight("backend-0-1", static_cast<std::uint32_t>(1 + i % 2));
     });
-    measure<P>(policy, "replace all", count, pause, length, [count](B& balancer, std::size_t i) {
-      balancer.update(backends(count, i + 1));
-    });
+    measure<P>(policy, "replace all", count, pause, length,
+               [count](B& balancer, std::size_t i) { balancer.update(backends(count, i + 1)); });
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::chrono::milliseconds length{1200};
+  std::chrono::milliseconds length{600};
   if (argc == 2 && std::string_view{argv[1]} == "--short") length = std::chrono::milliseconds{60};
   fmt::print("{:<16} {:<22} {:>5} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "policy", "change", "n",
              "changes", "median us", "p99 us", "max us", "retired", "picks");

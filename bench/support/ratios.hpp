@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Runs the registered benchmarks interleaved, several times, and prints each one's median as a ratio to
-// floors that were measured in the same run. A machine that is busy slows both, and the ratio stays.
+// Runs the registered benchmarks interleaved, several times, and prints each one's median as a
+// ratio to floors that were measured in the same run. A machine that is busy slows both, and the
+// ratio stays.
 
 #include <algorithm>
 #include <map>
@@ -35,8 +36,8 @@ class Ratios : public benchmark::BenchmarkReporter {
 
   void print(std::vector<Comparison> const& comparisons) const {
     fmt::print(stderr, "\r");
-    fmt::print("{:<58} {:>9} {:>9} {:>9}\n", "benchmark (ns per operation and thread)", "median", "min",
-               "max");
+    fmt::print("{:<58} {:>9} {:>9} {:>9}\n", "benchmark (ns per operation and thread)", "median",
+               "min", "max");
     for (auto const& [name, times] : times_) {
       auto const [low, high] = std::minmax_element(times.begin(), times.end());
       auto const threads = threads_of(name);
@@ -82,7 +83,7 @@ class Ratios : public benchmark::BenchmarkReporter {
 
 /// Runs everything: `repetitions` rounds in random order, so that drift hits all alike.
 inline int run(int argc, char** argv, std::vector<Comparison> const& comparisons,
-               int repetitions = 9, double seconds = 0.01) {
+               int repetitions = 9, double seconds = 0.005) {
   std::vector<std::string> arguments{argv, argv + argc};
   auto const add = [&](std::string_view name, std::string value) {
     auto const given = std::any_of(arguments.begin(), arguments.end(),

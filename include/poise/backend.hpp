@@ -3,12 +3,13 @@
 
 // What can be picked: an endpoint, and what was measured of it.
 //
-// A backend's identity (id, address, zone, tier, labels) never changes; an update that changes it makes
-// a new backend under the same id, which inherits the statistics. What is read often and written by
-// every request fills the first cache line; failures and identity lie behind it.
+// A backend's identity (id, address, zone, tier, labels) never changes; an update that changes it
+// makes a new backend under the same id, which inherits the statistics. What is read often and
+// written by every request fills the first cache line; failures and identity lie behind it.
 //
 // Thread safety: every member may be called from any thread, at any time while a lease or a read
-// section keeps the backend alive. The numbers are each exact or as fresh as stated, not one snapshot.
+// section keeps the backend alive. The numbers are each exact or as fresh as stated, not one
+// snapshot.
 
 #include <algorithm>
 #include <array>
@@ -58,8 +59,8 @@ struct Stamped {
   std::uint32_t at;  // in units of 2^24 ns (17 ms): wraps after 2.3 years
 
   static constexpr std::uint32_t stamp(Time time) noexcept {
-    return static_cast<std::uint32_t>(
-        static_cast<std::uint64_t>(time.time_since_epoch().count()) >> 24U);
+    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(time.time_since_epoch().count()) >>
+                                      24U);
   }
 };
 
@@ -186,7 +187,8 @@ class alignas(64) Backend {
   static_assert(sizeof(detail::Condition) == sizeof(std::uint32_t));
 
   [[gnu::noinline]] void count_in_full(Outcome outcome, Duration latency, Time now) noexcept {
-    if (outcome.ending != Ending::success) endings_[static_cast<std::size_t>(outcome.ending)].add(1);
+    if (outcome.ending != Ending::success)
+      endings_[static_cast<std::size_t>(outcome.ending)].add(1);
     if (!is_verdict(outcome.ending)) return;
     count_verdict(is_failure(outcome.ending));
     if (latency >= Duration::zero())
@@ -210,7 +212,8 @@ class alignas(64) Backend {
     if (ending != Ending::success && old.value < 0) return;
     // mean <- mean + (sample - mean) / 16; the first sample is the mean. Not tuned here.
     auto const mean = old.value < 0 ? sample : old.value + (sample - old.value) / 16;
-    latency_.store(std::bit_cast<std::uint64_t>(detail::Stamped{mean, detail::Stamped::stamp(now)}));
+    latency_.store(
+        std::bit_cast<std::uint64_t>(detail::Stamped{mean, detail::Stamped::stamp(now)}));
   }
 };
 

@@ -6,9 +6,10 @@
 //   poise::Balancer<> servers{poise::endpoints({"10.0.0.1:80", "10.0.0.2:80"})};
 //   auto reply = servers.call([](auto& backend) { return fetch(backend.address()); });
 //
-// Thread safety: all members may be called from any thread at any time, except that moving, assigning
-// and destroying need the object for themselves, as with any other value. Picks never wait; changes
-// wait for each other. Callbacks may use the balancer, except where core.hpp's C4 says otherwise.
+// Thread safety: all members may be called from any thread at any time, except that moving,
+// assigning and destroying need the object for themselves, as with any other value. Picks never
+// wait; changes wait for each other. Callbacks may use the balancer, except where core.hpp's C4
+// says otherwise.
 
 #include <algorithm>
 #include <array>
@@ -41,7 +42,8 @@ namespace poise {
 /// @tparam R       clock, seed and observers (runtime.hpp)
 template <class P, class Payload, class R>
 class Balancer {
-  static_assert(Policy<P>, "a poise policy needs: std::size_t pick(Candidates const&, Context&) const");
+  static_assert(Policy<P>,
+                "a poise policy needs: std::size_t pick(Candidates const&, Context&) const");
   using Core = detail::Core<P, Payload, R>;
 
  public:
@@ -55,10 +57,10 @@ class Balancer {
       : Balancer{Private{}, std::move(endpoints), default_maker(), std::move(policy),
                  std::move(runtime)} {}
 
-  /// The same with a payload per backend. The factory runs under the balancer's lock, before anything
-  /// is published; if it throws, nothing was changed. Payloads are destroyed after their last lease,
-  /// by an update, tick or the balancer's destructor, not by the request that ends last (unless the
-  /// balancer is gone by then).
+  /// The same with a payload per backend. The factory runs under the balancer's lock, before
+  /// anything is published; if it throws, nothing was changed. Payloads are destroyed after their
+  /// last lease, by an update, tick or the balancer's destructor, not by the request that ends last
+  /// (unless the balancer is gone by then).
   Balancer(std::vector<Endpoint> endpoints, Factory<Payload> make, P policy = {}, R runtime = {})
     requires(!std::is_void_v<Payload>)
       : Balancer{Private{}, std::move(endpoints), std::move(make), std::move(policy),
@@ -81,12 +83,14 @@ class Balancer {
   /// Chooses a backend and counts the request in. On failure the lease is false and says why.
   /// *Cost* no lock, no allocation, no system call; a clock read only if somebody uses time.
   [[nodiscard, gnu::always_inline]] Lease pick(Request const& request = any_request) {
-    if (!core_) [[unlikely]] return Lease{Error{.reason = PickError::closed}};
+    if (!core_) [[unlikely]]
+      return Lease{Error{.reason = PickError::closed}};
     return core_->pick(request);
   }
 
-  /// Picks, runs fn(backend) or fn(backend, request), classifies its reply with outcome_of and reports
-  /// it; tries again if the policy says so. Returns the last reply, rethrows the last exception.
+  /// Picks, runs fn(backend) or fn(backend, request), classifies its reply with outcome_of and
+  /// reports it; tries again if the policy says so. Returns the last reply, rethrows the last
+  /// exception.
   /// *Errors* NoBackend if there was nobody to call.
   template <class Fn>
   auto call(Fn&& fn) {
@@ -114,7 +118,8 @@ class Balancer {
     return core_ && core_->record(id, outcome, detail::sample_of(latency));
   }
 
-  // -- changes: all or nothing; ConfigError says what is wrong, UpdateRefused where it can't be done ---
+  // -- changes: all or nothing; ConfigError says what is wrong, UpdateRefused where it can't be
+  // done ---
 
   /// Replaces the set. Backends whose id stays keep statistics and health; leases of removed ones
   /// finish in peace. An empty set is refused: see clear().
@@ -232,8 +237,8 @@ class Balancer {
     return result;
   }
 
-  /// Runs until the policy says stop. From the second try on it uses nothing of this object, which may
-  /// be destroyed while a call is in progress.
+  /// Runs until the policy says stop. From the second try on it uses nothing of this object, which
+  /// may be destroyed while a call is in progress.
   template <class Fn>
   static auto call_again(Lease lease, Request& request, Fn& fn) {
     using Reply = std::remove_cvref_t<decltype(invoke(fn, *lease, request))>;

@@ -5,8 +5,8 @@
 //
 // Behind the view stands a roster: every member in its stable order, the eligible ones first. So a
 // simple policy sees a dense range and never skips anything, and a keyed policy can map over all
-// members and ask whether the owner is eligible. A wrapper that narrows the choice builds a roster of
-// its own with subset().
+// members and ask whether the owner is eligible. A wrapper that narrows the choice builds a roster
+// of its own with subset().
 
 #include <cstddef>
 #include <cstdint>
@@ -25,13 +25,14 @@ struct Roster {
     float per_weight;  // 1 / weight
   };
 
-  std::vector<Entry> entries{};           ///< Eligible ones first, both parts in stable order.
-  std::vector<std::uint32_t> places{};    ///< Stable position -> entry.
-  std::vector<void*> states{};            ///< Per entry; empty if the policy has no state.
-  std::vector<std::uint32_t> origins{};   ///< Of a subset: eligible entry -> index in what it narrows.
-  std::uint64_t generation = 0;           ///< Changes with membership and weights, not with health.
+  std::vector<Entry> entries{};         ///< Eligible ones first, both parts in stable order.
+  std::vector<std::uint32_t> places{};  ///< Stable position -> entry.
+  std::vector<void*> states{};          ///< Per entry; empty if the policy has no state.
+  std::vector<std::uint32_t>
+      origins{};                 ///< Of a subset: eligible entry -> index in what it narrows.
+  std::uint64_t generation = 0;  ///< Changes with membership and weights, not with health.
   std::uint32_t eligible = 0;
-  bool equal_weights = true;              ///< Among the eligible.
+  bool equal_weights = true;  ///< Among the eligible.
 
   /// Builds a roster from members in stable order. `each(i)` returns {backend, weight, eligible}.
   template <class Each>
@@ -47,8 +48,10 @@ struct Roster {
       auto const member = each(i);
       auto const place = member.eligible ? in++ : out++;
       roster.places[i] = place;
-      roster.entries[place] = {member.backend, member.weight, 1.0F / static_cast<float>(member.weight)};
-      if (member.eligible && member.weight != roster.entries[0].weight) roster.equal_weights = false;
+      roster.entries[place] = {member.backend, member.weight,
+                               1.0F / static_cast<float>(member.weight)};
+      if (member.eligible && member.weight != roster.entries[0].weight)
+        roster.equal_weights = false;
     }
     return roster;
   }
@@ -74,13 +77,9 @@ class Candidates {
   [[nodiscard]] Backend const& operator[](std::size_t i) const noexcept {
     return *entries_[i].backend;
   }
-  [[nodiscard]] std::uint32_t weight(std::size_t i) const noexcept {
-    return entries_[i].weight;
-  }
+  [[nodiscard]] std::uint32_t weight(std::size_t i) const noexcept { return entries_[i].weight; }
   /// 1 / weight: to weigh a load without dividing.
-  [[nodiscard]] float per_weight(std::size_t i) const noexcept {
-    return entries_[i].per_weight;
-  }
+  [[nodiscard]] float per_weight(std::size_t i) const noexcept { return entries_[i].per_weight; }
   [[nodiscard]] std::uint32_t in_flight(std::size_t i) const noexcept {
     return entries_[i].backend->in_flight();
   }
@@ -142,7 +141,8 @@ class Candidates {
   }
 
   Roster const* roster_;
-  Roster::Entry const* entries_;  // beside the roster, because a loop over atomics reloads what is behind one
+  Roster::Entry const*
+      entries_;  // beside the roster, because a loop over atomics reloads what is behind one
   std::size_t size_;
   std::size_t state_offset_;
 };

@@ -8,12 +8,13 @@
 // Draft, builds the next Snapshot from it (all that can throw happens here), and publishes.
 //
 // Invariants:
-//   C1  A record lives while a membership lists it (pinned) or a lease holds it (in flight); the last
-//       of them puts it into the drop box, and a change, tick or close destroys it outside the lock.
-//   C2  A record holds the core, so leases work after the balancer is gone; close() breaks the cycle.
+//   C1  A record lives while a membership lists it (pinned) or a lease holds it (in flight); the
+//       last of them puts it into the drop box, and a change, tick or close destroys it outside the
+//       lock.
+//   C2  A record holds the core, so leases outlive the balancer; close() breaks the cycle.
 //   C3  A change that throws has published nothing and altered no record.
-//   C4  User code never runs under the lock except factories, plans and rules; a change from there, or
-//       from inside a pick, is refused with UpdateRefused.
+//   C4  User code never runs under the lock except factories, plans and rules; a change from there,
+//       or from inside a pick, is refused with UpdateRefused.
 
 #include <algorithm>
 #include <bit>
@@ -55,7 +56,8 @@ namespace poise {
 template <class Payload>
 class BackendWith : public Backend {
  public:
-  /// *Threads* the reference may be used while a lease is held; what it refers to is yours to guard.
+  /// *Threads* the reference may be used while a lease is held; what it refers to is yours to
+  /// guard.
   [[nodiscard]] Payload& payload() noexcept { return payload_; }
   [[nodiscard]] Payload const& payload() const noexcept { return payload_; }
 
@@ -132,8 +134,9 @@ class IdIndex {
 
 /// The share of picks, in percent, that healthy backends take while others are degraded.
 ///
-/// health = min(100, 140 * healthy / total), degraded likewise; healthy ones take what they can carry
-/// of the sum, degraded ones the rest. Source: Envoy, degraded endpoints, overprovisioning 140 %.
+/// health = min(100, 140 * healthy / total), degraded likewise; healthy ones take what they can
+/// carry of the sum, degraded ones the rest. Source: Envoy, degraded endpoints, overprovisioning
+/// 140 %.
 constexpr std::uint32_t healthy_percent(std::uint64_t healthy, std::uint64_t degraded,
                                         std::uint64_t total) noexcept {
   constexpr std::uint64_t overprovision = 140;
@@ -145,8 +148,8 @@ constexpr std::uint32_t healthy_percent(std::uint64_t healthy, std::uint64_t deg
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(100, health * 100 / sum));
 }
 
-/// What a lease remembers of its pick. Whole words: bytes written one by one and read together would
-/// stall the processor at the end of every request.
+/// What a lease remembers of its pick. Whole words: bytes written one by one and read together
+/// would stall the processor at the end of every request.
 struct Run {
   enum Flag : std::uint32_t {
     timed = 1,     // start is set
@@ -228,7 +231,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     record.count(outcome, latency, now);
     if constexpr (hooks::has_on_finish<P>) tell_policy(record, run, outcome, latency, now);
     if constexpr (Watching::finish) tell_observers(record, outcome, latency, now);
-    if (record.word_.release()) [[unlikely]] bury(&record);
+    if (record.word_.release()) [[unlikely]]
+      bury(&record);
   }
 
   [[nodiscard]] Decision decide(Request const& request, Outcome outcome) {
@@ -257,12 +261,13 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   // -- changing --------------------------------------------------------------------------------
 
-  /// Replaces the set; backends whose id stays keep statistics, health and, if nothing but the weight
-  /// changed, their record.
+  /// Replaces the set; backends whose id stays keep statistics, health and, if nothing but the
+  /// weight changed, their record.
   void update(std::vector<Endpoint> endpoints, bool may_be_empty) {
     if (endpoints.empty() && !may_be_empty)
-      throw ConfigError{"update() with no endpoints would remove every backend; call clear() if that "
-                        "is meant"};
+      throw ConfigError{
+          "update() with no endpoints would remove every backend; call clear() if that "
+          "is meant"};
     check(endpoints);
     change([&](Draft& draft) {
       auto const old = std::exchange(draft.seats, {});
@@ -280,7 +285,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       }
       if constexpr (Watching::event) note_removed(draft, old);
       // Also when only the order is new: statistics are listed in it.
-      draft.members_changed |= !std::ranges::equal(draft.seats, old, {}, &Seat::record, &Seat::record);
+      draft.members_changed |=
+          !std::ranges::equal(draft.seats, old, {}, &Seat::record, &Seat::record);
       return draft.members_changed || draft.seats != old || current_.own() == nullptr;
     });
   }
@@ -354,8 +360,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     });
   }
 
-  /// Everything periodic: frees what nobody reads any more, lets idle backends' errors fade, and gives
-  /// policy and rules their turn. All that the rules change is published once.
+  /// Everything periodic: frees what nobody reads any more, lets idle backends' errors fade, and
+  /// gives policy and rules their turn. All that the rules change is published once.
   void tick(Time now) {
     change([&](Draft& draft) {
       auto const elapsed = last_tick_ ? std::max(now - *last_tick_, Duration::zero()) : Duration{};
@@ -385,8 +391,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return snapshot == nullptr ? std::string{} : hooks::name(*snapshot->policy);
   }
 
-  /// The balancer is going: no more picks, and everything that no lease holds is destroyed. Waits for
-  /// picks in progress on other threads (microseconds).
+  /// The balancer is going: no more picks, and everything that no lease holds is destroyed. Waits
+  /// for picks in progress on other threads (microseconds).
   void close() noexcept {
     {
       std::scoped_lock const lock{exclusive_};
@@ -403,7 +409,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
  private:
   // -- what picks see --------------------------------------------------------------------------
 
-  /// The records of one set of backends. It pins them (C1), and is shared by all snapshots of the set.
+  /// The records of one set of backends. It pins them (C1), and is shared by all snapshots of the
+  /// set.
   class Membership {
    public:
     explicit Membership(std::vector<Record*> members)
@@ -455,22 +462,23 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       !Watching::time && hooks::time_use<P> == hooks::UsesTime::never;
 
   /// The flag where only the running program knows; a constant where the types do.
-  static constexpr bool timed(bool flag) noexcept {
-    return always_timed || (!never_timed && flag);
-  }
+  static constexpr bool timed(bool flag) noexcept { return always_timed || (!never_timed && flag); }
 
-  /// The usual case, all of it inline: one proposal, which is accepted. The context never leaves the
-  /// registers; a store that waits in the buffer would be paid for at the next atomic operation.
+  /// The usual case, all of it inline: one proposal, which is accepted. The context never leaves
+  /// the registers; a store that waits in the buffer would be paid for at the next atomic
+  /// operation.
   [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
     sync::ReadSection const section;
     auto const* snapshot = current_.load();
-    if (snapshot == nullptr) [[unlikely]] return Lease{Error{.reason = PickError::closed}};
+    if (snapshot == nullptr) [[unlikely]]
+      return Lease{Error{.reason = PickError::closed}};
     Context context{request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
     if (timed(snapshot->timed)) context.now = runtime_.clock.now();
 
     auto const& group = choose_group(*snapshot, request, context.lane);
     Candidates const candidates{group.roster};
-    if (candidates.size() == 0) [[unlikely]] return Lease{why_not(*snapshot)};
+    if (candidates.size() == 0) [[unlikely]]
+      return Lease{why_not(*snapshot)};
     auto const i = hooks::pick(*snapshot->policy, *group.plan, candidates, context);
     if (i < candidates.size() && !is_excluded(request, candidates, i) &&
         claim(*snapshot, group, i, context, true)) [[likely]]
@@ -491,7 +499,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   [[gnu::noinline, gnu::cold]] Another find_another(Snapshot const& snapshot, Group const& group,
                                                     Request const& request, sync::Lane lane,
                                                     Time now, std::size_t first) {
-    // If a share s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at one half.
+    // If a share s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at one
+    // half.
     constexpr int asks = 4;
     Context context{request, chance_, lane};
     context.now = now;
@@ -521,7 +530,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return timed(snapshot.timed) ? Run::timed : 0U;
   }
 
-  /// The first backend from a random start that takes the request; limits hold, warm-up shares do not.
+  /// The first backend from a random start that takes the request; limits hold, warm-up shares do
+  /// not.
   [[nodiscard]] Record* scan(Snapshot const& snapshot, Group const& group, Context& context,
                              bool excluded_ones) {
     auto const size = group.roster.eligible;
@@ -530,7 +540,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     for (std::size_t step = 0; step < size; ++step) {
       auto const i = (start + step) % size;
       auto* record = record_at(group, i);
-      if (excludes(context.request, record->serial()) == excluded_ones && claim(snapshot, group, i, context, false))
+      if (excludes(context.request, record->serial()) == excluded_ones &&
+          claim(snapshot, group, i, context, false))
         return record;
     }
     return nullptr;
@@ -543,11 +554,11 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Claim claimed{record};
     auto const admission = record.admission();
     constexpr auto full = Admission{}.share;
-    claimed.accepted =
-        claimed.before < admission.max_in_flight &&
-        (!heed_share || admission.share == full ||
-         static_cast<std::uint32_t>(context.random()) < admission.share) &&
-        hooks::admit(*snapshot.policy, *group.plan, Candidates{group.roster}, i, claimed.before, context);
+    claimed.accepted = claimed.before < admission.max_in_flight &&
+                       (!heed_share || admission.share == full ||
+                        static_cast<std::uint32_t>(context.random()) < admission.share) &&
+                       hooks::admit(*snapshot.policy, *group.plan, Candidates{group.roster}, i,
+                                    claimed.before, context);
     return claimed.accepted;
   }
 
@@ -557,14 +568,16 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Claim(Claim const&) = delete;
     Claim& operator=(Claim const&) = delete;
     ~Claim() {
-      if (!accepted) [[unlikely]] record.word_.undo();
+      if (!accepted) [[unlikely]]
+        record.word_.undo();
     }
     Record& record;
     std::uint32_t const before;
     bool accepted = false;
   };
 
-  static bool is_excluded(Request const& request, Candidates const& candidates, std::size_t i) noexcept {
+  static bool is_excluded(Request const& request, Candidates const& candidates,
+                          std::size_t i) noexcept {
     return !request.excluded.empty() && excludes(request, candidates[i].serial());
   }
 
@@ -574,16 +587,19 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   [[gnu::always_inline]] Group const& choose_group(Snapshot const& snapshot, Request const& request,
                                                    sync::Lane lane) {
-    if (snapshot.degraded.roster.eligible == 0) [[likely]] return snapshot.healthy;
+    if (snapshot.degraded.roster.eligible == 0) [[likely]]
+      return snapshot.healthy;
     return draw_group(snapshot, request, lane);
   }
 
-  /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of chance.
+  /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of
+  /// chance.
   [[gnu::noinline]] Group const& draw_group(Snapshot const& snapshot, Request const& request,
                                             sync::Lane lane) {
     auto const key = request.key();
-    auto const draw = hooks::keyed(*snapshot.policy) && !key.empty() ? hash_text(key) % 100
-                                                                     : Rng{chance_, lane}.below(100);
+    auto const draw = hooks::keyed(*snapshot.policy) && !key.empty()
+                          ? hash_text(key) % 100
+                          : Rng{chance_, lane}.below(100);
     return draw < snapshot.healthy_share ? snapshot.healthy : snapshot.degraded;
   }
 
@@ -645,7 +661,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     guarded([&] {
       change([&](Draft& draft) {
         auto const position = static_cast<Record const&>(backend).position_.load();
-        if (position >= draft.seats.size() || draft.seats[position].record != &backend) return false;
+        if (position >= draft.seats.size() || draft.seats[position].record != &backend)
+          return false;
         auto& seat = draft.seats[position];
         if (seat.condition.found == health) return false;
         set_found(draft, seat, health);
@@ -696,7 +713,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   void change(Edit const& edit) {
     refuse_reentry();
     Cleaner const cleaner{*this};  // last, outside the lock
-    Draft draft;  // outlives the lock: what it still owns at the end are payloads of a failed change
+    Draft
+        draft;  // outlives the lock: what it still owns at the end are payloads of a failed change
     Garbage garbage;
     {
       std::unique_lock lock{exclusive_};
@@ -735,14 +753,17 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   void refuse_reentry() const {
     if (sync::is_reading())
-      throw UpdateRefused{"a balancer can't be changed from inside a pick (a policy's hook, a filter): "
-                          "do it after the pick returned"};
+      throw UpdateRefused{
+          "a balancer can't be changed from inside a pick (a policy's hook, a filter): "
+          "do it after the pick returned"};
     if (exclusive_.held_by_this_thread())
-      throw UpdateRefused{"a balancer can't be changed from inside its own change (a payload factory, "
-                          "a plan, a rule's on_tick or arrange): do it after the change returned"};
+      throw UpdateRefused{
+          "a balancer can't be changed from inside its own change (a payload factory, "
+          "a plan, a rule's on_tick or arrange): do it after the change returned"};
   }
 
-  /// Bounds what waits for readers. Waits without the lock, for a reader that was preempted, at worst.
+  /// Bounds what waits for readers. Waits without the lock, for a reader that was preempted, at
+  /// worst.
   void wait_for_room(std::unique_lock<sync::Exclusive>& lock) {
     while (current_.waiting() >= max_retired) {
       auto garbage = collect();
@@ -799,7 +820,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   [[nodiscard]] std::vector<std::shared_ptr<void>> make_states(Draft const& draft) {
     std::vector<std::shared_ptr<void>> states;
     auto const* before = current_.own();
-    bool const carry = before != nullptr && before->policy == draft.policy && !before->states.empty();
+    bool const carry =
+        before != nullptr && before->policy == draft.policy && !before->states.empty();
     for (auto const& seat : draft.seats) {
       auto const position = seat.record->position_.load();
       bool const known = carry && position < before->states.size() &&
@@ -843,8 +865,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     snapshot.healthy_share = healthy_percent(snapshot.healthy.roster.eligible, degraded, counted);
   }
 
-  /// A plan is made only for a group that has somebody; an empty one keeps the last plan, so that tables
-  /// which depend on the members alone outlive an outage.
+  /// A plan is made only for a group that has somebody; an empty one keeps the last plan, so that
+  /// tables which depend on the members alone outlive an outage.
   void form_group(Snapshot& snapshot, Group& group, Roster roster,
                   hooks::PlanOf<P> const* old_plan) {
     group.roster = std::move(roster);
@@ -855,8 +877,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     }
     if (group.roster.eligible != 0)
       group.plan = hooks::plan(*snapshot.policy, Candidates{group.roster}, old_plan);
-    else if (old_plan != nullptr)
-      group.plan = *old_plan;
+    else if (old_plan != nullptr) group.plan = *old_plan;
   }
 
   /// What rules make of the draft; empty if no rule arranges.
@@ -987,8 +1008,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
         throw ConfigError{"endpoint number " + std::to_string(i) + " has neither id nor address"};
       if (auto const other = index.insert(i, id_at); other != IdIndex::absent)
         throw ConfigError{"the id " + quoted(endpoint.id) + " is given to endpoints number " +
-                          std::to_string(other) + " (" + quoted(endpoints[other].address) + ") and " +
-                          std::to_string(i) + " (" + quoted(endpoint.address) +
+                          std::to_string(other) + " (" + quoted(endpoints[other].address) +
+                          ") and " + std::to_string(i) + " (" + quoted(endpoint.address) +
                           "): ids must differ, since statistics follow them"};
       weights += endpoint.weight;
     }

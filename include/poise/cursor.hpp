@@ -4,8 +4,8 @@
 // Whose turn is it? The position of a rotation, kept by a policy and moved by its picks.
 //
 // Every thread rotates on its own lane, from a random start: after any number of picks two equal
-// backends differ by at most one pick per thread. With an injected seed there is one shared lane that
-// starts at 0, and the rotation is exact over all threads.
+// backends differ by at most one pick per thread. With an injected seed there is one shared lane
+// that starts at 0, and the rotation is exact over all threads.
 
 #include <cstdint>
 

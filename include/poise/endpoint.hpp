@@ -3,8 +3,8 @@
 
 // What configuration or discovery says of a backend, and the checks it must pass.
 //
-// The address is whatever your transport understands: "10.0.0.1:80", "[::1]:80", "unix:/run/a.sock",
-// "db.internal:5432", or the name of a queue. poise never opens it.
+// The address is whatever your transport understands: "10.0.0.1:80", "[::1]:80",
+// "unix:/run/a.sock", "db.internal:5432", or the name of a queue. poise never opens it.
 
 #include <cstdint>
 #include <initializer_list>
@@ -23,20 +23,20 @@ struct Label {
 
 /// A plain value. Only `id` or `address` is needed: a missing id is the address.
 struct Endpoint {
-  std::string id{};           ///< Names the backend for ever; statistics follow it through updates.
-  std::string address{};      ///< Where it is.
-  std::uint32_t weight = 1;   ///< Its share relative to the others; 0 takes no traffic.
-  std::string zone{};         ///< Where it runs, for policies that prefer what is near.
-  std::uint32_t tier = 0;     ///< 0 is used first, for policies that fail over by tier.
-  std::vector<Label> labels{};///< Anything else, for filters.
+  std::string id{};          ///< Names the backend for ever; statistics follow it through updates.
+  std::string address{};     ///< Where it is.
+  std::uint32_t weight = 1;  ///< Its share relative to the others; 0 takes no traffic.
+  std::string zone{};        ///< Where it runs, for policies that prefer what is near.
+  std::uint32_t tier = 0;    ///< 0 is used first, for policies that fail over by tier.
+  std::vector<Label> labels{};  ///< Anything else, for filters.
 
   friend bool operator==(Endpoint const&, Endpoint const&) = default;
 };
 
 /// One endpoint per address, with weight 1: `endpoints({"10.0.0.1:80", "10.0.0.2:80"})`.
 ///
-/// The parameter is a list of character pointers, so that `endpoints({{"a", "b"}})`, which would make
-/// one string from two iterators, does not compile.
+/// The parameter is a list of character pointers, so that `endpoints({{"a", "b"}})`, which would
+/// make one string from two iterators, does not compile.
 [[nodiscard]] inline std::vector<Endpoint> endpoints(std::initializer_list<char const*> addresses) {
   std::vector<Endpoint> result;
   result.reserve(addresses.size());

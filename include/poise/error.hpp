@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Why there is no backend for a request, and what is wrong with a configuration, in words and counts.
+// Why there is no backend for a request, and what is wrong with a configuration, in words and
+// counts.
 
 #include <cstdint>
 #include <stdexcept>
@@ -43,10 +44,10 @@ struct Error {
   auto const count = error.backends();
   auto text = std::to_string(count) + (count == 1 ? " backend: " : " backends: ");
   bool first = true;
-  for (auto const& [number, what] : {std::pair{error.drained, " drained"},
-                                     std::pair{error.unhealthy, " unhealthy"},
-                                     std::pair{error.weightless, " with weight 0"},
-                                     std::pair{error.refused, " at their limit"}}) {
+  for (auto const& [number, what] :
+       {std::pair{error.drained, " drained"}, std::pair{error.unhealthy, " unhealthy"},
+        std::pair{error.weightless, " with weight 0"},
+        std::pair{error.refused, " at their limit"}}) {
     if (number == 0) continue;
     text += (first ? "" : ", ") + std::to_string(number) + what;
     first = false;

@@ -3,9 +3,9 @@
 
 // One pick in progress: the guard that counts a request in and out.
 //
-// While it lives the request is in flight on its backend, and the backend stays alive, whatever happens
-// to the balancer. It reports exactly once: by finish(), or by its destructor as abandoned. Move it
-// into the callback, coroutine or thread where the request ends.
+// While it lives the request is in flight on its backend, and the backend stays alive, whatever
+// happens to the balancer. It reports exactly once: by finish(), or by its destructor as abandoned.
+// Move it into the callback, coroutine or thread where the request ends.
 //
 // Thread safety: a lease belongs to one thread at a time; it may be finished on any.
 
@@ -83,12 +83,15 @@ class Lease {
   /// The backend's serial, for Request::excluded. *Requires* `*this` to be true.
   [[nodiscard]] std::uint64_t serial() const noexcept { return record_->serial(); }
   /// True if the request excludes this backend, but nothing else was left.
-  [[nodiscard]] bool repeated() const noexcept { return record_ != nullptr && run_.is(detail::Run::repeated); }
+  [[nodiscard]] bool repeated() const noexcept {
+    return record_ != nullptr && run_.is(detail::Run::repeated);
+  }
 
   /// When it was picked; the clock's origin if nobody uses time. *Requires* `*this` to be true.
   [[nodiscard]] Time started() const noexcept { return run_.start; }
 
-  /// Reports how it ended; poise measures the latency if anybody uses it. A second call does nothing.
+  /// Reports how it ended; poise measures the latency if anybody uses it. A second call does
+  /// nothing.
   void finish(Outcome outcome = {}) noexcept { end(outcome, detail::unmeasured); }
   /// The same with a latency measured by the caller; a negative, NaN or absurd one is no sample.
   template <class Rep, class Period>
@@ -122,7 +125,8 @@ class Lease {
   }
 
   [[gnu::always_inline]] void abandon() noexcept {
-    if (record_ != nullptr) [[unlikely]] abandon_now();
+    if (record_ != nullptr) [[unlikely]]
+      abandon_now();
   }
   [[gnu::noinline, gnu::cold]] void abandon_now() noexcept {
     end(Ending::abandoned, detail::unmeasured);

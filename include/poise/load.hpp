@@ -22,7 +22,8 @@ concept Load = std::copyable<L> && requires(L const& load, Candidates const& can
 /// Requests in flight.
 struct InFlight {
   static constexpr char const* name = "in_flight";
-  std::uint32_t operator()(Candidates const& candidates, std::size_t i, Context const&) const noexcept {
+  std::uint32_t operator()(Candidates const& candidates, std::size_t i,
+                           Context const&) const noexcept {
     return candidates.in_flight(i);
   }
 };
@@ -31,7 +32,9 @@ struct InFlight {
 /// weight 1 with one.
 template <class L>
 struct Weighted {
-  static_assert(Load<L>, "a poise load needs: an ordered value from operator()(Candidates const&, std::size_t, Context const&) const");
+  static_assert(Load<L>,
+                "a poise load needs: an ordered value from operator()(Candidates const&, "
+                "std::size_t, Context const&) const");
   [[no_unique_address]] L load{};
 
   static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
@@ -46,7 +49,8 @@ namespace detail {
 /// Calls compare(load), or compare(what it weighs) while all weights are equal: that changes no
 /// comparison, and saves a conversion and a multiplication per backend.
 template <class L, class Compare>
-[[gnu::always_inline]] inline auto with_load(L const& load, Candidates const&, Compare const& compare) {
+[[gnu::always_inline]] inline auto with_load(L const& load, Candidates const&,
+                                             Compare const& compare) {
   return compare(load);
 }
 template <class L, class Compare>

@@ -112,7 +112,9 @@ template <class T>
     return reply ? Ending::success : Ending::error;
   } else if constexpr (HasOutcome<T>) {
     return outcome_of(reply);
-  } else if constexpr (requires { { reply.has_value() } -> std::convertible_to<bool>; }) {
+  } else if constexpr (requires {
+                         { reply.has_value() } -> std::convertible_to<bool>;
+                       }) {
     return reply.has_value() ? Ending::success : Ending::error;
   } else {
     return Ending::success;

@@ -7,11 +7,12 @@
 // candidates.size(). Many threads call it at once, inside a read section: it must not block, and it
 // sees only backends that may be picked, at least one. That is all; the rest is optional:
 //
-//   Plan, plan(candidates, before)   tables derived from the backends, rebuilt off the hot path whenever
-//                                    they change; pick then takes the plan first. `before` is the plan
-//                                    it replaces or null: keep what depends on generation() alone.
-//   State                            per-backend data of the policy's own; candidates.state<State>(i)
-//   admit(plan, candidates, i, in_flight, context)
+//   Plan, plan(candidates, before)   tables derived from the backends, rebuilt off the hot path
+//                                    whenever they change; pick then takes the plan first. `before`
+//                                    is the plan it replaces or null: keep what depends on
+//                                    generation() alone.
+//   State                            per-backend data of the policy's own;
+//   candidates.state<State>(i) admit(plan, candidates, i, in_flight, context)
 //                                    a last word after the claim; false: pick another
 //   on_finish(finish)                what became of a pick
 //   on_tick(now)                     periodic work, off the hot path
@@ -66,13 +67,13 @@ class Context {
   Request const& request;
   sync::Lane lane;
   Rng random;
-  Time now{};   ///< Set only if the policy uses time.
+  Time now{};  ///< Set only if the policy uses time.
   Path path{};
 
   /// False if the request excludes this candidate, or it refused this very request a moment ago.
   ///
-  /// A policy need not ask: what it proposes is checked. One that scans or maps keys should, so that
-  /// asking it again gives another answer.
+  /// A policy need not ask: what it proposes is checked. One that scans or maps keys should, so
+  /// that asking it again gives another answer.
   [[nodiscard]] bool usable(Candidates const& candidates, std::size_t i) const noexcept {
     return unrestricted() || !restricted(candidates[i]);
   }
@@ -94,7 +95,8 @@ class Context {
   }
 
   std::size_t refusals_ = 0;
-  std::array<Backend const*, 8> refused_;  // NOLINT: left unset on purpose, refusals_ says what counts
+  std::array<Backend const*, 8>
+      refused_;  // NOLINT: left unset on purpose, refusals_ says what counts
 };
 
 /// How a pick ended, as a policy hears it.
@@ -138,15 +140,23 @@ struct NoState {};
 
 namespace detail {
 template <class P>
-struct PlanOf { using type = NoPlan; };
+struct PlanOf {
+  using type = NoPlan;
+};
 template <class P>
   requires requires { typename P::Plan; }
-struct PlanOf<P> { using type = typename P::Plan; };
+struct PlanOf<P> {
+  using type = typename P::Plan;
+};
 template <class P>
-struct StateOf { using type = NoState; };
+struct StateOf {
+  using type = NoState;
+};
 template <class P>
   requires requires { typename P::State; }
-struct StateOf<P> { using type = typename P::State; };
+struct StateOf<P> {
+  using type = typename P::State;
+};
 }  // namespace detail
 
 template <class P>
@@ -158,7 +168,8 @@ inline constexpr bool has_plan = !std::same_as<PlanOf<P>, NoPlan>;
 template <class P>
 inline constexpr bool has_state = !std::same_as<StateOf<P>, NoState>;
 template <class P>
-inline constexpr bool has_on_finish = requires(P const& policy, Finish& finish) { policy.on_finish(finish); };
+inline constexpr bool has_on_finish =
+    requires(P const& policy, Finish& finish) { policy.on_finish(finish); };
 template <class P>
 inline constexpr bool has_decide = requires(P const& policy, Attempt const& attempt) {
   { policy.decide(attempt) } -> std::same_as<Decision>;
@@ -167,7 +178,8 @@ template <class P>
 inline constexpr bool has_on_tick = requires(P const& policy, Time now) { policy.on_tick(now); };
 
 template <class P>
-[[nodiscard]] PlanOf<P> plan(P const& policy, Candidates const& candidates, PlanOf<P> const* before) {
+[[nodiscard]] PlanOf<P> plan(P const& policy, Candidates const& candidates,
+                             PlanOf<P> const* before) {
   if constexpr (has_plan<P>) return policy.plan(candidates, before);
   else return {};
 }
@@ -187,8 +199,7 @@ template <class P>
     return policy.admit(plan, candidates, i, in_flight, context);
   else if constexpr (requires { policy.admit(candidates, i, in_flight, context); })
     return policy.admit(candidates, i, in_flight, context);
-  else
-    return true;
+  else return true;
 }
 
 template <class P>
@@ -210,7 +221,9 @@ template <class P>
 /// A fresh state of the policy for one backend; null if it has none.
 template <class P>
 [[nodiscard]] std::shared_ptr<void> make_state(P const& policy) {
-  if constexpr (requires { { policy.make_state() } -> std::same_as<std::shared_ptr<void>>; })
+  if constexpr (requires {
+                  { policy.make_state() } -> std::same_as<std::shared_ptr<void>>;
+                })
     return policy.make_state();
   else if constexpr (has_state<P>) return std::make_shared<StateOf<P>>();
   else return nullptr;
@@ -221,9 +234,13 @@ enum class UsesTime : std::uint8_t { never, always, ask };
 
 template <class P>
 inline constexpr UsesTime time_use = [] {
-  if constexpr (requires { { P::uses_time } -> std::convertible_to<bool>; })
+  if constexpr (requires {
+                  { P::uses_time } -> std::convertible_to<bool>;
+                })
     return P::uses_time ? UsesTime::always : UsesTime::never;
-  else if constexpr (requires(P const& policy) { { policy.uses_time() } -> std::same_as<bool>; })
+  else if constexpr (requires(P const& policy) {
+                       { policy.uses_time() } -> std::same_as<bool>;
+                     })
     return UsesTime::ask;
   else return UsesTime::never;
 }();
@@ -236,15 +253,23 @@ template <class P>
 
 template <class P>
 [[nodiscard]] bool keyed(P const& policy) {
-  if constexpr (requires { { P::keyed } -> std::convertible_to<bool>; }) return P::keyed;
-  else if constexpr (requires { { policy.keyed() } -> std::same_as<bool>; }) return policy.keyed();
+  if constexpr (requires {
+                  { P::keyed } -> std::convertible_to<bool>;
+                })
+    return P::keyed;
+  else if constexpr (requires {
+                       { policy.keyed() } -> std::same_as<bool>;
+                     })
+    return policy.keyed();
   else return false;
 }
 
 template <class P>
 [[nodiscard]] std::string name(P const& policy) {
   if constexpr (requires { std::string{P::name}; }) return std::string{P::name};
-  else if constexpr (requires { { policy.name() } -> std::convertible_to<std::string>; })
+  else if constexpr (requires {
+                       { policy.name() } -> std::convertible_to<std::string>;
+                     })
     return policy.name();
   else return "custom";
 }
@@ -253,9 +278,10 @@ template <class P>
 
 /// A policy picks an index below candidates.size(), with its plan if it has one.
 template <class P>
-concept Policy = std::copy_constructible<P> && requires(P const& policy, hooks::PlanOf<P> const& plan,
-                                                      Candidates const& candidates, Context& context) {
-  { hooks::pick(policy, plan, candidates, context) } -> std::same_as<std::size_t>;
-};
+concept Policy =
+    std::copy_constructible<P> && requires(P const& policy, hooks::PlanOf<P> const& plan,
+                                           Candidates const& candidates, Context& context) {
+      { hooks::pick(policy, plan, candidates, context) } -> std::same_as<std::size_t>;
+    };
 
 }  // namespace poise

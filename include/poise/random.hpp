@@ -3,16 +3,18 @@
 
 // Chance: fast, seedable, and owned by the balancer instead of the thread.
 //
-// The generator is wyrand: a counter that steps by a constant, and a multiplication that scrambles it.
-// So its state is one number, which a lane can hold (sync/lanes.hpp), and with an injected seed the
-// same picks follow on whichever thread they run. Not for secrets.
+// The generator is wyrand: a counter that steps by a constant, and a multiplication that scrambles
+// it. So its state is one number, which a lane can hold (sync/lanes.hpp), and with an injected seed
+// the same picks follow on whichever thread they run. Not for secrets.
 //
-// Source: Wang Yi, wyhash (public domain); Lemire 2019, "Fast random integer generation in an interval".
+// Source: Wang Yi, wyhash (public domain); Lemire 2019, "Fast random integer generation in an
+// interval".
 
 #include <cstdint>
 #include <random>
 
 #include <poise/sync/lanes.hpp>
+#include <poise/sync/relaxed.hpp>
 
 namespace poise {
 

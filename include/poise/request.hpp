@@ -22,8 +22,8 @@ struct Request {
   Priority priority = Priority::normal;
   std::uint32_t attempt = 1;  ///< 1 for the first try.
   std::optional<Time> deadline{};
-  /// Backends already tried, by serial (Lease::serial): picked again only when nothing else is left.
-  /// At most 8 are looked at, the last ones.
+  /// Backends already tried, by serial (Lease::serial): picked again only when nothing else is
+  /// left. At most 8 are looked at, the last ones.
   std::span<std::uint64_t const> excluded{};
 
   /// The route key, else the client, else the request itself.
@@ -35,7 +35,8 @@ struct Request {
 /// A request of which nothing is known; a constant, so that picking for it writes nothing.
 inline constexpr Request any_request{};
 
-inline constexpr std::size_t max_excluded = 8;  // a request that failed on 8 backends has other problems
+inline constexpr std::size_t max_excluded =
+    8;  // a request that failed on 8 backends has other problems
 
 /// Is the backend with this serial among the last 8 that the request excludes?
 [[nodiscard]] constexpr bool excludes(Request const& request, std::uint64_t serial) noexcept {

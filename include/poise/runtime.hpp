@@ -3,8 +3,8 @@
 
 // What a balancer takes from its surroundings: a clock, chance, and those who watch.
 //
-// Observers are values listed in the runtime's type; each may have any of these hooks, and one that is
-// missing costs nothing. They run outside read sections and locks, so they may use the balancer;
+// Observers are values listed in the runtime's type; each may have any of these hooks, and one that
+// is missing costs nothing. They run outside read sections and locks, so they may use the balancer;
 // what they throw is swallowed and counted (Stats::observer_failures).
 //
 //   on_pick(Picked)                    a backend was picked
@@ -12,13 +12,14 @@
 //   on_finish(Finished)                a request ended
 //   on_event(Event)                    backends came, went or changed
 //
-// A rule is an observer that also decides. These two run under the balancer's lock, and must not call
-// it:
+// A rule is an observer that also decides. These two run under the balancer's lock, and must not
+// call it:
 //   on_tick(Time, span<Standing>)      periodic: may change found health and admission
-//   arrange(span<Standing>)            at each publication: may change weight and health as picks see them
+//   arrange(span<Standing>)            at each publication: may change weight and health as picks
+//   see them
 //
-//   State                              per-backend data of the observer's own: on_finish(Finished, State&)
-//   uses_time = true                   latencies are measured for it
+//   State                              per-backend data of the observer's own: on_finish(Finished,
+//   State&) uses_time = true                   latencies are measured for it
 
 #include <array>
 #include <concepts>
@@ -112,7 +113,8 @@ struct MeasureLatency {
 
 /// The default surroundings: real time and fresh chance, plus the observers you name.
 ///
-/// With a seed the balancer is deterministic: all threads share one cursor and one source of chance.
+/// With a seed the balancer is deterministic: all threads share one cursor and one source of
+/// chance.
 template <class Clock, class... Observers>
 struct Runtime {
   Clock clock{};
@@ -123,17 +125,23 @@ struct Runtime {
 namespace detail {
 
 template <class O>
-inline constexpr bool observes_pick = requires(O& observer, Picked const& event) { observer.on_pick(event); };
+inline constexpr bool observes_pick =
+    requires(O& observer, Picked const& event) { observer.on_pick(event); };
 template <class O>
-inline constexpr bool observes_refused = requires(O& observer, Refused const& event) { observer.on_refused(event); };
+inline constexpr bool observes_refused =
+    requires(O& observer, Refused const& event) { observer.on_refused(event); };
 template <class O>
-inline constexpr bool observes_event = requires(O& observer, Event const& event) { observer.on_event(event); };
+inline constexpr bool observes_event =
+    requires(O& observer, Event const& event) { observer.on_event(event); };
 template <class O>
 inline constexpr bool observes_finish_with_state =
-    requires(O& observer, Finished const& event, hooks::StateOf<O>& state) { observer.on_finish(event, state); };
+    requires(O& observer, Finished const& event, hooks::StateOf<O>& state) {
+      observer.on_finish(event, state);
+    };
 template <class O>
 inline constexpr bool observes_finish =
-    observes_finish_with_state<O> || requires(O& observer, Finished const& event) { observer.on_finish(event); };
+    observes_finish_with_state<O> ||
+    requires(O& observer, Finished const& event) { observer.on_finish(event); };
 template <class O>
 inline constexpr bool rules_on_tick =
     requires(O& rule, Time now, std::span<Standing> all) { rule.on_tick(now, all); };

@@ -25,9 +25,10 @@ struct BackendStats {
   std::uint32_t in_flight = 0;
   std::uint64_t total = 0;   ///< Picked or recorded, finished or not.
   std::uint64_t failed = 0;  ///< By the backend's fault.
-  std::array<std::uint64_t, ending_count> endings{};  ///< By Ending; success is not counted: see below.
-  std::optional<Duration> latency{};     ///< Decayed mean; empty if nobody measures.
-  std::optional<double> error_rate{};    ///< Decayed, 0 to 1; empty before the first verdict.
+  std::array<std::uint64_t, ending_count>
+      endings{};                       ///< By Ending; success is not counted: see below.
+  std::optional<Duration> latency{};   ///< Decayed mean; empty if nobody measures.
+  std::optional<double> error_rate{};  ///< Decayed, 0 to 1; empty before the first verdict.
   HealthState health = HealthState::healthy;
   bool drained = false;
   Admission admission{};

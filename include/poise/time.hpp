@@ -32,8 +32,8 @@ using Time = Timeline::time_point;
 /// Real time: std::chrono::steady_clock. *Cost* 20-30 ns a read.
 struct SteadyClock {
   [[nodiscard]] Time now() const noexcept {
-    return Time{std::chrono::duration_cast<Duration>(
-        std::chrono::steady_clock::now().time_since_epoch())};
+    return Time{
+        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())};
   }
   void sleep(Duration time) const { std::this_thread::sleep_for(time); }
 };

@@ -3,9 +3,9 @@
 
 // The backend with the least load of all, ties at random in proportion to weight.
 //
-// Use it for few backends and long requests. It reads every backend: 1 ns each, so beyond some fifty
-// PowerOfTwo balances nearly as well for a constant price. "First index wins" is no tie rule: ten
-// clients that start at the same time would all choose the same backend.
+// Use it for few backends and long requests. It reads every backend: 1 ns each, so beyond some
+// fifty PowerOfTwo balances nearly as well for a constant price. "First index wins" is no tie rule:
+// ten clients that start at the same time would all choose the same backend.
 
 #include <cstddef>
 #include <cstdint>
@@ -39,9 +39,7 @@ struct Least {
  private:
   template <bool Restricted>
   static std::size_t pick_by(auto const& load, Candidates const& candidates, Context& context) {
-    auto const usable = [&](std::size_t i) {
-      return !Restricted || context.usable(candidates, i);
-    };
+    auto const usable = [&](std::size_t i) { return !Restricted || context.usable(candidates, i); };
     // One plain pass finds the least load, the first that has it, and how many do.
     auto const size = candidates.size();
     std::size_t first = 0;
@@ -65,8 +63,8 @@ struct Least {
     auto const tied = [&](std::size_t i) {
       return load(candidates, i, context) <= least && usable(i);
     };
-    // If many are tied, drawing until one of them is hit is fair and quick: at one in eight or more,
-    // 32 draws miss with 1.4 %.
+    // If many are tied, drawing until one of them is hit is fair and quick: at one in eight or
+    // more, 32 draws miss with 1.4 %.
     if (candidates.equal_weights() && count * 8 >= size) {
       constexpr int tries = 32;
       for (int i = 0; i < tries; ++i)
@@ -76,8 +74,8 @@ struct Least {
   }
 
   /// Each of those tied wins with its part of their weight. Takes two more passes.
-  static std::size_t draw_by_weight(auto const& tied, std::size_t first, Candidates const& candidates,
-                                    Context& context) {
+  static std::size_t draw_by_weight(auto const& tied, std::size_t first,
+                                    Candidates const& candidates, Context& context) {
     std::uint64_t total = 0;
     for (auto i = first; i < candidates.size(); ++i)
       if (tied(i)) total += candidates.weight(i);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Two backends drawn at random, the less loaded of them: nearly as even as looking at all of them, at
-// a constant price, and without the herd that runs to the one least loaded.
+// Two backends drawn at random, the less loaded of them: nearly as even as looking at all of them,
+// at a constant price, and without the herd that runs to the one least loaded.
 //
 // Use it when in doubt. The two are always distinct (the same one twice is just random), drawn in
 // proportion to weight, and the load of each is weighed too.
@@ -22,7 +22,8 @@
 
 namespace poise {
 
-/// *Cost* O(1): two random numbers and two loads. With unequal weights the plan holds 8 bytes a backend.
+/// *Cost* O(1): two random numbers and two loads. With unequal weights the plan holds 8 bytes a
+/// backend.
 template <class L>
 struct PowerOfTwo {
   static_assert(Load<L>);
@@ -42,7 +43,8 @@ struct PowerOfTwo {
     return AliasTable{weights};
   }
 
-  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
+  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
+                                          Context& context) const {
     if (candidates.size() == 1) return 0;
     auto const pair = plan.empty() ? draw(candidates.size(), context.random)
                                    : draw(plan, candidates.size(), context.random);

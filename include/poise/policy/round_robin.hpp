@@ -3,8 +3,8 @@
 
 // One after the other, weights ignored.
 //
-// Use it when backends are equal and requests cost about the same; it is the cheapest policy and the
-// most even one. With unequal backends take SmoothWeighted, with unequal requests PowerOfTwo.
+// Use it when backends are equal and requests cost about the same; it is the cheapest policy and
+// the most even one. With unequal backends take SmoothWeighted, with unequal requests PowerOfTwo.
 
 #include <cstddef>
 
@@ -19,7 +19,8 @@ struct RoundRobin {
   static constexpr char const* name = "round_robin";
   Cursor cursor{};
 
-  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates, Context& context) const noexcept {
+  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates,
+                                          Context& context) const noexcept {
     return cursor.turn(context, candidates.size());
   }
 };

@@ -3,17 +3,19 @@
 
 // Weighted round robin without bursts, in nginx's exact order: weights 5, 1, 1 give a a b a c a a.
 //
-// Use it when backends differ in size and you know by how much. nginx computes the order pick by pick,
-// O(n) each and under a lock; it repeats after sum / gcd picks, so the plan holds one whole period and
-// a pick only advances an index.
+// Use it when backends differ in size and you know by how much. nginx computes the order pick by
+// pick, O(n) each and under a lock; it repeats after sum / gcd picks, so the plan holds one whole
+// period and a pick only advances an index.
 //
-// The simulation costs O(period * distinct weights) instead of O(period * n): backends of equal weight
-// take their turns in index order, so one front runner stands for each weight. Beyond `period_limit`
-// or `work_limit` (about 1 ms) the plan is a rotation by the golden ratio instead: pick k takes the
-// backend in whose part of a circle the point k * phi falls. That needs O(n) to build and O(1) to
-// look up (at worst O(log n)). Its shares are exact in the long run. Its error: after any number of
-// consecutive picks of one thread up to 10^7 a backend's count was within 3 of its exact share (tested),
-// it grows with the logarithm, and the gaps between a backend's turns take at most three values.
+// The simulation costs O(period * distinct weights) instead of O(period * n): backends of equal
+// weight take their turns in index order, so one front runner stands for each weight. Beyond
+// `period_limit` or `work_limit` (about 1 ms) the plan is a rotation by the golden ratio instead:
+// pick k takes the backend in whose part of a circle the point k * phi falls. That needs O(n) to
+// build and O(1) to look up (at worst O(log n)). Its shares are exact in the long run. Its error:
+// over any N consecutive picks of one thread a backend's count is within 1.1 + 0.2 log_phi(N) of
+// its exact share, whatever the weights: 5 at N = 10^4, 8 at 10^7 (the exact discrepancy of the
+// rotation, computed; tested), and random weights come near it. The gaps between a backend's turns
+// take at most three values.
 //
 // Source: nginx, ngx_http_upstream_round_robin.c; the three-gap theorem (Sos 1958).
 
@@ -117,8 +119,7 @@ class SmoothSequence {
     for (auto& each : classes_) {
       each.current += each.weight;
       if (best == nullptr || each.current > best->current ||
-          (each.current == best->current &&
-           each.members[each.front] < best->members[best->front]))
+          (each.current == best->current && each.members[each.front] < best->members[best->front]))
         best = &each;
     }
     auto const winner = best->members[best->front];
@@ -135,7 +136,8 @@ class SmoothSequence {
 
 }  // namespace detail
 
-/// *Cost* O(1), no shared write; at most 256 KiB of plan, rebuilt in at most about 1 ms per 1000 backends.
+/// *Cost* O(1), no shared write; at most 256 KiB of plan, rebuilt in at most about 1 ms per 1000
+/// backends.
 struct SmoothWeighted {
   static constexpr char const* name = "smooth_weighted";
 

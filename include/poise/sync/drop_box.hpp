@@ -3,9 +3,9 @@
 
 // Where the last user of a thing leaves it, so that somebody else destroys it.
 //
-// A request that ends must not run a payload's destructor (closing a connection pool takes time), so
-// the record goes into the box, and an update or tick empties it. After close() nobody will come any
-// more: drop() returns false and the caller destroys the thing himself.
+// A request that ends must not run a payload's destructor (closing a connection pool takes time),
+// so the record goes into the box, and an update or tick empties it. After close() nobody will come
+// any more: drop() returns false and the caller destroys the thing himself.
 //
 // T needs a member `T* next_dropped`. Items are only ever taken all at once, so there is no ABA.
 
@@ -37,7 +37,8 @@ class DropBox {
   [[nodiscard]] T* take() noexcept {
     auto* head = head_.load(std::memory_order_relaxed);  // relaxed: the exchange below checks it
     do {
-      // An empty box costs no write; a closed one must stay closed: reports come after the end, too.
+      // An empty box costs no write; a closed one must stay closed: reports come after the end,
+      // too.
       if (head == nullptr || head == closed()) return nullptr;
       // acquire (10): see drop.
     } while (!head_.compare_exchange_weak(head, nullptr, std::memory_order_acquire,

@@ -3,13 +3,14 @@
 
 // Who is reading right now: one slot per thread, and an era that updates advance.
 //
-// The problem: many threads read a snapshot that another thread replaces at any time; the old one may
-// be freed only when nobody reads it any more, and reading must cost next to nothing. A lock moves a
-// cache line between all readers; a shared pointer does the same. Here a reader writes only to a line
-// of its own.
+// The problem: many threads read a snapshot that another thread replaces at any time; the old one
+// may be freed only when nobody reads it any more, and reading must cost next to nothing. A lock
+// moves a cache line between all readers; a shared pointer does the same. Here a reader writes only
+// to a line of its own.
 //
 // Invariants (asserted, and cited by the tests):
-//   E1  slot.era is 0 when its thread is not reading, else the era it saw when its outermost section began.
+//   E1  slot.era is 0 when its thread is not reading, else the era it saw when its outermost
+//   section began.
 //   E2  A snapshot retired at era E was unlinked before the era became E.
 //   E3  When every slot holds 0 or an era >= E, nobody reads a snapshot retired at E.
 //   E4  A slot belongs to at most one thread at a time; slots are reused, never freed.
@@ -27,7 +28,8 @@
 
 namespace poise::sync {
 
-/// A thread's seat among the readers. Its index is small and dense: it also names the thread's lane.
+/// A thread's seat among the readers. Its index is small and dense: it also names the thread's
+/// lane.
 struct alignas(64) ReaderSlot {
   std::atomic<std::uint64_t> era{0};
   std::atomic<bool> taken{true};
@@ -63,10 +65,12 @@ struct SlotOwner {
 };
 inline thread_local SlotOwner slot_owner;
 
-/// In the child of a fork only the forking thread lives: nobody else reads, and their slots are free.
+/// In the child of a fork only the forking thread lives: nobody else reads, and their slots are
+/// free.
 inline void forget_other_threads() noexcept {
   // relaxed throughout: the child has one thread.
-  for (auto* slot = domain.slots.load(std::memory_order_relaxed); slot != nullptr; slot = slot->next) {
+  for (auto* slot = domain.slots.load(std::memory_order_relaxed); slot != nullptr;
+       slot = slot->next) {
     if (slot == own_slot) continue;
     slot->era.store(0, std::memory_order_relaxed);
     slot->taken.store(false, std::memory_order_relaxed);
@@ -76,7 +80,8 @@ inline void forget_other_threads() noexcept {
 
 inline ReaderSlot& take_slot() {
   // acquire (2), pairs with release (2): `next` and `index` of every listed slot are visible.
-  for (auto* slot = domain.slots.load(std::memory_order_acquire); slot != nullptr; slot = slot->next) {
+  for (auto* slot = domain.slots.load(std::memory_order_acquire); slot != nullptr;
+       slot = slot->next) {
     bool free = false;
     // acquire (1), pairs with release (1); relaxed on failure: nothing was learnt.
     if (!slot->taken.load(std::memory_order_relaxed) &&
@@ -85,10 +90,11 @@ inline ReaderSlot& take_slot() {
       return *slot;
   }
   auto* slot = new ReaderSlot;  // lives as long as the process: see E4
-  slot->index = domain.slot_count.fetch_add(1, std::memory_order_relaxed);  // only uniqueness counts
+  slot->index =
+      domain.slot_count.fetch_add(1, std::memory_order_relaxed);  // only uniqueness counts
   slot->next = domain.slots.load(std::memory_order_relaxed);
-  // release (2), pairs with acquire (2). seq_cst as well: a scan that begins after this reader's era
-  // was stored must find the slot in the list (the same Dekker argument as for the era itself).
+  // release (2), pairs with acquire (2). seq_cst as well: a scan that begins after this reader's
+  // era was stored must find the slot in the list (the same Dekker argument as for the era itself).
   while (!domain.slots.compare_exchange_weak(slot->next, slot, std::memory_order_seq_cst,
                                              std::memory_order_relaxed)) {
   }
@@ -121,20 +127,25 @@ class ReadSection {
  public:
   [[gnu::always_inline]] ReadSection() noexcept {
     auto* slot = detail::own_slot;
-    if (slot == nullptr) [[unlikely]] slot = &first_slot();
+    if (slot == nullptr) [[unlikely]]
+      slot = &first_slot();
     thread_index_ = slot->index;
-    // relaxed: the slot is this thread's own. An outer section's era is older, so it protects this one.
-    if (slot->era.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
+    // relaxed: the slot is this thread's own. An outer section's era is older, so it protects this
+    // one.
+    if (slot->era.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      return;
     entered_ = slot;
     enter(*slot);
   }
   ReadSection(ReadSection const&) = delete;
   ReadSection& operator=(ReadSection const&) = delete;
   [[gnu::always_inline]] ~ReadSection() {
-    if (entered_ == nullptr) [[unlikely]] return;
+    if (entered_ == nullptr) [[unlikely]]
+      return;
     // release (3): everything read in this section happens before a collector's acquire (3) sees 0.
     entered_->era.store(0, std::memory_order_release);
-    if (entered_->temporary) [[unlikely]] detail::give_back(*entered_);
+    if (entered_->temporary) [[unlikely]]
+      detail::give_back(*entered_);
   }
 
   /// The thread's small dense number: below the number of threads that ever read at the same time.
@@ -145,22 +156,25 @@ class ReadSection {
   [[gnu::noinline, gnu::cold]] static ReaderSlot& first_slot() noexcept {
     auto& slot = detail::take_slot();
     detail::own_slot = &slot;
-    slot.temporary = detail::thread_is_ending;  // its owner's destructor has run: nobody gives it back
+    slot.temporary =
+        detail::thread_is_ending;  // its owner's destructor has run: nobody gives it back
     if (!slot.temporary) detail::slot_owner.arm();
     return slot;
   }
 
   [[gnu::always_inline]] static void enter(ReaderSlot& slot) noexcept {
-    // acquire (4), pairs with the advance (4): who sees era E also sees the snapshot that E published.
+    // acquire (4), pairs with the advance (4): who sees era E also sees the snapshot that E
+    // published.
     auto const era = detail::domain.era.load(std::memory_order_acquire);
     if (fence_in_use() == Fence::asymmetric) [[likely]] {
-      // release (5): what this thread read in earlier sections happens before a scan that sees this era.
+      // release (5): what this thread read in earlier sections happens before a scan that sees this
+      // era.
       slot.era.store(era, std::memory_order_release);
       // The compiler must not move the snapshot's load up; the processor is stopped by membarrier.
       std::atomic_signal_fence(std::memory_order_seq_cst);
     } else {
-      // seq_cst (6): in the single total order either this store precedes the scan's load (6), or the
-      // swap of the snapshot (7) precedes this reader's load of it (7).
+      // seq_cst (6): in the single total order either this store precedes the scan's load (6), or
+      // the swap of the snapshot (7) precedes this reader's load of it (7).
       slot.era.exchange(era, std::memory_order_seq_cst);
     }
   }

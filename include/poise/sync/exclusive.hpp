@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A mutex for changes that knows its owner, so that a change made from inside another one is an error
-// with words instead of a deadlock.
+// A mutex for changes that knows its owner, so that a change made from inside another one is an
+// error with words instead of a deadlock.
 
 #include <cstdint>
 #include <mutex>
@@ -25,7 +25,8 @@ class Exclusive {
     owner_.store(0);
     mutex_.unlock();
   }
-  /// *Threads* any. Only this thread can make it true for this thread, so a stale answer is right too.
+  /// *Threads* any. Only this thread can make it true for this thread, so a stale answer is right
+  /// too.
   [[nodiscard]] bool held_by_this_thread() const noexcept { return owner_.load() == this_thread(); }
 
  private:

@@ -3,13 +3,13 @@
 
 // The barrier between "I am reading" and "I load the snapshot", paid by whoever changes things.
 //
-// A reader stores its slot and then loads the snapshot; the updater swaps the snapshot and then reads
-// the slots. One of the two must see the other's store, which takes a full barrier on both sides.
-// Linux can run that barrier on every core on the updater's behalf (membarrier): then a reader needs
-// none, and a pick costs 1 ns instead of 3. Where the kernel refuses, both sides use sequentially
-// consistent accesses. Both ways are built into every binary; which one is used is decided once, in
-// the constructor of the first balancer of the process, because deciding later would let an updater
-// believe in a barrier that a reader did not make.
+// A reader stores its slot and then loads the snapshot; the updater swaps the snapshot and then
+// reads the slots. One of the two must see the other's store, which takes a full barrier on both
+// sides. Linux can run that barrier on every core on the updater's behalf (membarrier): then a
+// reader needs none, and a pick costs 1 ns instead of 3. Where the kernel refuses, both sides use
+// sequentially consistent accesses. Both ways are built into every binary; which one is used is
+// decided once, in the constructor of the first balancer of the process, because deciding later
+// would let an updater believe in a barrier that a reader did not make.
 //
 // Source: docs/concurrency.md.
 
@@ -30,8 +30,8 @@ namespace detail {
 
 enum class FenceState : std::uint8_t { undecided, asymmetric, seq_cst };
 
-// 0: written once before the first reader exists, and the thread that constructs a balancer hands it
-// to its readers by means of its own; so relaxed loads suffice.
+// 0: written once before the first reader exists, and the thread that constructs a balancer hands
+// it to its readers by means of its own; so relaxed loads suffice.
 inline constinit std::atomic<FenceState> fence_state{FenceState::undecided};
 
 #if defined(__linux__) && defined(SYS_membarrier) && __has_include(<linux/membarrier.h>)
@@ -81,7 +81,8 @@ inline void settle_fence() noexcept {
              : Fence::seq_cst;
 }
 
-/// The updater's half: after it, every reader that could still hold the old snapshot shows in its slot.
+/// The updater's half: after it, every reader that could still hold the old snapshot shows in its
+/// slot.
 ///
 /// Returns false if the kernel now refuses what it granted at the start (a seccomp filter that was
 /// installed later, say). Then nothing that was retired may be freed.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A backend's word: how much is in flight, how often it was picked, and who keeps it alive, in 64 bits.
+// A backend's word: how much is in flight, how often it was picked, and who keeps it alive, in 64
+// bits.
 //
 // One atomic add per pick counts both, and doubles as the reference count of the backend, so a pick
 // costs two read-modify-writes in all (here and at the end of the request).
@@ -12,12 +13,13 @@
 //
 // Invariants:
 //   W1  While a snapshot that lists the backend can be read, the pin is set.
-//   W2  claim() and undo() happen only inside a read section that found the backend, so under the pin.
+//   W2  claim() and undo() happen only inside a read section that found the backend, so under the
+//   pin.
 //   W3  Whoever takes the word to "not pinned, none in flight" owns the backend alone and frees it.
-//   W4  In flight stays below 2^24: a claim that finds 2^23 or more is undone, and 2^23 threads would
-//       have to be between the two at once. So the count never carries into the pin.
-//   W5  stretches_ is off by at most one for each thread that stands between its two additions just as
-//       the word crosses: by fewer than 8 either way, so that picks() can put it right.
+//   W4  In flight stays below 2^24: a claim that finds 2^23 or more is undone, and 2^23 threads
+//       would have to be between the two at once. So the count never carries into the pin.
+//   W5  stretches_ is off by at most one for each thread that stands between its two additions just
+//       as the word crosses: by fewer than 8 either way, so that picks() can put it right.
 
 #include <atomic>
 #include <cstdint>
@@ -30,7 +32,8 @@ class InFlight {
 
   /// Counts one pick, in flight from now on. Returns how many were in flight before.
   [[gnu::always_inline]] std::uint32_t claim() noexcept {
-    // relaxed: the snapshot pins the backend (W1, W2), and its content was acquired with the snapshot.
+    // relaxed: the snapshot pins the backend (W1, W2), and its content was acquired with the
+    // snapshot.
     auto const old = word_.fetch_add(one + pick, std::memory_order_relaxed);
     if (crosses(old, old + pick)) [[unlikely]]
       stretches_.fetch_add(1, std::memory_order_relaxed);  // the word says which way it is off: W5

@@ -3,12 +3,12 @@
 
 // Counters that threads advance without sharing a cache line, and the cursor built from them.
 //
-// A counter that all threads increment costs 2 ns alone and 10 ns between two threads, more with more.
-// Here every thread has a lane of its own, which it advances with a plain load and store. The number
-// of a lane belongs to the thread's reader slot, so it passes from a thread that ends to the next that
-// starts, and the position with it: short-lived threads continue a rotation instead of restarting it.
-// Threads beyond the last lane, and balancers with an injected seed, use lane 0, which is shared and
-// exact.
+// A counter that all threads increment costs 2 ns alone and 10 ns between two threads, more with
+// more. Here every thread has a lane of its own, which it advances with a plain load and store. The
+// number of a lane belongs to the thread's reader slot, so it passes from a thread that ends to the
+// next that starts, and the position with it: short-lived threads continue a rotation instead of
+// restarting it. Threads beyond the last lane, and balancers with an injected seed, use lane 0,
+// which is shared and exact.
 //
 // Invariant L1: a lane other than 0 is advanced by one thread at a time (E4).
 
@@ -29,7 +29,8 @@ inline constexpr std::uint32_t lane_count = 64;  // 4 KiB a cursor; more threads
   return own_lanes && thread_index + 1 < lane_count ? Lane{thread_index + 1} : Lane::shared;
 }
 
-/// One counter per lane. *Threads* any. *Cost* a load and a store; on the shared lane one atomic add.
+/// One counter per lane. *Threads* any. *Cost* a load and a store; on the shared lane one atomic
+/// add.
 class Lanes {
  public:
   /// Starts every own lane at a place of its own and the shared one at `first`.

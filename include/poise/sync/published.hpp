@@ -3,15 +3,15 @@
 
 // One immutable value that many threads read while one replaces it, without waiting on either side.
 //
-// publish() swaps the pointer and keeps the old value; collect() hands back the values that nobody can
-// be reading any more. Nothing waits for readers: a preempted one would stall an update for
+// publish() swaps the pointer and keeps the old value; collect() hands back the values that nobody
+// can be reading any more. Nothing waits for readers: a preempted one would stall an update for
 // milliseconds. The owner serialises publish and collect (a mutex), bounds how much may be retired,
 // and destroys what it gets back outside its lock.
 //
 // Invariants:
 //   P1  A retired value is freed only when every reader's era is 0 or >= its own era (E3).
-//   P2  While the kernel refuses the heavy fence, values are kept, not freed; a later fence that works
-//       covers them all.
+//   P2  While the kernel refuses the heavy fence, values are kept, not freed; a later fence that
+//       works covers them all.
 
 #include <atomic>
 #include <cstddef>

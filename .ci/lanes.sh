@@ -1,0 +1,94 @@
+# Runs lanes; sourced by .ci/run and .ci/nightly.
+#
+# A lane is a function lane_<name> with budget[<name>] seconds. It runs in a process of its own, at
+# the top of the checkout, stops at its first failing command, and installs what it needs: a fresh
+# Debian 12 with bash, apt and root is enough. A failing lane does not keep the next from running.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export DEBIAN_FRONTEND=noninteractive
+declare -A budget
+
+for_check=(g++ cmake ninja-build catch2 libfmt-dev libasio-dev)  # what configuring with tests needs
+
+# Installs those of the given packages that are missing.
+need() {
+  local package missing=()
+  for package; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' ||
+      missing+=("$package")
+  done
+  if ((${#missing[@]} > 0)); then
+    apt-get -qq update
+    apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+  fi
+}
+
+# Configures, builds and tests one preset; what follows its name goes to ctest. Addresses are not
+# randomized where that can be had: g++ 12's sanitizers do not start on kernels that do it too well.
+test_preset() {
+  local plainly=()
+  if setarch -R true 2>/dev/null; then plainly=(setarch -R); fi
+  cmake --preset "$1"
+  "${plainly[@]}" cmake --build --preset "$1"  # runs the test programs, to list their tests
+  "${plainly[@]}" ctest --preset "$@"
+}
+
+# The code block that follows <!-- command: $1 --> in README.md.
+readme_command() {
+  awk -v mark="<!-- command: $1 -->" '
+    $0 == mark             { marked = 1; next }
+    marked && /^```/       { if (inside) { found = 1; exit } inside = 1; next }
+    inside
+    END                    { exit !found }' README.md ||
+    { echo "README.md has no code block after <!-- command: $1 -->" >&2; return 1; }
+}
+
+# "passed failed", counted in a lane's log: from CTest's summaries, and from lines like our own last
+# one. A lane that counts nothing is one test; one that fails without a failed test has one.
+count_tests() {
+  awk -v status="$2" '
+    /tests passed, [0-9]+ tests failed out of [0-9]+/ { failed += $4; passed += $NF - $4 }
+    /^[0-9]+ passed, [0-9]+ failed$/                  { failed += $3; passed += $1 }
+    END {
+      if (status != 0 && failed == 0) failed = 1
+      if (status == 0 && passed == 0) passed = 1
+      print passed + 0, failed + 0
+    }' "$1"
+}
+
+run_lanes() {
+  # In the lane's own process. Told by the environment: whatever the script does with its arguments,
+  # it cannot start itself without end.
+  if [[ -n ${POISE_CI_LANE-} ]]; then
+    "lane_$POISE_CI_LANE"
+    return
+  fi
+
+  local logs lane began status passed failed all_passed=0 all_failed=0 bad=()
+  logs=$(mktemp -d)
+  for lane; do
+    [[ -n ${budget[$lane]-} ]] && continue
+    echo "no lane \"$lane\"; there are: ${!budget[*]}" >&2
+    exit 2
+  done
+  for lane; do
+    echo "=== $lane: start $(date +%T), budget ${budget[$lane]} s"
+    began=$SECONDS status=0
+    POISE_CI_LANE=$lane timeout --kill-after=10 "${budget[$lane]}" bash "$0" </dev/null 2>&1 |
+      tee "$logs/$lane" || status=$?
+    read -r passed failed <<<"$(count_tests "$logs/$lane" "$status")"
+    ((all_passed += passed, all_failed += failed)) || true
+    case $status in
+      0) echo "=== $lane: passed in $((SECONDS - began)) s" ;;
+      124 | 137) echo "=== $lane: FAILED, over its budget of ${budget[$lane]} s" ;;
+      *) echo "=== $lane: FAILED in $((SECONDS - began)) s" ;;
+    esac
+    ((status == 0)) || bad+=("$lane")
+  done
+  rm -r "$logs"
+
+  echo "=== ${#} lanes in $SECONDS s; failed: ${bad[*]:-none}"
+  echo "$all_passed passed, $all_failed failed"
+  ((${#bad[@]} == 0))
+}

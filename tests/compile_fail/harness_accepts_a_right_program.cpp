@@ -1,0 +1,4 @@
+// compiles
+#include <poise/poise.hpp>
+
+int main() {}

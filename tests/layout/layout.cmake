@@ -1,0 +1,147 @@
+# cmake -D ROOT=include/poise -P layout.cmake
+#
+# What the folders promise, checked line by line:
+#   1. Includes point down.
+#        4  health/ resilience/ observe/ discovery/ asio/    never include each other
+#        3  core lease balancer
+#        2  compose/, policy/                                a policy includes nothing of this layer
+#        1  every other header beside this list
+#        0  time random hash alias_table, sync/              sync/ includes nothing but sync/
+#      poise.hpp includes all and is included by none; fwd.hpp and version.hpp include each other.
+#   2. memory_order stands under sync/ only.
+#   3. A header starts with its licence and has #pragma once.
+#   4. The preprocessor asks what the compiler and the platform define, and defines nothing.
+
+cmake_minimum_required(VERSION 3.25)
+
+# The layer of a header, given relative to include/poise; empty for a folder that nobody placed.
+function(get_layer file result)
+  if(file MATCHES "^(health|resilience|observe|discovery|asio)/")
+    set(layer 4)
+  elseif(file MATCHES "^(core|lease|balancer)\\.hpp$")
+    set(layer 3)
+  elseif(file MATCHES "^(policy|compose)/")
+    set(layer 2)
+  elseif(file MATCHES "^(sync/.*|(time|random|hash|alias_table)\\.hpp)$")
+    set(layer 0)
+  elseif(NOT file MATCHES "/")
+    set(layer 1)
+  else()
+    set(layer "")
+  endif()
+  set(${result} "${layer}" PARENT_SCOPE)
+endfunction()
+
+# Why `file` must not include `included`; empty if it may.
+function(get_include_error file included result)
+  get_layer(${file} layer)
+  get_layer(${included} included_layer)
+  cmake_path(GET file PARENT_PATH folder)
+  cmake_path(GET included PARENT_PATH included_folder)
+  set(free_headers fwd.hpp version.hpp)
+  set(error "")
+
+  if(included STREQUAL "poise.hpp")
+    set(error "poise.hpp is for users; include the header that is meant")
+  elseif(file STREQUAL "poise.hpp")
+  elseif(file IN_LIST free_headers)
+    if(NOT included IN_LIST free_headers)
+      set(error "fwd.hpp and version.hpp include only each other")
+    endif()
+  elseif(folder STREQUAL "sync")
+    if(NOT included_folder STREQUAL "sync")
+      set(error "sync/ includes only sync/ and the standard library")
+    endif()
+  elseif(included IN_LIST free_headers)
+  elseif(folder STREQUAL "policy" AND included_layer EQUAL 2)
+    set(error "policies do not know each other, nor what wraps them; share through layer 1")
+  elseif(layer EQUAL 4 AND included_layer EQUAL 4 AND NOT folder STREQUAL included_folder)
+    set(error "${folder}/ and ${included_folder}/ do not know each other; share through layer 3")
+  elseif(included_layer GREATER layer)
+    set(error "includes point down: this is layer ${layer}, that is layer ${included_layer}")
+  endif()
+  set(${result} "${error}" PARENT_SCOPE)
+endfunction()
+
+# Appends a line `file:line: what: rule` to `errors` for each rule that the header breaks.
+function(check_header root file)
+  macro(fail message)
+    string(APPEND errors "${root}/${file}:${number}: ${message}\n")
+  endmacro()
+
+  # As a list of lines, without the characters that lists give a meaning to.
+  file(READ ${root}/${file} text)
+  string(REGEX REPLACE "[][;\\\\]" "?" text "${text}")
+  string(REPLACE "\n" ";" lines "${text}")
+
+  set(number 1)
+  get_layer(${file} layer)
+  if(layer STREQUAL "")
+    fail("a folder without a layer: place it in tests/layout/layout.cmake")
+    set(errors "${errors}" PARENT_SCOPE)
+    return()
+  endif()
+  if(NOT text MATCHES "^// SPDX-License-Identifier: MIT\n")
+    fail("the first line must be `// SPDX-License-Identifier: MIT`")
+  endif()
+  if(NOT text MATCHES "\n#pragma once\n")
+    fail("#pragma once is missing")
+  endif()
+
+  set(number 0)
+  foreach(line IN LISTS lines)
+    math(EXPR number "${number} + 1")
+
+    if(line MATCHES "memory_order" AND NOT file MATCHES "^sync/")
+      fail("memory_order: only sync/ orders memory; use or add a type there")
+    endif()
+
+    if(NOT line MATCHES "^ *# *([a-z]+)(.*)$")
+      continue()
+    endif()
+    set(directive ${CMAKE_MATCH_1})
+    set(rest "${CMAKE_MATCH_2}")
+
+    if(directive STREQUAL "include")
+      if(rest MATCHES "^ *[<\"]poise/([^>\"]+)[>\"]")
+        set(included ${CMAKE_MATCH_1})
+        get_include_error(${file} ${included} error)
+        if(error)
+          fail("<poise/${included}>: ${error}")
+        endif()
+      elseif(rest MATCHES "^ *\"")
+        fail("#include${rest}: write <poise/...>, from the include folder")
+      endif()
+
+    elseif(directive MATCHES "^(define|undef)$")
+      fail("#${directive}${rest}: no macros; a constant, a function or a template does it")
+
+    elseif(directive MATCHES "^(if|ifdef|ifndef|elif)$")
+      # What compilers and platforms define starts with two underscores, system calls with SYS_.
+      string(REGEX REPLACE "//.*|__has_[a-z_]+ *\\([^()]*\\)|[0-9][0-9a-zA-Z']*" "" rest "${rest}")
+      string(REGEX MATCHALL "[A-Za-z_][A-Za-z_0-9]*" names "${rest}")
+      list(FILTER names EXCLUDE REGEX "^(__.*|SYS_.*|defined)$")
+      if(names)
+        fail("#${directive} asks for ${names}: only what compiler and platform define (__...)")
+      endif()
+    endif()
+  endforeach()
+  set(errors "${errors}" PARENT_SCOPE)
+endfunction()
+
+function(get_layout_errors root result)
+  file(GLOB_RECURSE files RELATIVE ${root} ${root}/*)
+  set(errors "")
+  foreach(file IN LISTS files)
+    check_header(${root} ${file})
+  endforeach()
+  set(${result} "${errors}" PARENT_SCOPE)
+endfunction()
+
+if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  get_layout_errors(${ROOT} errors)
+  if(errors)
+    message(NOTICE "${errors}")  # not in FATAL_ERROR, which would wrap the lines
+    message(FATAL_ERROR "headers break the rules at the top of tests/layout/layout.cmake")
+  endif()
+endif()

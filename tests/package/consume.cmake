@@ -1,0 +1,44 @@
+# Builds consumer/ in one WAY that a user might choose, and runs it. CXX, CXXFLAGS and
+# CMAKE_GENERATOR come from the environment, which every tool here reads by itself.
+
+set(consumer ${CMAKE_CURRENT_LIST_DIR}/consumer)
+set(prefix ${SCRATCH}/prefix)
+separate_arguments(compile UNIX_COMMAND "$ENV{CXX} $ENV{CXXFLAGS} -std=c++20 ${consumer}/main.cpp")
+list(APPEND compile -o ${SCRATCH}/consumer)
+
+macro(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
+endmacro()
+
+file(REMOVE_RECURSE ${SCRATCH})
+file(MAKE_DIRECTORY ${SCRATCH})
+
+if(WAY STREQUAL "find_package")
+  run(${CMAKE_COMMAND} --install ${BINARY} --prefix ${prefix})
+  run(${CMAKE_COMMAND} -S ${consumer} -B ${SCRATCH} -D CMAKE_PREFIX_PATH=${prefix})
+  run(${CMAKE_COMMAND} --build ${SCRATCH})
+
+elseif(WAY STREQUAL "add_subdirectory")
+  run(${CMAKE_COMMAND} -S ${consumer} -B ${SCRATCH} -D POISE_SUBDIRECTORY=${SOURCE})
+  run(${CMAKE_COMMAND} --build ${SCRATCH})
+
+elseif(WAY STREQUAL "pkg_config")
+  run(${CMAKE_COMMAND} --install ${BINARY} --prefix ${prefix})
+  set(ENV{PKG_CONFIG_PATH} ${prefix}/share/pkgconfig)
+  run(pkg-config --cflags --libs poise OUTPUT_VARIABLE flags)
+  separate_arguments(flags UNIX_COMMAND "${flags}")
+  run(${compile} ${flags})
+
+elseif(WAY STREQUAL "include_path")
+  run(${compile} -I ${SOURCE}/include -pthread -MD -MF ${SCRATCH}/read_files)
+  file(READ ${SCRATCH}/read_files read_files)
+  if(read_files MATCHES "[^ ]*include/(fmt/|asio|boost/)[^ ]*")
+    message(FATAL_ERROR "<poise/poise.hpp> needs the standard library only, but read "
+      "${CMAKE_MATCH_0}")
+  endif()
+endif()
+
+run(${SCRATCH}/consumer OUTPUT_VARIABLE said)
+if(NOT said MATCHES "^10\\.0\\.0\\.[12]:80\n$")
+  message(FATAL_ERROR "the consumer must print one of its two addresses, but said: ${said}")
+endif()

@@ -217,15 +217,15 @@ int main(int argc, char** argv) {
   sizes(benchmark::RegisterBenchmark("textbook", textbook));
 
   return bench::run(argc, argv,
-                    {{"cycle/round_robin", "leaking/round_robin", 1.3},
-                     {"cycle/smooth_weighted", "leaking/round_robin", 1.8},
-                     {"cycle/p2c", "leaking/round_robin", 3.0},
+                    {{"cycle/round_robin", "leaking/round_robin", 1.3, 10},
+                     {"cycle/smooth_weighted", "leaking/round_robin", 1.8, 10},
+                     {"cycle/p2c", "leaking/round_robin", 3.0, 10},
                      {"cycle/p2c_weighted", "leaking/round_robin"},
-                     {"cycle/least_connections", "scan", 1.3},
+                     {"cycle/least_connections", "scan", 1.3, 100},
                      {"cycle/exact_round_robin", "leaking/exact_round_robin"},
                      {"cycle/smooth_weighted", "leaking/smooth_weighted"},
                      {"cycle/p2c", "leaking/p2c"},
                      {"cycle/least_connections", "leaking/least_connections"},
-                     {"cycle/round_robin", "next++", 1.0},
+                     {"cycle/round_robin", "next++", 1.0, 10},
                      {"textbook", "cycle/round_robin"}});
 }

@@ -156,9 +156,12 @@ class alignas(64) Backend {
     store_error_rate(rate / (1 + static_cast<float>(elapsed.count()) / half_life_ns));
   }
 
-  /// Takes over what another backend of the same id had measured.
+  /// Takes over what another backend of the same id had measured. Its requests in flight end there,
+  /// unseen by this one; counted here, they would pass for successes.
   void inherit(Backend const& old) noexcept {
-    recorded_.store(old.total());
+    std::uint64_t const busy = old.in_flight();
+    auto const total_then = old.total();
+    recorded_.store(total_then - std::min(total_then, busy));
     for (std::size_t ending = 0; ending < ending_count; ++ending)
       endings_[ending].store(old.endings_[ending].load());
     latency_.store(old.latency_.load());

@@ -183,8 +183,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
    private:
     friend Core;
-    sync::SharedCount memberships;
-    [[no_unique_address]] typename Watching::States observer_states;
+    sync::SharedCount memberships_;
+    [[no_unique_address]] typename Watching::States observer_states_;
   };
 
   using Lease = poise::Lease<Core>;
@@ -417,13 +417,13 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
         : records{std::move(members)}, index_{records.size()} {
       for (std::uint32_t position = 0; position < records.size(); ++position)
         index_.insert(position, id_at());
-      for (auto* record : records) record->memberships.add();
+      for (auto* record : records) record->memberships_.add();
     }
     Membership(Membership const&) = delete;
     Membership& operator=(Membership const&) = delete;
     ~Membership() {
       for (auto* record : records)
-        if (record->memberships.drop() && record->word_.unpin()) bury(record);
+        if (record->memberships_.drop() && record->word_.unpin()) bury(record);
     }
 
     [[nodiscard]] Record* find(std::string_view id) const {
@@ -644,7 +644,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
           std::apply([&](auto&... observers) { (tell(observers, states, event), ...); },
                      runtime_.observers);
         },
-        record.observer_states);
+        record.observer_states_);
   }
 
   template <class O, class State>
@@ -927,7 +927,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       standings.push_back({*seat.record, earlier.empty() ? seat.weight : earlier[i].weight,
                            earlier.empty() ? own : earlier[i].health, seat.record->admission(),
                            seat.condition.drained,
-                           &std::get<Index::value>(seat.record->observer_states)});
+                           &std::get<Index::value>(seat.record->observer_states_)});
     }
     (void)index;
     return standings;

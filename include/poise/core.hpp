@@ -21,7 +21,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -37,8 +36,12 @@
 
 #include <poise/backend.hpp>
 #include <poise/candidates.hpp>
+#include <poise/configuration.hpp>
+#include <poise/degraded_share.hpp>
 #include <poise/error.hpp>
 #include <poise/hash.hpp>
+#include <poise/id_index.hpp>
+#include <poise/payload.hpp>
 #include <poise/policy.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>
@@ -52,37 +55,6 @@
 
 namespace poise {
 
-/// A backend together with the value of your type that the balancer made for it.
-template <class Payload>
-class BackendWith : public Backend {
- public:
-  /// *Threads* the reference may be used while a lease is held; what it refers to is yours to
-  /// guard.
-  [[nodiscard]] Payload& payload() noexcept { return payload_; }
-  [[nodiscard]] Payload const& payload() const noexcept { return payload_; }
-
- protected:
-  template <class Factory>
-  BackendWith(Endpoint const& endpoint, std::uint64_t serial, Factory const& make)
-      : Backend{endpoint, serial}, payload_(make(endpoint)) {}
-  ~BackendWith() = default;
-
- private:
-  Payload payload_;
-};
-
-template <>
-class BackendWith<void> : public Backend {
- protected:
-  template <class Factory>
-  BackendWith(Endpoint const& endpoint, std::uint64_t serial, Factory const&)
-      : Backend{endpoint, serial} {}
-  ~BackendWith() = default;
-};
-
-template <class Payload>
-using Factory = std::function<Payload(Endpoint const&)>;
-
 template <class Core>
 class Lease;
 
@@ -91,61 +63,6 @@ namespace detail {
 inline std::uint64_t next_serial() noexcept {
   static constinit sync::Relaxed<std::uint64_t> serial{1};
   return serial.add(1);
-}
-
-/// From id to position. *Cost* 8 to 16 bytes a backend.
-class IdIndex {
- public:
-  static constexpr std::uint32_t absent = ~std::uint32_t{0};
-
-  explicit IdIndex(std::size_t size) {
-    std::size_t slots = 4;
-    while (slots < 2 * size) slots *= 2;
-    slots_.assign(slots, absent);
-  }
-
-  /// The position under this id, or `absent`. `id_at(position)` tells the ids.
-  template <class IdAt>
-  [[nodiscard]] std::uint32_t find(std::string_view id, IdAt const& id_at) const {
-    return slots_[slot_of(id, id_at)];
-  }
-  /// Adds a position. Returns the one that has the id already, or `absent`.
-  template <class IdAt>
-  std::uint32_t insert(std::uint32_t position, IdAt const& id_at) {
-    auto& slot = slots_[slot_of(id_at(position), id_at)];
-    if (slot == absent) {
-      slot = position;
-      return absent;
-    }
-    return slot;
-  }
-
- private:
-  template <class IdAt>
-  [[nodiscard]] std::size_t slot_of(std::string_view id, IdAt const& id_at) const {
-    auto const mask = slots_.size() - 1;
-    auto slot = hash_text(id) & mask;
-    while (slots_[slot] != absent && id_at(slots_[slot]) != id) slot = (slot + 1) & mask;
-    return slot;
-  }
-
-  std::vector<std::uint32_t> slots_;
-};
-
-/// The share of picks, in percent, that healthy backends take while others are degraded.
-///
-/// health = min(100, 140 * healthy / total), degraded likewise; healthy ones take what they can
-/// carry of the sum, degraded ones the rest. Source: Envoy, degraded endpoints, overprovisioning
-/// 140 %.
-constexpr std::uint32_t healthy_percent(std::uint64_t healthy, std::uint64_t degraded,
-                                        std::uint64_t total) noexcept {
-  constexpr std::uint64_t overprovision = 140;
-  if (total == 0) return 0;
-  auto const health = std::min<std::uint64_t>(100, overprovision * healthy / total);
-  auto const rest = std::min<std::uint64_t>(100, overprovision * degraded / total);
-  auto const sum = std::min<std::uint64_t>(100, health + rest);
-  if (sum == 0) return healthy != 0 ? 100 : 0;
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(100, health * 100 / sum));
 }
 
 /// What a lease remembers of its pick. Whole words: bytes written one by one and read together
@@ -994,38 +911,10 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
                       (seats_.empty() ? "; there are none at all" : "; there are " + known)};
   }
 
-  /// Fills in missing ids and refuses what can't be a set of backends.
-  static void check(std::vector<Endpoint>& endpoints, bool weight_may_be_zero = false) {
-    if (endpoints.size() >= IdIndex::absent / 4)
-      throw ConfigError{std::to_string(endpoints.size()) + " endpoints are too many"};
-    IdIndex index{endpoints.size()};
-    std::uint64_t weights = 0;
-    auto const id_at = [&](std::uint32_t i) -> std::string_view { return endpoints[i].id; };
-    for (std::uint32_t i = 0; i < endpoints.size(); ++i) {
-      auto& endpoint = endpoints[i];
-      if (endpoint.id.empty()) endpoint.id = endpoint.address;
-      if (endpoint.id.empty())
-        throw ConfigError{"endpoint number " + std::to_string(i) + " has neither id nor address"};
-      if (auto const other = index.insert(i, id_at); other != IdIndex::absent)
-        throw ConfigError{"the id " + quoted(endpoint.id) + " is given to endpoints number " +
-                          std::to_string(other) + " (" + quoted(endpoints[other].address) +
-                          ") and " + std::to_string(i) + " (" + quoted(endpoint.address) +
-                          "): ids must differ, since statistics follow them"};
-      weights += endpoint.weight;
-    }
-    if (weights == 0 && !endpoints.empty() && !weight_may_be_zero)
-      throw ConfigError{no_weight(endpoints[0].id)};
-  }
-
   static void check_some_weight(Draft const& draft) {
     for (auto const& seat : draft.seats)
       if (seat.weight != 0) return;
     throw ConfigError{no_weight(draft.seats[0].record->id())};
-  }
-
-  static std::string no_weight(std::string_view id) {
-    return "weight of " + quoted(id) +
-           " is 0; every weight is 0, so nothing can be picked (use drain() to take a backend out)";
   }
 
   // -- how records end -------------------------------------------------------------------------

@@ -10,10 +10,8 @@
 // Thread safety: a lease belongs to one thread at a time; it may be finished on any.
 
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include <poise/core.hpp>
@@ -27,13 +25,9 @@ namespace detail {
 /// Nanoseconds of any duration; `unmeasured` if it is negative, NaN or too long to be true.
 template <class Rep, class Period>
 [[nodiscard]] Duration sample_of(std::chrono::duration<Rep, Period> time) noexcept {
-  if constexpr (std::is_floating_point_v<Rep>) {
-    auto const seconds = std::chrono::duration<double>{time}.count();
-    constexpr double longest = 1e9;  // 31 years
-    if (!(seconds >= 0 && seconds < longest)) return unmeasured;
-  } else if (time < time.zero()) {
-    return unmeasured;
-  }
+  auto const seconds = std::chrono::duration<double>{time}.count();
+  constexpr double longest = 1e9;  // 31 years: far below what would overflow
+  if (!(seconds >= 0 && seconds < longest)) return unmeasured;
   return std::chrono::duration_cast<Duration>(time);
 }
 
@@ -93,7 +87,8 @@ class Lease {
   /// Reports how it ended; poise measures the latency if anybody uses it. A second call does
   /// nothing.
   void finish(Outcome outcome = {}) noexcept { end(outcome, detail::unmeasured); }
-  /// The same with a latency measured by the caller; a negative, NaN or absurd one is no sample.
+  /// The same with a latency measured by the caller; a negative, NaN or absurd one is as none
+  /// given.
   template <class Rep, class Period>
   void finish(Outcome outcome, std::chrono::duration<Rep, Period> latency) noexcept {
     end(outcome, detail::sample_of(latency));

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a list of endpoints must fulfil to be a set of backends, and the words when it does not.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/endpoint.hpp>
+#include <poise/error.hpp>
+#include <poise/id_index.hpp>
+
+namespace poise::detail {
+
+inline std::string no_weight(std::string_view id) {
+  return "weight of " + quoted(id) +
+         " is 0; every weight is 0, so nothing can be picked (use drain() to take a backend out)";
+}
+
+/// Fills in missing ids and refuses what can't be a set of backends.
+inline void check(std::vector<Endpoint>& endpoints, bool weight_may_be_zero = false) {
+  if (endpoints.size() >= IdIndex::absent / 4)
+    throw ConfigError{std::to_string(endpoints.size()) + " endpoints are too many"};
+  IdIndex index{endpoints.size()};
+  std::uint64_t weights = 0;
+  auto const id_at = [&](std::uint32_t i) -> std::string_view { return endpoints[i].id; };
+  for (std::uint32_t i = 0; i < endpoints.size(); ++i) {
+    auto& endpoint = endpoints[i];
+    if (endpoint.id.empty()) endpoint.id = endpoint.address;
+    if (endpoint.id.empty())
+      throw ConfigError{"endpoint number " + std::to_string(i) + " has neither id nor address"};
+    if (auto const other = index.insert(i, id_at); other != IdIndex::absent)
+      throw ConfigError{"the id " + quoted(endpoint.id) + " is given to endpoints number " +
+                        std::to_string(other) + " (" + quoted(endpoints[other].address) + ") and " +
+                        std::to_string(i) + " (" + quoted(endpoint.address) +
+                        "): ids must differ, since statistics follow them"};
+    weights += endpoint.weight;
+  }
+  if (weights == 0 && !endpoints.empty() && !weight_may_be_zero)
+    throw ConfigError{no_weight(endpoints[0].id)};
+}
+
+}  // namespace poise::detail

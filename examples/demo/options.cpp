@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// Options are checked one by one, so that a mistake is answered with what would have been right.
+
+#include "options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace demo {
+
+namespace {
+
+std::uint64_t number(std::string const& option, std::string const& text, std::uint64_t least,
+                     std::uint64_t most) {
+  std::uint64_t value = 0;
+  auto const* end = text.data() + text.size();
+  auto const [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end || value < least || value > most)
+    throw BadOption{fmt::format("{} is \"{}\", but must be a whole number from {} to {}", option,
+                                text, least, most)};
+  return value;
+}
+
+std::string policy(std::string const& text, std::vector<Contender> const& contenders) {
+  std::string known;
+  for (auto const& each : contenders) {
+    if (each.name == text) return text;
+    known += each.name + ", ";
+  }
+  if (text == "all") return text;
+  throw BadOption{fmt::format("there is no policy \"{}\"; there are {}and all", text, known)};
+}
+
+}  // namespace
+
+Options parse(std::vector<std::string> const& words, std::vector<Contender> const& contenders) {
+  Options options;
+  auto& scenario = options.scenario;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    // "--rate 100" and "--rate=100" are the same.
+    auto const equals = words[i].find('=');
+    auto const option = words[i].substr(0, equals);
+    auto const value = [&] {
+      if (equals != std::string::npos) return words[i].substr(equals + 1);
+      if (i + 1 == words.size()) throw BadOption{option + " needs a value; see --help"};
+      return words[++i];
+    };
+    if (option == "--policy") scenario.policy = policy(value(), contenders);
+    else if (option == "--backends") scenario.backends = number(option, value(), 2, 12);
+    else if (option == "--rate")
+      scenario.rate = static_cast<double>(number(option, value(), 10, 20000));
+    else if (option == "--seconds")
+      scenario.length = std::chrono::seconds{number(option, value(), 1, 3600)};
+    else if (option == "--seed")
+      scenario.seed = number(option, value(), 0, std::numeric_limits<std::uint64_t>::max());
+    else if (option == "--calm") scenario.calm = true;
+    else if (option == "--help" || option == "-h") options.help = true;
+    else
+      throw BadOption{
+          fmt::format("there is no option \"{}\"; there are --policy, --backends, --rate, "
+                      "--seconds, --seed, --calm and --help",
+                      option)};
+  }
+  return options;
+}
+
+std::string help(std::vector<Contender> const& contenders) {
+  Scenario const defaults;
+  auto text = fmt::format(R"(Every policy of poise against the same bad day.
+
+Starts HTTP servers on loopback, sends them requests through a poise::Balancer, lets things go
+wrong, and ends with a table of what each policy made of it. Servers, sockets and failures are real;
+only the servers' work is a timer.
+
+  --policy NAME   one of the policies below, or all (default: {})
+  --backends N    how many servers, 2 to 12 (default: {})
+  --rate R        requests per second, 10 to 20000 (default: {:.0f}; five servers can do {:.0f})
+  --seconds S     how long each policy runs, 1 to 3600 (default: {:.0f})
+  --seed N        another seed, another load and other service times (default: {})
+  --calm          nothing goes wrong: what the policies do on a good day
+  --help          this text
+
+Policies:
+)",
+                          defaults.policy, defaults.backends, defaults.rate,
+                          capacity(defaults.backends), defaults.length.count(), defaults.seed);
+  for (auto const& each : contenders) text += fmt::format("  {:<20}{}\n", each.name, each.about);
+  auto const turns = script(defaults.backends);
+  auto const span = [&](std::size_t first) {
+    return fmt::format("{:.0f} to {:.0f} %", 100 * turns[first].at, 100 * turns[first + 1].at);
+  };
+  text +=
+      fmt::format(R"(
+Incidents, at the same moments of every policy's run:
+  {0}  {3} works 10 times slower. Its queue grows, unless the policy sends less there.
+  {1}  {4} answers HTTP 500 after 0.1 ms. It is never busy, so it looks like the best server.
+  {2}  {5} is killed: its sockets are closed, connections are refused. It comes back on its port.
+
+Columns:
+  % of picks      who got how much, over the whole run; the server's weight is behind its name
+  latency         of good answers, counted from the moment when the request was due: requests come
+                  on a fixed schedule, answered or not, so time spent waiting to be sent counts
+  errors          requests without a good answer: refused, reset, HTTP 5xx, or none within {6} ms
+  left alone      from the kill until it got less than 5 % of its usual traffic; never: not before
+                  it was back
+  back            from its return until it gave at least half as many good answers as usual
+)",
+                  span(0), span(2), span(4), name_of(turns[0].backend), name_of(turns[2].backend),
+                  name_of(turns[4].backend), request_timeout.count());
+  return text;
+}
+
+}  // namespace demo

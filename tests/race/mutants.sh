@@ -1,0 +1,255 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Seeded mistakes: does the race suite notice when the lock-free part is wrong?
+#
+#   tests/race/mutants.sh short|all|NAME...
+#
+# Every mutant below changes one place of include/poise, in a copy. The race test that it names must
+# then fail (or crash, or hang) under the sanitizer that it names; before that, the same test must pass
+# without the mutation. A survivor means that a test has become too weak.
+#
+# Which tool sees what: ThreadSanitizer sees an order that is missing (on x86 a relaxed access emits
+# the same instruction, so nothing else can); it does not see a missing barrier, which shows only when
+# a value is freed under a reader: that takes AddressSanitizer, or the stamps in the tests, and luck.
+# So those run several times.
+#
+# Not listed, because no test on x86 can tell them from the original:
+#   - the signal fence in ReadSection::enter: compilers do not move a load above a release store today;
+#   - a weaker exchange in Published::publish, and weaker loads in oldest_reader with the seq_cst fence:
+#     the same instructions; and what they order is acquired through the era as well;
+#   - a relaxed load of the era on entry: the snapshot's own load acquires what the updater wrote;
+#   - a relaxed store of the era on entry: ThreadSanitizer lets it continue the release of the leave
+#     before it, as C++ did until C++20;
+#   - relaxed operations of InFlight::claim and undo are relaxed already.
+
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+CXX=${CXX:-g++}
+tries=${POISE_MUTANT_TRIES:-4}
+wanted=${*:-short}
+passed=0
+failed=0
+
+flags_of() {
+  case $1 in
+    plain) echo "-O1" ;;
+    asan) echo "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all" ;;
+    tsan) echo "-O1 -g1 -fsanitize=thread -Wno-tsan" ;;
+  esac
+}
+
+# build TEST SANITIZER INCLUDE PROGRAM
+build() {
+  local source objects=$scratch/$2
+  if [[ ! -d $objects ]]; then
+    mkdir "$objects"
+    for source in "$root"/tests/support/*.cpp; do
+      "$CXX" -std=c++20 $(flags_of "$2") -O0 -g0 -I"$root/include" -I"$root/tests" \
+        -c "$source" -o "$objects/$(basename "$source" .cpp).o"
+    done
+  fi
+  "$CXX" -std=c++20 -w $(flags_of "$2") -I"$3" -I"$root/tests" \
+    "$root/tests/race/$1.cpp" "$objects"/*.o -pthread -o "$4"
+}
+
+# run PROGRAM FENCE: with what a failure says in $scratch/log
+run() {
+  POISE_TEST_FENCE=$2 POISE_STRESS_SECONDS=${POISE_STRESS_SECONDS:-1} \
+    ASAN_OPTIONS=detect_stack_use_after_return=0 TSAN_OPTIONS=halt_on_error=1 \
+    timeout 60 "$1" -a >"$scratch/log" 2>&1
+}
+
+declare -A proven  # by test, sanitizer and fence: the original passes
+
+prove() {
+  local name=$1.$2.$3
+  [[ -v proven[$name] ]] && return 0
+  [[ -e $scratch/$1.$2 ]] || build "$1" "$2" "$root/include" "$scratch/$1.$2"
+  if ! run "$scratch/$1.$2" "$3"; then
+    cat "$scratch/log"
+    echo "FAILED   $name does not pass without any mutation"
+    return 1
+  fi
+  proven[$name]=1
+}
+
+# mutant NAME SET FILE TEST SANITIZER FENCE, and on standard input: old text, a line "=>", new text
+mutant() {
+  local name=$1 set=$2 file=$3 test=$4 sanitizer=$5 fence=$6 text old new
+  [[ $wanted == all || $wanted == "$set" || " $wanted " == *" $name "* ]] || { cat >/dev/null; return 0; }
+  text=$(cat)
+  old=${text%%$'\n=>'*}
+  new=${text#*$'\n=>'}
+  new=${new#$'\n'}
+
+  local source rest
+  source=$(cat "$root/include/poise/$file")
+  rest=${source#*"$old"}
+  if [[ $rest == "$source" || ${rest#*"$old"} != "$rest" ]]; then
+    echo "FAILED   $name: its old text must stand in $file exactly once:"
+    echo "$old"
+    failed=$((failed + 1))
+    return 0
+  fi
+  prove "$test" "$sanitizer" "$fence" || { failed=$((failed + 1)); return 0; }
+
+  rm -rf "$scratch/include"
+  cp -r "$root/include" "$scratch/include"
+  printf '%s\n' "${source%%"$old"*}$new$rest" >"$scratch/include/poise/$file"
+  if ! build "$test" "$sanitizer" "$scratch/include" "$scratch/mutant"; then
+    echo "FAILED   $name does not compile"
+    failed=$((failed + 1))
+    return 0
+  fi
+  local try
+  for ((try = 1; try <= tries; ++try)); do
+    if ! run "$scratch/mutant" "$fence"; then
+      echo "caught   $name (race/$test, $sanitizer, $fence, run $try): $(reason)"
+      passed=$((passed + 1))
+      return 0
+    fi
+  done
+  echo "SURVIVED $name (race/$test, $sanitizer, $fence, $tries runs)"
+  failed=$((failed + 1))
+}
+
+reason() {
+  grep -m1 -oE 'WARNING: ThreadSanitizer: [a-z -]+|ERROR: AddressSanitizer: [a-zA-Z -]+|ERROR: LeakSanitizer: [a-z -]+|runtime error: .*|[A-Z]* - [A-Za-z ]*signal|(CHECK|REQUIRE)[A-Z_]*\(.*\)' \
+    "$scratch/log" || echo "no message: it hangs or dies"
+}
+
+# -- the barrier between "I am reading" and "I load the snapshot" ------------------------------------
+
+mutant updater_without_barrier short sync/fence.hpp published plain asymmetric <<'END'
+  return detail::run_membarrier();
+=>
+  return true;
+END
+
+mutant reader_without_barrier all sync/epoch.hpp published plain seq_cst <<'END'
+slot.era.exchange(era, std::memory_order_seq_cst);
+=>
+slot.era.store(era, std::memory_order_release);
+END
+
+mutant reader_does_not_show all sync/epoch.hpp published plain asymmetric <<'END'
+      slot.era.store(era, std::memory_order_release);
+=>
+
+END
+
+# -- the orders on a reader's slot -------------------------------------------------------------------
+
+mutant relaxed_leave short sync/epoch.hpp published tsan asymmetric <<'END'
+entered_->era.store(0, std::memory_order_release);
+=>
+entered_->era.store(0, std::memory_order_relaxed);
+END
+
+mutant relaxed_scan all sync/epoch.hpp published tsan asymmetric <<'END'
+auto const era = slot->era.load(std::memory_order_seq_cst);
+=>
+auto const era = slot->era.load(std::memory_order_relaxed);
+END
+
+mutant relaxed_load_of_the_snapshot all sync/published.hpp published tsan asymmetric <<'END'
+return current_.load(std::memory_order_seq_cst);
+=>
+return current_.load(std::memory_order_relaxed);
+END
+
+# -- the grace period --------------------------------------------------------------------------------
+
+mutant nobody_waits_for_readers all sync/published.hpp published plain asymmetric <<'END'
+value.era == unfenced || value.era > oldest
+=>
+value.era == unfenced
+END
+
+mutant freed_one_era_early all sync/published.hpp published plain asymmetric <<'END'
+value.era > oldest)
+=>
+value.era > oldest + 1)
+END
+
+mutant freed_one_era_late all sync/published.hpp published plain asymmetric <<'END'
+value.era > oldest)
+=>
+value.era >= oldest)
+END
+
+mutant era_advanced_before_the_swap all sync/published.hpp published plain asymmetric <<'END'
+    auto const* old = current_.exchange(next.release(), std::memory_order_seq_cst);
+=>
+    advance_era();
+    auto const* old = current_.exchange(next.release(), std::memory_order_seq_cst);
+    if (old != nullptr) {
+      retired_.push_back({std::unique_ptr<T const>{old}, detail::domain.era.load()});
+      return;
+    }
+END
+
+mutant inner_section_ends_the_outer all sync/epoch.hpp published plain asymmetric <<'END'
+    if (slot->era.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
+=>
+END
+
+# -- the backend's word ------------------------------------------------------------------------------
+
+mutant lost_carry_of_the_picks all sync/in_flight.hpp in_flight plain asymmetric <<'END'
+      stretches_.fetch_add(1, std::memory_order_relaxed);
+=>
+      stretches_.fetch_add(0, std::memory_order_relaxed);
+END
+
+mutant count_that_leads all sync/in_flight.hpp in_flight plain asymmetric <<'END'
+(stretch_of(word) - stretches + 8) % 16 - 8
+=>
+(stretch_of(word) - stretches) % 16
+END
+
+mutant picked_twice all sync/in_flight.hpp in_flight plain asymmetric <<'END'
+word_.fetch_add(one + pick, std::memory_order_relaxed)
+=>
+word_.fetch_add(one + pick + pick, std::memory_order_relaxed)
+END
+
+mutant undo_forgets_the_pick all sync/in_flight.hpp in_flight plain asymmetric <<'END'
+word_.fetch_sub(one + pick, std::memory_order_relaxed)
+=>
+word_.fetch_sub(one, std::memory_order_relaxed)
+END
+
+# -- the drop box ------------------------------------------------------------------------------------
+
+mutant drop_overwrites short sync/drop_box.hpp drop_box plain asymmetric <<'END'
+    } while (!head_.compare_exchange_weak(head, item, std::memory_order_release,
+                                          std::memory_order_relaxed));
+=>
+    } while (head_.store(item, std::memory_order_release), false);
+END
+
+mutant relaxed_drop_into_the_box all sync/drop_box.hpp drop_box tsan asymmetric <<'END'
+compare_exchange_weak(head, item, std::memory_order_release,
+=>
+compare_exchange_weak(head, item, std::memory_order_relaxed,
+END
+
+mutant relaxed_take all sync/drop_box.hpp drop_box tsan asymmetric <<'END'
+compare_exchange_weak(head, nullptr, std::memory_order_acquire,
+=>
+compare_exchange_weak(head, nullptr, std::memory_order_relaxed,
+END
+
+mutant take_opens_a_closed_box all sync/drop_box.hpp drop_box plain asymmetric <<'END'
+if (head == nullptr || head == closed()) return nullptr;
+=>
+if (head == nullptr) return nullptr;
+END
+
+echo "$passed passed, $failed failed"
+[[ $failed == 0 ]]

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+// The words of the library: endpoints, outcomes, requests, errors and time.
+
+#include <poise/endpoint.hpp>
+#include <poise/error.hpp>
+#include <poise/outcome.hpp>
+#include <poise/request.hpp>
+#include <poise/time.hpp>
+#include <poise/version.hpp>
+
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+
+#include "support/catch.hpp"
+#include "support/text.hpp"
+
+using namespace std::chrono_literals;
+using poise::Ending;
+using poise::Outcome;
+
+namespace shop {
+
+/// A user's reply type with an opinion of its own.
+struct Reply {
+  int status;
+};
+poise::Outcome outcome_of(Reply const& reply) {
+  if (reply.status == 429) return {Ending::overloaded, true, 3s};
+  return reply.status >= 500 ? Ending::error : Ending::success;
+}
+
+}  // namespace shop
+
+// -- endpoint ----------------------------------------------------------------------------------------
+
+TEST_CASE("two strings are two backends") {
+  auto const both = poise::endpoints({"10.0.0.1:80", "10.0.0.2:80"});
+  REQUIRE(both.size() == 2);
+  CHECK(both[0].address == "10.0.0.1:80");
+  CHECK(both[1].address == "10.0.0.2:80");
+  CHECK(both[1].id == "10.0.0.2:80");
+  CHECK(both[1].weight == 1);
+}
+
+TEST_CASE("endpoints come from any range of strings") {
+  std::vector<std::string> const strings{"a", "b", "c"};
+  CHECK(poise::endpoints(strings).size() == 3);
+  std::array<std::string_view, 2> const views{"a", "b"};
+  CHECK(poise::endpoints(views)[1].id == "b");
+}
+
+TEST_CASE("no strings are no endpoints") {
+  CHECK(poise::endpoints({}).empty());
+}
+
+TEST_CASE("a change of weight alone leaves an endpoint the same backend") {
+  poise::Endpoint const before{.id = "a", .address = "x:1", .zone = "z", .tier = 1,
+                               .labels = {{"k", "v"}}};
+  auto after = before;
+  after.weight = 9;
+  CHECK(poise::detail::same_identity(before, after));
+}
+
+TEST_CASE("a change of address or zone or tier or labels makes another backend") {
+  poise::Endpoint const before{.id = "a", .address = "x:1"};
+  CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:2"}));
+  CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:1", .zone = "z"}));
+  CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:1", .tier = 1}));
+  CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:1", .labels = {{"k", ""}}}));
+}
+
+// -- outcome -----------------------------------------------------------------------------------------
+
+TEST_CASE("only endings that speak against the backend are failures") {
+  std::vector<Ending> failures;
+  for (std::size_t i = 0; i < poise::ending_count; ++i)
+    if (is_failure(static_cast<Ending>(i))) failures.push_back(static_cast<Ending>(i));
+  CHECK(failures == std::vector{Ending::refused, Ending::connect_timeout, Ending::timeout,
+                                Ending::reset, Ending::error, Ending::overloaded});
+}
+
+TEST_CASE("what the caller did wrong or gave up says nothing about the backend") {
+  CHECK_FALSE(is_verdict(Ending::rejected));
+  CHECK_FALSE(is_verdict(Ending::cancelled));
+  CHECK_FALSE(is_verdict(Ending::abandoned));
+  CHECK(is_verdict(Ending::success));
+}
+
+TEST_CASE("every ending has a name of its own") {
+  CHECK(name(Ending::success) == "success");
+  CHECK(name(Ending::connect_timeout) == "connect timeout");
+  CHECK(name(Ending::abandoned) == "abandoned");
+  CHECK(name(static_cast<Ending>(200)) == "unknown ending");
+}
+
+TEST_CASE("nothing was sent if no connection came about") {
+  CHECK_FALSE(Outcome{Ending::refused}.sent);
+  CHECK_FALSE(Outcome{Ending::connect_timeout}.sent);
+  CHECK(Outcome{Ending::timeout}.sent);
+  CHECK(Outcome{Ending::reset}.sent);
+  CHECK_FALSE(Outcome{Ending::reset, false}.sent);
+}
+
+TEST_CASE("error codes become endings") {
+  auto const ending = [](std::errc code) {
+    return poise::outcome_of(std::make_error_code(code)).ending;
+  };
+  CHECK(poise::outcome_of(std::error_code{}).ending == Ending::success);
+  CHECK(ending(std::errc::connection_refused) == Ending::refused);
+  CHECK(ending(std::errc::host_unreachable) == Ending::refused);
+  CHECK(ending(std::errc::network_unreachable) == Ending::refused);
+  CHECK(ending(std::errc::no_such_file_or_directory) == Ending::refused);
+  CHECK(ending(std::errc::timed_out) == Ending::timeout);
+  CHECK(ending(std::errc::connection_reset) == Ending::reset);
+  CHECK(ending(std::errc::broken_pipe) == Ending::reset);
+  CHECK(ending(std::errc::operation_canceled) == Ending::cancelled);
+  CHECK(ending(std::errc::invalid_argument) == Ending::rejected);
+  CHECK(ending(std::errc::io_error) == Ending::error);
+}
+
+TEST_CASE("the system's own error codes mean the same as the portable ones") {
+  CHECK(poise::outcome_of(std::error_code{ECONNREFUSED, std::system_category()}).ending ==
+        Ending::refused);
+}
+
+TEST_CASE("an exception is a failure and a system error keeps its meaning") {
+  auto const of = [](auto const& error) {
+    return poise::outcome_of(std::make_exception_ptr(error)).ending;
+  };
+  CHECK(of(std::runtime_error{"broken"}) == Ending::error);
+  CHECK(of(42) == Ending::error);
+  CHECK(of(std::system_error{std::make_error_code(std::errc::connection_refused)}) == Ending::refused);
+}
+
+TEST_CASE("a system error without an error is an error all the same") {
+  auto const thrown = std::make_exception_ptr(std::system_error{std::error_code{}});
+  CHECK(poise::outcome_of(thrown).ending == Ending::error);
+}
+
+TEST_CASE("replies are classified by their own outcome_of") {
+  CHECK(poise::detail::classify(shop::Reply{200}) == Outcome{Ending::success});
+  CHECK(poise::detail::classify(shop::Reply{503}) == Outcome{Ending::error});
+  CHECK(poise::detail::classify(shop::Reply{429}).retry_after == 3s);
+}
+
+TEST_CASE("replies without an opinion succeed unless they are false or empty") {
+  CHECK(poise::detail::classify(true) == Outcome{Ending::success});
+  CHECK(poise::detail::classify(false) == Outcome{Ending::error});
+  CHECK(poise::detail::classify(std::optional<int>{}) == Outcome{Ending::error});
+  CHECK(poise::detail::classify(std::optional<int>{0}) == Outcome{Ending::success});
+  CHECK(poise::detail::classify(0) == Outcome{Ending::success});
+  CHECK(poise::detail::classify(std::string{}) == Outcome{Ending::success});
+  CHECK(poise::detail::classify(Outcome{Ending::reset}) == Outcome{Ending::reset});
+}
+
+// -- request -----------------------------------------------------------------------------------------
+
+TEST_CASE("the key is the route else the client else the request") {
+  CHECK(poise::Request{.id = "r", .client_id = "c", .route_key = "k"}.key() == "k");
+  CHECK(poise::Request{.id = "r", .client_id = "c"}.key() == "c");
+  CHECK(poise::Request{.id = "r"}.key() == "r");
+  CHECK(poise::Request{}.key().empty());
+}
+
+TEST_CASE("of more than eight exclusions the last eight count") {
+  std::vector<std::uint64_t> const tried{1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  poise::Request const request{.excluded = tried};
+  CHECK_FALSE(poise::excludes(request, 1));
+  CHECK_FALSE(poise::excludes(request, 2));
+  for (std::uint64_t serial = 3; serial <= 10; ++serial) CHECK(poise::excludes(request, serial));
+}
+
+TEST_CASE("a request that excludes nobody excludes nobody") {
+  CHECK_FALSE(poise::excludes(poise::any_request, 0));
+}
+
+// -- error -------------------------------------------------------------------------------------------
+
+TEST_CASE("an error says how many backends are out and why") {
+  poise::Error const error{.reason = poise::PickError::unavailable, .drained = 2, .unhealthy = 3};
+  CHECK(message(error) == "5 backends: 2 drained, 3 unhealthy");
+}
+
+TEST_CASE("an error speaks of one backend in the singular") {
+  CHECK(message(poise::Error{.reason = poise::PickError::unavailable, .refused = 1}) ==
+        "1 backend: 1 at their limit");
+}
+
+TEST_CASE("an error of each other reason says what to do") {
+  CHECK(tests::mentions(message(poise::Error{.reason = poise::PickError::empty}), "add"));
+  CHECK(tests::mentions(message(poise::Error{.reason = poise::PickError::closed}), "moved from"));
+  CHECK(message(poise::Error{}) == "no error");
+}
+
+TEST_CASE("control characters of hostile texts are shown and not sent to the terminal") {
+  CHECK(poise::detail::quoted("a\nb\x1b[31m") == R"("a\x0ab\x1b[31m")");
+  CHECK(poise::detail::quoted(std::string_view{"\0\x7f", 2}) == R"("\x00\x7f")");
+}
+
+TEST_CASE("very long texts are cut in messages") {
+  auto const text = poise::detail::quoted(std::string(10'000, 'x'));
+  CHECK(text.size() < 100);
+  CHECK(tests::mentions(text, "..."));
+}
+
+// -- time --------------------------------------------------------------------------------------------
+
+TEST_CASE("virtual time moves only when told to") {
+  poise::VirtualClock const clock;
+  auto const before = clock.now();
+  CHECK(clock.now() == before);
+  clock.advance(5s);
+  CHECK(clock.now() - before == 5s);
+  clock.sleep(1s);
+  CHECK(clock.now() - before == 6s);
+}
+
+TEST_CASE("virtual time may be set back") {
+  poise::VirtualClock const clock;
+  clock.set(poise::Time{10s});
+  clock.set(poise::Time{-3s});
+  CHECK(clock.now() == poise::Time{-3s});
+}
+
+TEST_CASE("copies of a virtual clock show the same time") {
+  poise::VirtualClock const clock;
+  auto const copy = clock;
+  clock.advance(1s);
+  CHECK(copy.now() == clock.now());
+}
+
+TEST_CASE("real time does not run backwards") {
+  poise::SteadyClock const clock;
+  auto const before = clock.now();
+  CHECK(clock.now() >= before);
+}
+
+TEST_CASE("versions compare") {
+  static_assert(poise::version >= poise::Version{0, 1, 0});
+  CHECK(poise::version < poise::Version{1'000, 0, 0});
+}

@@ -347,6 +347,14 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       auto const position = index_.find(id, id_at());
       return position == IdIndex::absent ? nullptr : records[position];
     }
+    /// Where this very record stands here, or IdIndex::absent.
+    [[nodiscard]] std::uint32_t position_of(Record const& record) const {
+      auto position = record.position_.load();
+      if (position < records.size() && records[position] == &record) return position;
+      position = index_.find(record.id(), id_at());  // a change of order is being published
+      return position != IdIndex::absent && records[position] == &record ? position
+                                                                         : IdIndex::absent;
+    }
 
     std::vector<Record*> const records;
 
@@ -542,9 +550,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Finish finish{record, outcome, known(latency), now, std::nullopt};
     if (!run.is(Run::scanned)) finish.path = run.path;
     if (!snapshot->states.empty()) {
-      auto const position = record.position_.load();
-      auto const& records = snapshot->membership->records;
-      if (position >= records.size() || records[position] != &record) return;  // removed meanwhile
+      auto const position = snapshot->membership->position_of(record);
+      if (position == IdIndex::absent) return;  // removed meanwhile
       finish.state_block = snapshot->states[position].get();
     }
     guarded([&] { hooks::on_finish(*snapshot->policy, finish); });
@@ -576,7 +583,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   void report(Backend const& backend, HealthState health) noexcept {
     guarded([&] {
-      change([&](Draft& draft) {
+      change_and_keep([&](Draft& draft) {
         auto const position = static_cast<Record const&>(backend).position_.load();
         if (position >= draft.seats.size() || draft.seats[position].record != &backend)
           return false;
@@ -619,6 +626,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     std::shared_ptr<P const> policy{};
     std::vector<std::unique_ptr<Record>> fresh{};
     std::vector<Event> events{};
+    std::vector<Admission> admissions{};  // by seat; empty if no rule had a say
     bool members_changed = false;
     bool weights_changed = false;
   };
@@ -630,8 +638,14 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   void change(Edit const& edit) {
     refuse_reentry();
     Cleaner const cleaner{*this};  // last, outside the lock
-    Draft
-        draft;  // outlives the lock: what it still owns at the end are payloads of a failed change
+    change_and_keep(edit);
+  }
+
+  /// The same on a request's thread, which must destroy no payload: the next change does.
+  template <class Edit>
+  void change_and_keep(Edit const& edit) {
+    refuse_reentry();
+    Draft draft;  // outlives the lock: a failed change still owns the payloads it made
     Garbage garbage;
     {
       std::unique_lock lock{exclusive_};
@@ -639,6 +653,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       draft.seats = seats_;
       draft.policy = policy_;
       if (edit(draft)) publish(draft);
+      for (std::size_t i = 0; i < draft.admissions.size(); ++i)
+        store_admission(*seats_[i].record, draft.admissions[i]);
       garbage = collect();
     }
     garbage.clear();
@@ -756,8 +772,10 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       return standings.empty() ? draft.seats[i].weight : standings[i].weight;
     };
     auto const health = [&](std::size_t i) {
-      return standings.empty() ? draft.seats[i].condition.health() : standings[i].health;
+      auto const& condition = draft.seats[i].condition;  // no rule overrides the operator
+      return standings.empty() || condition.is_declared ? condition.health() : standings[i].health;
     };
+    if (!draft.members_changed && arranged_anew(standings)) ++generation_;
     std::uint64_t counted = 0;
     std::uint64_t degraded = 0;
     for (std::size_t i = 0; i < draft.seats.size(); ++i) {
@@ -810,15 +828,32 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return standings;
   }
 
+  /// Have rules arranged other weights than last time, among the same members? Tables that depend on the
+  /// weights hang on the generation.
+  [[nodiscard]] bool arranged_anew(std::vector<Standing> const& standings) const noexcept {
+    auto const* before = current_.own();
+    if (before == nullptr) return false;
+    Candidates const last{before->healthy.roster};
+    for (std::size_t i = 0; i < standings.size(); ++i)
+      if (standings[i].weight != last.member_weight(i)) return true;
+    return false;
+  }
+
   [[nodiscard]] bool ask_rules(Draft& draft, Time now) {
     bool publish_anyway = false;
     for_each_rule([&](auto& rule, auto index) {
       if constexpr (rules_on_tick<std::remove_reference_t<decltype(rule)>>) {
         auto standings = stand(draft.seats, index, {}, true);
-        publish_anyway |= rule.on_tick(now, std::span{standings});
+        for (std::size_t i = 0; i < draft.admissions.size(); ++i)
+          standings[i].admission = draft.admissions[i];
+        if constexpr (std::is_void_v<decltype(rule.on_tick(now, std::span{standings}))>)
+          rule.on_tick(now, std::span{standings});
+        else
+          publish_anyway |= rule.on_tick(now, std::span{standings});
+        draft.admissions.resize(standings.size());
         for (std::size_t i = 0; i < standings.size(); ++i) {
           set_found(draft, draft.seats[i], standings[i].health);
-          store_admission(*draft.seats[i].record, standings[i].admission);
+          draft.admissions[i] = standings[i].admission;
         }
       }
     });

@@ -163,8 +163,9 @@ template <class P>
 using PlanOf = typename detail::PlanOf<P>::type;
 template <class P>
 using StateOf = typename detail::StateOf<P>::type;
+// Declared counts, so that a wrapper may say `using Plan = PlanOf<Inner>` whatever it wraps.
 template <class P>
-inline constexpr bool has_plan = !std::same_as<PlanOf<P>, NoPlan>;
+inline constexpr bool has_plan = requires { typename P::Plan; };
 template <class P>
 inline constexpr bool has_state = !std::same_as<StateOf<P>, NoState>;
 template <class P>
@@ -276,12 +277,24 @@ template <class P>
 
 }  // namespace hooks
 
+namespace detail {
+
+template <class P>
+concept PicksByPlan = requires(P const& policy, hooks::PlanOf<P> const& plan,
+                               Candidates const& candidates, Context& context) {
+  { policy.plan(candidates, &plan) } -> std::convertible_to<hooks::PlanOf<P>>;
+  { policy.pick(plan, candidates, context) } -> std::same_as<std::size_t>;
+};
+template <class P>
+concept PicksAlone = requires(P const& policy, Candidates const& candidates, Context& context) {
+  { policy.pick(candidates, context) } -> std::same_as<std::size_t>;
+};
+
+}  // namespace detail
+
 /// A policy picks an index below candidates.size(), with its plan if it has one.
 template <class P>
-concept Policy =
-    std::copy_constructible<P> && requires(P const& policy, hooks::PlanOf<P> const& plan,
-                                           Candidates const& candidates, Context& context) {
-      { hooks::pick(policy, plan, candidates, context) } -> std::same_as<std::size_t>;
-    };
+concept Policy = std::copy_constructible<P> &&
+                 (hooks::has_plan<P> ? detail::PicksByPlan<P> : detail::PicksAlone<P>);
 
 }  // namespace poise

@@ -14,7 +14,8 @@
 //
 // A rule is an observer that also decides. These two run under the balancer's lock, and must not
 // call it:
-//   on_tick(Time, span<Standing>)      periodic: may change found health and admission
+//   on_tick(Time, span<Standing>)      periodic: may change found health and admission; may return true
+//                                      to have arrange called although nothing else changed
 //   arrange(span<Standing>)            at each publication: may change weight and health as picks
 //   see them
 //

@@ -98,6 +98,16 @@ struct Outcome {
   }
 }
 
+/// What an HTTP status says: 429 and 503 ask for less, other 5xx are failures, other 4xx are the
+/// caller's own fault. *Source* RFC 9110.
+[[nodiscard]] constexpr Outcome outcome_of_http(int status) noexcept {
+  if (status == 429 || status == 503) return Ending::overloaded;
+  if (status == 504) return Ending::timeout;
+  if (status >= 500) return Ending::error;
+  if (status >= 400) return Ending::rejected;
+  return Ending::success;
+}
+
 namespace detail {
 
 template <class T>

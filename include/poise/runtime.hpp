@@ -115,13 +115,16 @@ struct MeasureLatency {
 /// The default surroundings: real time and fresh chance, plus the observers you name.
 ///
 /// With a seed the balancer is deterministic: all threads share one cursor and one source of
-/// chance.
+/// chance. That is for tests and simulations; in production every thread would write the same lines.
 template <class Clock, class... Observers>
 struct Runtime {
   Clock clock{};
   std::optional<std::uint64_t> seed{};
   std::tuple<Observers...> observers{};
 };
+
+/// Real time, and latencies measured: `Balancer<P2C, void, Measured>`.
+using Measured = Runtime<SteadyClock, MeasureLatency>;
 
 namespace detail {
 

@@ -154,19 +154,20 @@ struct Banned {
 };
 
 struct Warned {
-  Warned(Servers<poise::P2C>& balancer, Banned& to_heed) : servers{balancer}, banned{to_heed} {}
+  Warned(Servers<poise::P2C>& balancer, Banned& to_heed, Number& all_checked)
+      : servers{balancer}, banned{to_heed}, checked{all_checked} {}
   void work() {
     auto const before = banned.word.load();
     auto const lease = servers.pick();
     auto const after = banned.word.load();
     if (before == Banned::nobody || before != after) return;
-    ++checked;
+    checked.add(1);
     // This pick began after the change returned, and ended before the next one began.
     if (lease && lease->payload().number == Banned::number_of(before)) ++wrong;
   }
   Servers<poise::P2C>& servers;
   Banned& banned;
-  std::uint64_t checked = 0;
+  Number& checked;
   int wrong = 0;
 };
 
@@ -177,15 +178,18 @@ TEST_CASE("a backend is picked no more once the change that takes it out has ret
   Census census;
   Servers<poise::P2C> servers{endpoints(size, 0), hosts(census)};
   Banned banned;
-  tests::Team<Warned> clients{2, servers, banned};
+  Number checked{0};
+  tests::Team<Warned> clients{2, servers, banned, checked};
   std::uint64_t round = 0;
-  for (tests::Rounds rounds{500}; rounds.next();) {
+  for (tests::Rounds rounds{100}; rounds.next();) {
     auto const number = static_cast<std::size_t>(++round % size);
     auto const id = std::to_string(number);
     auto const out = [&] {
       banned.say(number, round);
       for (int i = 0; i < 20; ++i)
         if (servers.pick()->payload().number == number) return false;
+      auto const before = checked.load();
+      while (round % 8 == 0 && checked.load() == before) std::this_thread::yield();
       banned.take_back();
       return true;
     };
@@ -219,12 +223,7 @@ TEST_CASE("a backend is picked no more once the change that takes it out has ret
       }
     }
   }
-  std::uint64_t checked = 0;
-  for (auto const& client : clients.stop()) {
-    CHECK(client.wrong == 0);
-    checked += client.checked;
-  }
-  CHECK(checked > 0);
+  for (auto const& client : clients.stop()) CHECK(client.wrong == 0);
 }
 
 namespace {

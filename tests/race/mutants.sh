@@ -60,7 +60,7 @@ build() {
 run() {
   POISE_TEST_FENCE=$2 POISE_STRESS_SECONDS=${POISE_STRESS_SECONDS:-1} \
     ASAN_OPTIONS=detect_stack_use_after_return=0 TSAN_OPTIONS=halt_on_error=1 \
-    timeout 60 "$1" -a >"$scratch/log" 2>&1
+    timeout 30 "$1" -a >"$scratch/log" 2>&1
 }
 
 declare -A proven  # by test, sanitizer and fence: the original passes
@@ -249,6 +249,174 @@ mutant take_opens_a_closed_box all sync/drop_box.hpp drop_box plain asymmetric <
 if (head == nullptr || head == closed()) return nullptr;
 =>
 if (head == nullptr) return nullptr;
+END
+
+# -- slots and lanes ---------------------------------------------------------------------------------
+
+mutant taken_slot_taken_again all sync/epoch.hpp threads plain asymmetric <<'END'
+    if (!slot->taken.load(std::memory_order_relaxed) &&
+=>
+    if (slot->index % 2 == 1) return *slot;
+    if (!slot->taken.load(std::memory_order_relaxed) &&
+END
+
+mutant slot_given_back_while_in_use all sync/epoch.hpp threads plain asymmetric <<'END'
+    detail::own_slot = &slot;
+=>
+    detail::own_slot = &slot;
+    slot.taken.store(false, std::memory_order_release);
+END
+
+mutant slot_used_after_it_was_given_back all sync/epoch.hpp threads plain asymmetric <<'END'
+  own_slot = nullptr;
+=>
+END
+
+mutant slot_never_given_back all sync/epoch.hpp threads plain asymmetric <<'END'
+    if (own_slot != nullptr) give_back(*own_slot);
+=>
+END
+
+mutant temporary_slot_never_given_back all sync/epoch.hpp threads plain asymmetric <<'END'
+slot.temporary =
+        detail::thread_is_ending;
+=>
+slot.temporary = false;
+END
+
+mutant relaxed_give_back all sync/epoch.hpp threads tsan asymmetric <<'END'
+  slot.taken.store(false, std::memory_order_release);
+=>
+  slot.taken.store(false, std::memory_order_relaxed);
+END
+
+mutant new_slot_lost all sync/epoch.hpp threads plain asymmetric <<'END'
+  while (!domain.slots.compare_exchange_weak(slot->next, slot, std::memory_order_seq_cst,
+                                             std::memory_order_relaxed)) {
+  }
+=>
+  domain.slots.store(slot);
+END
+
+mutant one_lane_for_two_threads all sync/lanes.hpp evenness plain asymmetric <<'END'
+Lane{thread_index + 1} : Lane::shared
+=>
+Lane{thread_index / 2 + 1} : Lane::shared
+END
+
+mutant shared_lane_without_atomic_add all sync/lanes.hpp evenness plain asymmetric <<'END'
+if (lane == Lane::shared) return position.fetch_add(1, std::memory_order_relaxed) % size;
+=>
+END
+
+mutant child_keeps_its_parents_readers all sync/epoch.hpp fork plain asymmetric <<'END'
+    slot->era.store(0, std::memory_order_relaxed);
+=>
+END
+
+mutant refused_barrier_taken_for_granted all sync/fence.hpp fork plain asymmetric <<'END'
+  return detail::run_membarrier();
+=>
+  (void)detail::run_membarrier();
+  return true;
+END
+
+# -- who frees a backend, and when -------------------------------------------------------------------
+
+mutant relaxed_release_of_a_request short sync/in_flight.hpp lifetime tsan asymmetric <<'END'
+word_.fetch_sub(one, std::memory_order_acq_rel)
+=>
+word_.fetch_sub(one, std::memory_order_relaxed)
+END
+
+mutant relaxed_unpin all sync/in_flight.hpp lifetime tsan asymmetric <<'END'
+word_.fetch_sub(pin, std::memory_order_acq_rel)
+=>
+word_.fetch_sub(pin, std::memory_order_relaxed)
+END
+
+mutant unpinned_before_the_readers_are_gone all core.hpp membership plain asymmetric <<'END'
+    snapshot->membership = membership;
+=>
+    snapshot->membership = std::shared_ptr<Membership const>{std::shared_ptr<void>{}, membership.get()};
+END
+
+mutant unpinned_by_every_membership all core.hpp membership plain asymmetric <<'END'
+record->memberships_.drop() && record->word_.unpin()
+=>
+(record->memberships_.drop(), record->word_.unpin())
+END
+
+mutant unpinned_twice all core.hpp membership plain asymmetric <<'END'
+record->memberships_.drop() && record->word_.unpin()
+=>
+record->memberships_.drop() && (record->word_.unpin() || record->word_.unpin())
+END
+
+mutant never_unpinned all core.hpp membership plain asymmetric <<'END'
+record->memberships_.drop() && record->word_.unpin()
+=>
+record->memberships_.drop() && false
+END
+
+mutant request_destroys_what_it_ends_last all core.hpp lifetime plain asymmetric <<'END'
+if (!core->box_.drop(record)) delete record;
+=>
+delete record;
+END
+
+mutant report_destroys_payloads all core.hpp lifetime plain asymmetric <<'END'
+      change_and_keep([&](Draft& draft) {
+=>
+      change([&](Draft& draft) {
+END
+
+mutant picks_before_it_shows all core.hpp update_storm tsan asymmetric <<'END'
+  [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
+    sync::ReadSection const section;
+    auto const* snapshot = current_.load();
+=>
+  [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
+    auto const* snapshot = current_.load();
+    sync::ReadSection const section;
+END
+
+# -- what changes promise ----------------------------------------------------------------------------
+
+mutant refused_claim_stays all core.hpp evenness plain asymmetric <<'END'
+        record.word_.undo();
+=>
+        ;
+END
+
+mutant drain_is_not_published all core.hpp membership plain asymmetric <<'END'
+      return draft.seats[position] != seats_[position];
+=>
+      return draft.seats[position].weight != seats_[position].weight;
+END
+
+mutant retired_without_limit all core.hpp membership plain asymmetric <<'END'
+max_retired = 64
+=>
+max_retired = 65
+END
+
+mutant finish_lost_while_the_order_changes all core.hpp reentry plain asymmetric <<'END'
+      position = index_.find(record.id(), id_at());
+=>
+      position = IdIndex::absent;
+END
+
+mutant change_inside_a_pick all core.hpp reentry plain asymmetric <<'END'
+    if (sync::is_reading())
+=>
+    if (false)
+END
+
+mutant change_inside_a_change all core.hpp reentry plain asymmetric <<'END'
+    if (exclusive_.held_by_this_thread())
+=>
+    if (false)
 END
 
 echo "$passed passed, $failed failed"

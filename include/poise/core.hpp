@@ -828,8 +828,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return standings;
   }
 
-  /// Have rules arranged other weights than last time, among the same members? Tables that depend on the
-  /// weights hang on the generation.
+  /// Have rules arranged other weights than last time, among the same members? Tables that depend
+  /// on the weights hang on the generation.
   [[nodiscard]] bool arranged_anew(std::vector<Standing> const& standings) const noexcept {
     auto const* before = current_.own();
     if (before == nullptr) return false;
@@ -848,8 +848,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
           standings[i].admission = draft.admissions[i];
         if constexpr (std::is_void_v<decltype(rule.on_tick(now, std::span{standings}))>)
           rule.on_tick(now, std::span{standings});
-        else
-          publish_anyway |= rule.on_tick(now, std::span{standings});
+        else publish_anyway |= rule.on_tick(now, std::span{standings});
         draft.admissions.resize(standings.size());
         for (std::size_t i = 0; i < standings.size(); ++i) {
           set_found(draft, draft.seats[i], standings[i].health);

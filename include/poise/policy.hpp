@@ -11,8 +11,8 @@
 //                                    whenever they change; pick then takes the plan first. `before`
 //                                    is the plan it replaces or null: keep what depends on
 //                                    generation() alone.
-//   State                            per-backend data of the policy's own;
-//   candidates.state<State>(i) admit(plan, candidates, i, in_flight, context)
+//   State                            per-backend data of its own: candidates.state<State>(i)
+//   admit(plan, candidates, i, in_flight, context)
 //                                    a last word after the claim; false: pick another
 //   on_finish(finish)                what became of a pick
 //   on_tick(now)                     periodic work, off the hot path

@@ -14,13 +14,13 @@
 //
 // A rule is an observer that also decides. These two run under the balancer's lock, and must not
 // call it:
-//   on_tick(Time, span<Standing>)      periodic: may change found health and admission; may return true
-//                                      to have arrange called although nothing else changed
+//   on_tick(Time, span<Standing>)      periodic: may change found health and admission; may return
+//                                      true to have arrange called although nothing else changed
 //   arrange(span<Standing>)            at each publication: may change weight and health as picks
-//   see them
+//                                      see them, but not what the operator declared
 //
-//   State                              per-backend data of the observer's own: on_finish(Finished,
-//   State&) uses_time = true                   latencies are measured for it
+//   State               per-backend data of the observer's own, for on_finish(Finished, State&)
+//   uses_time = true    latencies are measured for it
 
 #include <array>
 #include <concepts>
@@ -115,7 +115,8 @@ struct MeasureLatency {
 /// The default surroundings: real time and fresh chance, plus the observers you name.
 ///
 /// With a seed the balancer is deterministic: all threads share one cursor and one source of
-/// chance. That is for tests and simulations; in production every thread would write the same lines.
+/// chance. That is for tests and simulations; in production every thread would write the same
+/// lines.
 template <class Clock, class... Observers>
 struct Runtime {
   Clock clock{};

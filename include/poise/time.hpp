@@ -43,7 +43,8 @@ struct SteadyClock {
 /// Copies show the same time. It may be set back, as broken clocks are. *Threads* any.
 class VirtualClock {
  public:
-  // Spelled out: g++ 12 crashes on the implicit one where a member's initialiser names only the seed.
+  // Spelled out: g++ 12 crashes on the implicit one where a member's initialiser names only the
+  // seed.
   VirtualClock() : nanoseconds_{std::make_shared<sync::Relaxed<std::int64_t>>(0)} {}
 
   [[nodiscard]] Time now() const noexcept { return Time{Duration{nanoseconds_->load()}}; }

@@ -20,7 +20,9 @@ namespace poise {
 /// *Cost* O(n) reads, no write: one pass; a few draws if many are tied, two more passes if few are.
 template <class L>
 struct Least {
-  static_assert(Load<L>, "a poise load needs: an ordered value from operator()(Candidates const&, std::size_t, Context const&) const");
+  static_assert(Load<L>,
+                "a poise load needs: an ordered value from operator()(Candidates const&, "
+                "std::size_t, Context const&) const");
   static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
   [[no_unique_address]] L load{};
 

@@ -26,7 +26,9 @@ namespace poise {
 /// backend.
 template <class L>
 struct PowerOfTwo {
-  static_assert(Load<L>, "a poise load needs: an ordered value from operator()(Candidates const&, std::size_t, Context const&) const");
+  static_assert(Load<L>,
+                "a poise load needs: an ordered value from operator()(Candidates const&, "
+                "std::size_t, Context const&) const");
   static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
   using Plan = AliasTable;  // empty when all weights are equal
   [[no_unique_address]] L load{};

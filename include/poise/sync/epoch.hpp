@@ -10,7 +10,7 @@
 //
 // Invariants (asserted, and cited by the tests):
 //   E1  slot.era is 0 when its thread is not reading, else the era it saw when its outermost
-//   section began.
+//       section began.
 //   E2  A snapshot retired at era E was unlinked before the era became E.
 //   E3  When every slot holds 0 or an era >= E, nobody reads a snapshot retired at E.
 //   E4  A slot belongs to at most one thread at a time; slots are reused, never freed.

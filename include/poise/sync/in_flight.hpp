@@ -13,8 +13,7 @@
 //
 // Invariants:
 //   W1  While a snapshot that lists the backend can be read, the pin is set.
-//   W2  claim() and undo() happen only inside a read section that found the backend, so under the
-//   pin.
+//   W2  claim() and undo() happen only inside a read section that found the backend: under the pin.
 //   W3  Whoever takes the word to "not pinned, none in flight" owns the backend alone and frees it.
 //   W4  In flight stays below 2^24: a claim that finds 2^23 or more is undone, and 2^23 threads
 //       would have to be between the two at once. So the count never carries into the pin.

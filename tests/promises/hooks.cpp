@@ -7,6 +7,8 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 
 #include <dlfcn.h>
 #include <malloc.h>

@@ -3,7 +3,6 @@
 
 // Counts what this executable allocates and locks, by standing between it and the C library.
 
-#include <cstddef>
 #include <cstdint>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -79,7 +79,6 @@ TEST_CASE("everything that is dropped is taken exactly once") {
 
 TEST_CASE("a closed box stays closed, whoever looks into it") {
   Box box;
-  Sum taken;
   Item first{1};
   Item second{2};
   CHECK(box.drop(&first));

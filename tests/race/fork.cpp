@@ -160,7 +160,8 @@ TEST_CASE("a child does not wait for readers that exist only in its parent") {
 TEST_CASE("when the kernel takes membarrier back, changes go on and keep what they may not free") {
   Census census;
   Servers servers{{host(0), host(1)}, payloads(census)};
-  if (poise::sync::fence_in_use() != poise::sync::Fence::asymmetric) return;  // nothing to take back
+  if (poise::sync::fence_in_use() != poise::sync::Fence::asymmetric)
+    return;  // nothing to take back
 
   auto const answer = answer_of([&] {
     if (!forbid_membarrier()) _exit(99);

@@ -48,7 +48,8 @@ struct Waverer {
 
 }  // namespace
 
-TEST_CASE("what is in flight returns to zero, and picks are counted once, whatever the threads do") {
+TEST_CASE(
+    "what is in flight returns to zero, and picks are counted once, whatever the threads do") {
   InFlight word;
   std::int64_t picks = 0;
   {

@@ -45,7 +45,8 @@ constinit thread_local bool serves_requests = false;
 
 /// A connection pool, say: closing it takes time, so no request should have to do it.
 struct Pool {
-  Pool(Census& census, Number& closed_by_a_request) : mortal{census}, complaints{closed_by_a_request} {}
+  Pool(Census& census, Number& closed_by_a_request)
+      : mortal{census}, complaints{closed_by_a_request} {}
   Pool(Pool const&) = delete;
   ~Pool() {
     if (serves_requests) complaints.add(1);
@@ -130,7 +131,8 @@ TEST_CASE("leases finished on threads that never pick free each backend once, af
         serves_requests = true;
         for (std::size_t i = 0; i < size; ++i) {
           auto& lease = leases[half][i];
-          while (half == 1 && ended.load() <= static_cast<std::int64_t>(i)) std::this_thread::yield();
+          while (half == 1 && ended.load() <= static_cast<std::int64_t>(i))
+            std::this_thread::yield();
           if (!lease->payload().mortal.alive()) dead.add(1);
           lease.finish();
           if (half == 0) ended.add(1);
@@ -148,7 +150,8 @@ TEST_CASE("leases finished on threads that never pick free each backend once, af
   }
 }
 
-TEST_CASE("a backend that is removed after its last request ended elsewhere is destroyed after that") {
+TEST_CASE(
+    "a backend that is removed after its last request ended elsewhere is destroyed after that") {
   constexpr int size = 100;
   using Servers = poise::Balancer<poise::RoundRobin, Pool>;
   for (tests::Rounds rounds{2}; rounds.next();) {
@@ -266,7 +269,8 @@ TEST_CASE("a balancer may be destroyed while calls go on, which then bring their
     Pools pools;
     using Servers = poise::Balancer<Stubborn, Pool>;
     auto servers = std::make_unique<Servers>(endpoints(4), pools.factory());
-    std::atomic<int> inside{0};  // ordered: the balancer may go when every call is past its beginning
+    std::atomic<int> inside{
+        0};  // ordered: the balancer may go when every call is past its beginning
     Number dead{0};
     Number ended{0};
     std::vector<std::thread> callers;

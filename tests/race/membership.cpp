@@ -117,7 +117,8 @@ TEST_CASE("255 of 256 backends may go and come back: picks go on, and each that 
       CHECK(seen(3) == std::set{left});
       if (rounds.made() % 3 == 0) {
         for (std::size_t i = 0; i < size; ++i)
-          if (i != left) servers.add({.id = std::to_string(i), .address = std::to_string(i) + "@0"});
+          if (i != left)
+            servers.add({.id = std::to_string(i), .address = std::to_string(i) + "@0"});
       } else {
         servers.update(endpoints(size, 0));
       }

@@ -147,7 +147,9 @@ TEST_CASE("a section inside a section protects nothing of its own and ends nothi
   {
     ReadSection const outer;
     auto const* value = fixture.published.load();
-    { ReadSection const inner; }
+    {
+      ReadSection const inner;
+    }
     CHECK(poise::sync::is_reading());
     fixture.publish(2);
     (void)fixture.published.collect();

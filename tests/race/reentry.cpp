@@ -190,8 +190,8 @@ struct ScriptedObserver {
 };
 
 template <class... Observers>
-using Watched = poise::Balancer<poise::RoundRobin, void,
-                                poise::Runtime<poise::SteadyClock, Observers...>>;
+using Watched =
+    poise::Balancer<poise::RoundRobin, void, poise::Runtime<poise::SteadyClock, Observers...>>;
 
 }  // namespace
 
@@ -253,7 +253,8 @@ struct Client {
 
 }  // namespace
 
-TEST_CASE("callbacks on many threads may change the balancer at once, and all their changes are made") {
+TEST_CASE(
+    "callbacks on many threads may change the balancer at once, and all their changes are made") {
   Watched<Meddler> servers{abc()};
   servers.observer<Meddler>().servers = &servers;
   {

@@ -86,6 +86,7 @@ struct Scene {
   Census census{};
   LaneGuard::Shared shared{};
   Number failures{0};
+  Number greatest_index{0};
   Servers servers{{host(0), host(1)},
                   [this](Endpoint const&) { return Host{Mortal{census}}; },
                   LaneGuard{&shared}};
@@ -98,6 +99,8 @@ struct LastWord {
     if (scene == nullptr) return;
     for (int i = 0; i < 3; ++i)
       if (!ask(scene->servers)) scene->failures.add(1);
+    auto const index = poise::sync::ReadSection{}.thread_index();
+    if (index > scene->greatest_index.load()) scene->greatest_index.store(index);  // more or less
   }
 };
 
@@ -137,17 +140,20 @@ TEST_CASE("a thread may pick while it ends: before and after poise let go of it"
   Scene scene;
   tests::Team<Changer> changers{1, scene.servers};
   int threads = 0;
-  for (tests::Rounds rounds{30}; rounds.next();) {
+  std::int64_t enough = 0;  // slots
+  for (tests::Rounds rounds{60}; rounds.next();) {
     tests::together(4, [&](unsigned number) {
-      static thread_local LastWord first;   // is destroyed after poise's own
+      static thread_local LastWord first;  // is destroyed after poise's own
       if (number % 2 == 0) first.scene = &scene;
       if (number != 0 && !ask(scene.servers)) scene.failures.add(1);
       static thread_local LastWord second;  // is destroyed before poise's own
       second.scene = &scene;
     });
     threads += 4;
+    if (rounds.made() == 1) enough = scene.greatest_index.load() + 16;
   }
   changers.stop();
+  CHECK(scene.greatest_index.load() <= enough);
   CHECK(scene.shared.picks.load() == threads / 4 * (3 + 2 * 3 + 4 * 3));
 }
 

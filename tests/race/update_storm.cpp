@@ -201,8 +201,8 @@ struct Operator {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("while everything changes no pick fails, and each is counted exactly once", "",
-                        tests::AllPolicies) {
+TEMPLATE_LIST_TEST_CASE("while everything changes no pick fails, and each is counted exactly once",
+                        "", tests::AllPolicies) {
   Watch watch;
   {
     std::vector<Endpoint> start;

@@ -3,10 +3,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <poise/poise.hpp>
@@ -89,7 +95,8 @@ std::map<std::string, std::uint64_t> totals(Balancer& balancer) {
 
 TEST_CASE("seam admission lets a rule limit what is in flight on each backend") {
   using Runtime = poise::Runtime<poise::VirtualClock, Limiter>;
-  poise::Balancer<poise::RoundRobin, void, Runtime> balancer{poise::endpoints({"a", "b"}), {}, {.seed = 1}};
+  poise::Balancer<poise::RoundRobin, void, Runtime> balancer{
+      poise::endpoints({"a", "b"}), {}, {.seed = 1}};
   balancer.tick();
   std::vector<decltype(balancer)::Lease> leases;
   while (auto lease = balancer.pick()) leases.push_back(std::move(lease));

@@ -2,8 +2,11 @@
 // Seam: a policy chosen while the program runs, behind one type; every hook goes through.
 
 #include <atomic>
+#include <concepts>
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <poise/poise.hpp>
 
@@ -18,7 +21,9 @@ class AnyPolicy {
  public:
   using Plan = std::shared_ptr<void const>;
 
-  template <poise::Policy P>
+  // Itself first ruled out: to ask whether it is a policy asks whether it can be copied, and so on.
+  template <class P>
+    requires(!std::same_as<P, AnyPolicy> && poise::Policy<P>)
   explicit AnyPolicy(P policy) : inner_{std::make_shared<Holder<P>>(std::move(policy))} {}
   AnyPolicy() : AnyPolicy{poise::RoundRobin{}} {}
 
@@ -86,7 +91,9 @@ struct Rested {
 struct Fixture {
   poise::VirtualClock clock{};
   poise::Balancer<AnyPolicy, void, poise::Runtime<poise::VirtualClock>> balancer{
-      {{.id = "a", .weight = 5}, {.id = "b"}, {.id = "c"}}, AnyPolicy{}, {.clock = clock, .seed = 1}};
+      {{.id = "a", .weight = 5}, {.id = "b"}, {.id = "c"}},
+      AnyPolicy{},
+      {.clock = clock, .seed = 1}};
   std::string next(int count) {
     std::string text;
     for (int i = 0; i < count; ++i) {

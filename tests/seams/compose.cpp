@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,8 +35,10 @@ struct Router {
   Rest rest{};
 
   Plan plan(poise::Candidates const& candidates, Plan const* before) const {
-    return {poise::hooks::plan(high, candidates.with_state_at(high_at), before ? &before->high : nullptr),
-            poise::hooks::plan(rest, candidates.with_state_at(rest_at), before ? &before->rest : nullptr)};
+    return {poise::hooks::plan(high, candidates.with_state_at(high_at),
+                               before ? &before->high : nullptr),
+            poise::hooks::plan(rest, candidates.with_state_at(rest_at),
+                               before ? &before->rest : nullptr)};
   }
   std::size_t pick(Plan const& plan, poise::Candidates const& candidates,
                    poise::Context& context) const {
@@ -93,15 +96,17 @@ struct InZone {
     Plan plan;
     plan.near = candidates.subset([&](auto const& backend) { return backend.zone() == zone; });
     if (plan.near.eligible != 0)
-      plan.near_plan = poise::hooks::plan(inner, poise::Candidates{plan.near},
-                                          before && before->near_plan ? &*before->near_plan : nullptr);
+      plan.near_plan =
+          poise::hooks::plan(inner, poise::Candidates{plan.near},
+                             before && before->near_plan ? &*before->near_plan : nullptr);
     plan.far_plan = poise::hooks::plan(inner, candidates, before ? &before->far_plan : nullptr);
     return plan;
   }
   std::size_t pick(Plan const& plan, poise::Candidates const& candidates,
                    poise::Context& context) const {
     if (!plan.near_plan) return poise::hooks::pick(inner, plan.far_plan, candidates, context);
-    return plan.near.origins[poise::hooks::pick(inner, *plan.near_plan, poise::Candidates{plan.near}, context)];
+    return plan.near
+        .origins[poise::hooks::pick(inner, *plan.near_plan, poise::Candidates{plan.near}, context)];
   }
 };
 
@@ -170,10 +175,11 @@ TEST_CASE("seam path is empty where no child picked") {
 
 TEST_CASE("seam filter narrows the choice and leads back") {
   using Policy = InZone<poise::SmoothWeighted>;
-  poise::Balancer<Policy, void, Runtime> balancer{
-      {{.id = "a", .zone = "west"}, {.id = "b", .weight = 2, .zone = "east"}, {.id = "c", .zone = "east"}},
-      Policy{.zone = "east"},
-      {.seed = 1}};
+  poise::Balancer<Policy, void, Runtime> balancer{{{.id = "a", .zone = "west"},
+                                                   {.id = "b", .weight = 2, .zone = "east"},
+                                                   {.id = "c", .zone = "east"}},
+                                                  Policy{.zone = "east"},
+                                                  {.seed = 1}};
   auto const next = [&](int count) {
     std::string text;
     for (int i = 0; i < count; ++i) text += balancer.pick()->id();

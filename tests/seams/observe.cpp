@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Seam: those who watch and those who decide, listed in the runtime's type.
 
+#include <cstddef>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 

@@ -3,6 +3,9 @@
 
 #include <poise/poise.hpp>
 
+#include <chrono>
+#include <utility>
+
 #include "support/catch.hpp"
 
 namespace http {

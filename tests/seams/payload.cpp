@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <poise/poise.hpp>
@@ -18,7 +19,8 @@ struct Connection {
 /// Neither copied nor moved after it was made: pools hold mutexes.
 class Pool {
  public:
-  explicit Pool(poise::Endpoint const& endpoint, int* open) : address_{endpoint.address}, open_{open} {}
+  explicit Pool(poise::Endpoint const& endpoint, int* open)
+      : address_{endpoint.address}, open_{open} {}
   Pool(Pool const&) = delete;
   Pool& operator=(Pool const&) = delete;
   ~Pool() { *open_ -= static_cast<int>(idle_.size()); }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Seam: a policy decides whether to try again, and call() never repeats a backend while one is untried.
 
+#include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Seam: per-backend data of a policy's own, which survives updates and starts afresh with the policy.
 
-#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <string>
 
 #include <poise/poise.hpp>
@@ -26,7 +27,8 @@ struct Fastest {
   std::size_t pick(poise::Candidates const& candidates, poise::Context& context) const {
     auto best = candidates.size();
     for (std::size_t i = 0; i < candidates.size(); ++i)
-      if (context.usable(candidates, i) && (best == candidates.size() || mean(candidates, i) < mean(candidates, best)))
+      if (context.usable(candidates, i) &&
+          (best == candidates.size() || mean(candidates, i) < mean(candidates, best)))
         best = i;
     return best;
   }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Seam: clock and chance are injected, so a simulation runs in no time and always the same.
 
-#include <queue>
+#include <cstdint>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <poise/poise.hpp>
@@ -14,8 +15,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using Servers = poise::Balancer<poise::P2C, void,
-                                poise::Runtime<poise::VirtualClock, poise::MeasureLatency>>;
+using Servers =
+    poise::Balancer<poise::P2C, void, poise::Runtime<poise::VirtualClock, poise::MeasureLatency>>;
 
 /// A thousand requests, 1 ms apart, to servers of which the last is ten times slower.
 std::string simulate(std::uint64_t seed) {

@@ -3,6 +3,7 @@
 
 // A clock that moves only when told to and counts how often it was asked.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 

@@ -5,10 +5,12 @@
 // tests. Copies share their hooks.
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include <poise/balancer.hpp>
 #include <poise/policy/round_robin.hpp>
@@ -41,7 +43,8 @@ struct Scripted {
     if (hooks->plan) hooks->plan(candidates);
     return {candidates.size()};
   }
-  std::size_t pick(Plan const&, poise::Candidates const& candidates, poise::Context& context) const {
+  std::size_t pick(Plan const&, poise::Candidates const& candidates,
+                   poise::Context& context) const {
     return hooks->pick ? hooks->pick(candidates, context) : otherwise.pick(candidates, context);
   }
   bool admit(poise::Candidates const& candidates, std::size_t i, std::uint32_t in_flight,

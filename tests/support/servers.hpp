@@ -3,6 +3,7 @@
 
 // The balancers that most tests use: seeded, on a clock of the test's own.
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,7 +26,8 @@ inline Servers servers(std::vector<poise::Endpoint> endpoints, Clock const& cloc
 /// Endpoints whose ids are these letters: letters("abc").
 inline std::vector<poise::Endpoint> letters(std::string_view ids) {
   std::vector<poise::Endpoint> result;
-  for (char const id : ids) result.push_back({.id = std::string(1, id), .address = std::string(1, id)});
+  for (char const id : ids)
+    result.push_back({.id = std::string(1, id), .address = std::string(1, id)});
   return result;
 }
 

@@ -17,7 +17,8 @@ namespace tests {
 /// The sum of (count - expected)^2 / expected for counts that should be in proportion to `shares`.
 inline double chi_squared(std::vector<std::uint64_t> const& counts,
                           std::vector<double> const& shares) {
-  auto const n = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}));
+  auto const n =
+      static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}));
   auto const whole = std::accumulate(shares.begin(), shares.end(), 0.0);
   double sum = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) {

@@ -4,6 +4,11 @@
 #include <poise/backend.hpp>
 #include <poise/stats.hpp>
 
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <vector>
+
 #include "support/catch.hpp"
 #include "support/stage.hpp"
 
@@ -46,8 +51,8 @@ TEST_CASE("a new backend is healthy and lets everything in") {
 }
 
 TEST_CASE("a backend says what configuration said of it") {
-  LoneBackend const backend{{.id = "i", .address = "a", .weight = 3, .zone = "z", .tier = 2,
-                             .labels = {{"k", "v"}}}, 9};
+  LoneBackend const backend{
+      {.id = "i", .address = "a", .weight = 3, .zone = "z", .tier = 2, .labels = {{"k", "v"}}}, 9};
   CHECK(backend.id() == "i");
   CHECK(backend.address() == "a");
   CHECK(backend.weight() == 3);

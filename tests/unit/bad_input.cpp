@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What can be done wrong, and that it ends in words or a stated behaviour and never in a loss.
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <limits>
-#include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <poise/balancer.hpp>
@@ -110,7 +114,8 @@ TEST_CASE("the greatest weight there is is a weight") {
 
 TEST_CASE("adding an existing id is refused and changes nothing") {
   auto balancer = servers(letters("ab"));
-  auto const message = thrown<ConfigError>([&] { balancer.add({.id = "b", .address = "elsewhere"}); });
+  auto const message =
+      thrown<ConfigError>([&] { balancer.add({.id = "b", .address = "elsewhere"}); });
   CHECK(mentions(message, "\"b\" is a backend already"));
   CHECK(stats_of(balancer, "b").address == "b");
 }
@@ -183,7 +188,8 @@ TEST_CASE("a balancer that was moved from picks nobody and says so") {
 TEST_CASE("a balancer that was moved from refuses changes and questions") {
   auto balancer = servers(letters("a"));
   auto const moved = std::move(balancer);
-  CHECK(mentions(thrown<UpdateRefused>([&] { balancer.update(letters("b")); }), "moved from"));  // NOLINT
+  CHECK(mentions(thrown<UpdateRefused>([&] { balancer.update(letters("b")); }),
+                 "moved from"));  // NOLINT
   CHECK(mentions(thrown<UpdateRefused>([&] { balancer.drain("a"); }), "moved from"));
   CHECK(mentions(thrown<UpdateRefused>([&] { (void)balancer.stats(); }), "moved from"));
   CHECK(mentions(thrown<UpdateRefused>([&] { balancer.tick(); }), "moved from"));
@@ -192,7 +198,9 @@ TEST_CASE("a balancer that was moved from refuses changes and questions") {
 
 TEST_CASE("a balancer that was moved from can be assigned to") {
   auto balancer = servers(letters("a"));
-  { auto const moved = std::move(balancer); }
+  {
+    auto const moved = std::move(balancer);
+  }
   balancer = servers(letters("b"));
   CHECK(picks(balancer, 2) == "bb");
 }
@@ -295,7 +303,9 @@ TEST_CASE("a policy that insists on an excluded backend gets another one") {
 
 TEST_CASE("a policy that throws passes its exception on and nothing stays in flight") {
   Scene scene{letters("ab")};
-  scene.policy.hooks->pick = [](auto const&, auto&) -> std::size_t { throw std::runtime_error{"pick"}; };
+  scene.policy.hooks->pick = [](auto const&, auto&) -> std::size_t {
+    throw std::runtime_error{"pick"};
+  };
   CHECK(thrown<std::runtime_error>([&] { (void)scene.balancer.pick(); }) == "pick");
   scene.policy.hooks->pick = nullptr;
   scene.balancer.drain("b");  // not from inside a pick: the read section has ended
@@ -305,7 +315,9 @@ TEST_CASE("a policy that throws passes its exception on and nothing stays in fli
 
 TEST_CASE("an admission hook that throws takes its claim back") {
   Scene scene{letters("a")};
-  scene.policy.hooks->admit = [](auto const&, auto, auto) -> bool { throw std::runtime_error{"admit"}; };
+  scene.policy.hooks->admit = [](auto const&, auto, auto) -> bool {
+    throw std::runtime_error{"admit"};
+  };
   CHECK(thrown<std::runtime_error>([&] { (void)scene.balancer.pick(); }) == "admit");
   CHECK(stats_of(scene.balancer, "a").in_flight == 0);
   CHECK(stats_of(scene.balancer, "a").total == 0);

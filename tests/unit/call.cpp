@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Balancer::call: picks, runs, classifies, reports, and tries again if the policy says so.
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -53,9 +55,10 @@ TEST_CASE("call hands the backend over and returns the reply") {
 
 TEST_CASE("call hands the request over to those who ask") {
   auto balancer = servers(letters("a"));
-  auto const reply = balancer.call(poise::Request{.id = "r1"}, [](auto&, poise::Request const& request) {
-    return std::string{request.id} + " try " + std::to_string(request.attempt);
-  });
+  auto const reply =
+      balancer.call(poise::Request{.id = "r1"}, [](auto&, poise::Request const& request) {
+        return std::string{request.id} + " try " + std::to_string(request.attempt);
+      });
   CHECK(reply == "r1 try 1");
 }
 
@@ -276,7 +279,8 @@ TEST_CASE("every try is reported once and nothing stays in flight") {
   CHECK(a.in_flight + b.in_flight == 0);
 }
 
-TEST_CASE("a request that failed on more than eight backends goes on with the last eight excluded") {
+TEST_CASE(
+    "a request that failed on more than eight backends goes on with the last eight excluded") {
   Scene scene{letters("abcdefghijkl")};
   allow_tries(scene, 12);
   std::vector<std::string> asked;
@@ -304,9 +308,10 @@ TEST_CASE("a call survives the destruction of its balancer and is not tried agai
 
 TEST_CASE("a policy that throws while deciding passes its exception on and leaks nothing") {
   Scene scene{letters("a")};
-  scene.policy.hooks->decide = [](auto const&) -> poise::Decision { throw std::runtime_error{"why"}; };
-  CHECK(thrown<std::runtime_error>([&] {
-          scene.balancer.call([](auto&) { return Reply{500}; });
-        }) == "why");
+  scene.policy.hooks->decide = [](auto const&) -> poise::Decision {
+    throw std::runtime_error{"why"};
+  };
+  CHECK(thrown<std::runtime_error>(
+            [&] { scene.balancer.call([](auto&) { return Reply{500}; }); }) == "why");
   CHECK(stats_of(scene.balancer, "a").in_flight == 0);
 }

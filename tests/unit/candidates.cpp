@@ -3,7 +3,10 @@
 
 #include <poise/candidates.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/stage.hpp"
@@ -87,7 +90,8 @@ TEST_CASE("an empty roster is allowed") {
 TEST_CASE("a subset keeps those asked for in their order") {
   Backends backends{{1, 1, 1, 1}};
   auto const roster = backends.roster();
-  auto const part = Candidates{roster}.subset([](auto const& backend) { return backend.id() != "b"; });
+  auto const part =
+      Candidates{roster}.subset([](auto const& backend) { return backend.id() != "b"; });
   CHECK(names(Candidates{part}) == "acd");
 }
 
@@ -99,15 +103,15 @@ TEST_CASE("a subset leads back to what it narrows") {
   auto const part = whole.subset([](auto const& backend) { return backend.id() > "a"; });
   Candidates const narrow{part};
   REQUIRE(names(narrow) == "bde");
-  for (std::size_t i = 0; i < narrow.size(); ++i)
-    CHECK(&whole[part.origins[i]] == &narrow[i]);
+  for (std::size_t i = 0; i < narrow.size(); ++i) CHECK(&whole[part.origins[i]] == &narrow[i]);
 }
 
 TEST_CASE("a subset knows who is out and when its members change") {
   Backends backends{{1, 1, 1}};
   backends.set_eligible(2, false);
   auto const roster = backends.roster(77);
-  auto const part = Candidates{roster}.subset([](auto const& backend) { return backend.id() != "a"; });
+  auto const part =
+      Candidates{roster}.subset([](auto const& backend) { return backend.id() != "a"; });
   CHECK(member_names(Candidates{part}) == "bc");
   CHECK(Candidates{part}.index_of(1) == Candidates::none);
   CHECK(Candidates{part}.generation() == 77);
@@ -116,8 +120,10 @@ TEST_CASE("a subset knows who is out and when its members change") {
 TEST_CASE("a subset of a subset leads back one step") {
   Backends backends{{1, 1, 1, 1}};
   auto const roster = backends.roster();
-  auto const part = Candidates{roster}.subset([](auto const& backend) { return backend.id() != "a"; });
-  auto const inner = Candidates{part}.subset([](auto const& backend) { return backend.id() != "c"; });
+  auto const part =
+      Candidates{roster}.subset([](auto const& backend) { return backend.id() != "a"; });
+  auto const inner =
+      Candidates{part}.subset([](auto const& backend) { return backend.id() != "c"; });
   REQUIRE(names(Candidates{inner}) == "bd");
   CHECK(inner.origins == std::vector<std::uint32_t>{0, 2});
 }
@@ -128,7 +134,8 @@ TEST_CASE("a subset carries the states of its backends along") {
   auto roster = backends.roster();
   std::vector<int> states{10, 20, 30};  // of b, c, a: eligible ones come first
   roster.states = {&states[0], &states[1], &states[2]};
-  auto const part = Candidates{roster}.subset([](auto const& backend) { return backend.id() != "b"; });
+  auto const part =
+      Candidates{roster}.subset([](auto const& backend) { return backend.id() != "b"; });
   CHECK(Candidates{part}.state<int>(0) == 20);
 }
 

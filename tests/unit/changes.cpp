@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Changes of a live balancer: all or nothing, and what stays stays.
 
+#include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include <poise/balancer.hpp>
 
@@ -122,7 +125,8 @@ TEST_CASE("what the operator and rules decided survives a new address") {
   balancer.drain("a");
   balancer.report_health("b", HealthState::unhealthy);
   balancer.set_admission("c", {.max_in_flight = 3});
-  balancer.update({{.id = "a", .address = "1"}, {.id = "b", .address = "2"}, {.id = "c", .address = "3"}});
+  balancer.update(
+      {{.id = "a", .address = "1"}, {.id = "b", .address = "2"}, {.id = "c", .address = "3"}});
   CHECK(stats_of(balancer, "a").drained);
   CHECK(stats_of(balancer, "b").health == HealthState::unhealthy);
   CHECK(stats_of(balancer, "c").admission.max_in_flight == 3);
@@ -435,7 +439,8 @@ TEST_CASE("every payload is destroyed with the balancer and its last lease") {
 TEST_CASE("a factory that throws half-way changes nothing and leaks nothing") {
   bool broken = false;
   TrackedServers balancer{letters("ab"), [&](poise::Endpoint const& endpoint) {
-                            if (broken && endpoint.id == "d") throw std::runtime_error{"no route to d"};
+                            if (broken && endpoint.id == "d")
+                              throw std::runtime_error{"no route to d"};
                             return Tracked{endpoint};
                           }};
   auto lease = pick_of(balancer, "a");

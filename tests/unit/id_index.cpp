@@ -3,7 +3,10 @@
 
 #include <poise/id_index.hpp>
 
+#include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"

@@ -3,11 +3,14 @@
 
 #include <poise/lease.hpp>
 
+#include <chrono>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/servers.hpp"

@@ -2,7 +2,13 @@
 // Picks: who may be picked, what a request excludes, limits, degraded shares, and errors in words.
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <map>
+#include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <poise/balancer.hpp>

@@ -5,9 +5,14 @@
 #include <poise/hash.hpp>
 #include <poise/random.hpp>
 
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/statistics.hpp"
@@ -104,9 +109,7 @@ TEST_CASE("every bit of a number is set half of the time") {
   for (auto const count : set) CHECK(std::abs(count - 5000) < 300);
 }
 
-TEST_CASE("seeds nobody chose differ") {
-  CHECK(poise::fresh_seed() != poise::fresh_seed());
-}
+TEST_CASE("seeds nobody chose differ") { CHECK(poise::fresh_seed() != poise::fresh_seed()); }
 
 TEST_CASE("an alias table draws in proportion to weight") {
   // n = 100 000, 4 degrees of freedom, seeded.

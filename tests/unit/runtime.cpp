@@ -3,6 +3,11 @@
 
 #include <poise/runtime.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -70,7 +75,9 @@ TEST_CASE("an observer hears how every request ended once") {
   auto lease = scene.balancer.pick();
   lease.finish(Ending::timeout);
   lease.finish();
-  { auto const dropped = scene.balancer.pick(); }
+  {
+    auto const dropped = scene.balancer.pick();
+  }
   CHECK(heard == std::vector{Ending::timeout, Ending::abandoned});
 }
 
@@ -116,7 +123,8 @@ TEST_CASE("an observer hears of every change in its own words") {
 TEST_CASE("an observer hears of an update as what it does to each backend") {
   Scene scene{letters("abc")};
   auto const heard = note_events(scene);
-  scene.balancer.update({{.id = "a", .address = "a"}, {.id = "b", .address = "b", .weight = 2}, {.id = "x"}});
+  scene.balancer.update(
+      {{.id = "a", .address = "a"}, {.id = "b", .address = "b", .weight = 2}, {.id = "x"}});
   CHECK(*heard == "weight b, added x, removed c");
 }
 
@@ -348,7 +356,9 @@ TEST_CASE("a rule may not change the balancer from inside its tick") {
 TEST_CASE("picks see the weights that a rule arranges while the configured ones stay") {
   Scene scene{letters("ab")};
   std::uint32_t seen = 0;
-  scene.policy.hooks->plan = [&](poise::Candidates const& candidates) { seen = candidates.weight(0); };
+  scene.policy.hooks->plan = [&](poise::Candidates const& candidates) {
+    seen = candidates.weight(0);
+  };
   scene.spy.hooks->arrange = [](Standings all) { all[0].weight = 40; };
   scene.balancer.set_weight("b", 2);
   CHECK(seen == 40);

@@ -9,8 +9,8 @@
 #include <poise/sync/published.hpp>
 #include <poise/sync/shared_count.hpp>
 
+#include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "support/catch.hpp"
 
@@ -152,7 +152,8 @@ TEST_CASE("a turn goes round the circle on every lane") {
   poise::sync::Lanes lanes{0, [](std::uint64_t) { return ~std::uint64_t{0}; }};
   for (auto const lane : {Lane::shared, Lane{3}}) {
     auto const first = lanes.turn(lane, 5);
-    for (std::uint64_t step = 1; step < 12; ++step) REQUIRE(lanes.turn(lane, 5) == (first + step) % 5);
+    for (std::uint64_t step = 1; step < 12; ++step)
+      REQUIRE(lanes.turn(lane, 5) == (first + step) % 5);
   }
 }
 
@@ -221,7 +222,9 @@ TEST_CASE("a value read in an outer section survives an inner one") {
   {
     poise::sync::ReadSection const outer;
     auto const* seen = published.load();
-    { poise::sync::ReadSection const inner; }
+    {
+      poise::sync::ReadSection const inner;
+    }
     published.prepare();
     published.publish(nullptr);
     CHECK(published.collect().empty());

@@ -8,9 +8,16 @@
 #include <poise/time.hpp>
 #include <poise/version.hpp>
 
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/text.hpp"
@@ -50,13 +57,11 @@ TEST_CASE("endpoints come from any range of strings") {
   CHECK(poise::endpoints(views)[1].id == "b");
 }
 
-TEST_CASE("no strings are no endpoints") {
-  CHECK(poise::endpoints({}).empty());
-}
+TEST_CASE("no strings are no endpoints") { CHECK(poise::endpoints({}).empty()); }
 
 TEST_CASE("a change of weight alone leaves an endpoint the same backend") {
-  poise::Endpoint const before{.id = "a", .address = "x:1", .zone = "z", .tier = 1,
-                               .labels = {{"k", "v"}}};
+  poise::Endpoint const before{
+      .id = "a", .address = "x:1", .zone = "z", .tier = 1, .labels = {{"k", "v"}}};
   auto after = before;
   after.weight = 9;
   CHECK(poise::detail::same_identity(before, after));
@@ -67,7 +72,8 @@ TEST_CASE("a change of address or zone or tier or labels makes another backend")
   CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:2"}));
   CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:1", .zone = "z"}));
   CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:1", .tier = 1}));
-  CHECK_FALSE(poise::detail::same_identity(before, {.id = "a", .address = "x:1", .labels = {{"k", ""}}}));
+  CHECK_FALSE(
+      poise::detail::same_identity(before, {.id = "a", .address = "x:1", .labels = {{"k", ""}}}));
 }
 
 // -- outcome -----------------------------------------------------------------------------------------
@@ -130,7 +136,8 @@ TEST_CASE("an exception is a failure and a system error keeps its meaning") {
   };
   CHECK(of(std::runtime_error{"broken"}) == Ending::error);
   CHECK(of(42) == Ending::error);
-  CHECK(of(std::system_error{std::make_error_code(std::errc::connection_refused)}) == Ending::refused);
+  CHECK(of(std::system_error{std::make_error_code(std::errc::connection_refused)}) ==
+        Ending::refused);
 }
 
 TEST_CASE("a system error without an error is an error all the same") {

@@ -3,8 +3,11 @@
 
 #include <poise/policy/least.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <numeric>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/stage.hpp"
@@ -94,7 +97,8 @@ TEST_CASE("a hundred idle backends are drawn evenly") {
 TEST_CASE("a hundred idle backends of unequal weight are drawn in proportion") {
   // n = 100 000, 99 degrees of freedom.
   Weights weights(100);
-  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 1 + static_cast<std::uint32_t>(i % 4);
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    weights[i] = 1 + static_cast<std::uint32_t>(i % 4);
   Stage<poise::LeastConnections> stage{weights};
   check_shares(stage.counts(100'000), {weights.begin(), weights.end()});
 }

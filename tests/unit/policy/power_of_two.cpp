@@ -3,9 +3,12 @@
 
 #include <poise/policy/power_of_two.hpp>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
-#include <set>
 #include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/stage.hpp"

@@ -3,6 +3,11 @@
 
 #include <poise/policy/round_robin.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "support/catch.hpp"
 #include "support/stage.hpp"
 

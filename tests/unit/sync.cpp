@@ -108,6 +108,16 @@ TEST_CASE("a claim taken back on the far side of a carry is not counted") {
   }
 }
 
+TEST_CASE("claims taken back at a carry over and over do not add up") {
+  InFlight counter;
+  set_picks(counter, (std::uint64_t{1} << 32U) - 1);
+  for (int i = 0; i < 100; ++i) {
+    counter.claim();
+    counter.undo();
+    REQUIRE(counter.picks() == (std::uint64_t{1} << 32U) - 1);
+  }
+}
+
 TEST_CASE("requests in flight are untouched by the carry of the picks above them") {
   InFlight counter;
   set_picks(counter, (std::uint64_t{1} << 32U) - 5);

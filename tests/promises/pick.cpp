@@ -143,8 +143,8 @@ TEST_CASE("the end of a removed backend's last request allocates nothing") {
 }
 
 TEST_CASE("a backend takes at most 256 bytes beside its strings") {
-  // 10 000 backends with ids and addresses short enough to lie inside the strings. What is subtracted
-  // is the Endpoint that each holds: three strings, the list of labels, weight and tier.
+  // 10 000 backends with ids and addresses short enough to lie inside the strings. What is
+  // subtracted is the Endpoint that each holds: three strings, the list of labels, weight and tier.
   constexpr std::size_t count = 10'000;
   std::vector<poise::Endpoint> endpoints;
   for (std::size_t i = 0; i < count; ++i)

@@ -16,7 +16,8 @@ namespace tests {
 
 enum class Sandbox { clean, made_a_system_call, failed, unavailable };
 
-/// clean: `run` returned true and the kernel was asked nothing. *Requires* a single-threaded process.
+/// clean: `run` returned true and the kernel was asked nothing. *Requires* a single-threaded
+/// process.
 template <class Run>
 Sandbox in_sandbox(Run const& run) {
   constexpr int good = 0;

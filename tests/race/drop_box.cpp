@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// The box where the last user of a thing leaves it: nothing is lost, nothing is taken twice, and after
-// the end nothing is taken at all.
+// The box where the last user of a thing leaves it: nothing is lost, nothing is taken twice, and
+// after the end nothing is taken at all.
 
 #include <cstdint>
 #include <memory>

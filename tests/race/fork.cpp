@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-// Processes: a child of fork goes on by itself, and a kernel that stops to offer membarrier is noticed.
+// Processes: a child of fork goes on by itself, and a kernel that stops to offer membarrier is
+// noticed.
 //
-// Children end by _exit with the number of the first thing that went wrong. ThreadSanitizer does not
-// support a fork of a process that has threads, so that one test is left out there.
+// Children end by _exit with the number of the first thing that went wrong. ThreadSanitizer does
+// not support a fork of a process that has threads, so that one test is left out there.
 
 #include <cstddef>
 #include <cstdint>

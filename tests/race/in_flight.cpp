@@ -97,9 +97,10 @@ TEST_CASE("a count at its limit says so to every claim and never runs into the p
   CHECK(word.unpin());
 }
 
-// Nobody can wait for 2^32 picks, so these two begin a few picks below zero, which is the same place
-// modulo 2^32: the upper half of the word goes from ff...ff to 0 there. A claim taken back that was
-// never made is the only way to get there; it also borrows from the pin, until the claims return it.
+// Nobody can wait for 2^32 picks, so these two begin a few picks below zero, which is the same
+// place modulo 2^32: the upper half of the word goes from ff...ff to 0 there. A claim taken back
+// that was never made is the only way to get there; it also borrows from the pin, until the claims
+// return it.
 
 TEST_CASE("picks are counted right across the 32 bits that they have in the word") {
   constexpr std::int64_t below = 100'000;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Who outlives whom: leases their balancer, calls their balancer, backends their removal; and on which
-// thread a payload may be destroyed.
+// Who outlives whom: leases their balancer, calls their balancer, backends their removal; and on
+// which thread a payload may be destroyed.
 
 #include <algorithm>
 #include <array>
@@ -123,8 +123,8 @@ TEST_CASE("leases finished on threads that never pick free each backend once, af
       servers.tick();
       CHECK(pools.census.alive() == size);
 
-      // The second thread ends what the first has ended before it, so that it frees every backend; and
-      // it learns so only by a number that orders nothing.
+      // The second thread ends what the first has ended before it, so that it frees every backend;
+      // and it learns so only by a number that orders nothing.
       Number ended{0};
       Number dead{0};
       auto const end = [&](std::size_t half) {

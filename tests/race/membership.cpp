@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Who may be picked changes under load: whole sets are replaced, nearly all backends vanish and come
-// back, some are drained. Picks go on evenly, and what a change says holds when it returns.
+// Who may be picked changes under load: whole sets are replaced, nearly all backends vanish and
+// come back, some are drained. Picks go on evenly, and what a change says holds when it returns.
 
 #include <algorithm>
 #include <atomic>
@@ -144,8 +144,8 @@ TEST_CASE("255 of 256 backends may go and come back: picks go on, and each that 
 
 namespace {
 
-/// What was taken out, told to clients only after the change has returned, and taken back before the
-/// change that undoes it begins. In `round` the number of the backend, and which time it is.
+/// What was taken out, told to clients only after the change has returned, and taken back before
+/// the change that undoes it begins. In `round` the number of the backend, and which time it is.
 struct Banned {
   static constexpr std::uint64_t nobody = 0;
   std::atomic<std::uint64_t> word{nobody};

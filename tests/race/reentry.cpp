@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Changes from inside callbacks: observers may make them, hooks that run inside a pick or a change may
-// not, and are told so instead of hanging. Whatever is refused, nothing is lost.
+// Changes from inside callbacks: observers may make them, hooks that run inside a pick or a change
+// may not, and are told so instead of hanging. Whatever is refused, nothing is lost.
 
 #include <algorithm>
 #include <cstddef>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What race tests are made of: threads that run against each other, and values that know whether they
-// are alive.
+// What race tests are made of: threads that run against each other, and values that know whether
+// they are alive.
 //
 // Threads must not meet in a mutex or in an ordered atomic of the test's own on the way: that would
-// order what poise has to order, and hide a missing order from ThreadSanitizer. So every thread counts
-// for itself, and what threads tell each other is relaxed.
+// order what poise has to order, and hide a missing order from ThreadSanitizer. So every thread
+// counts for itself, and what threads tell each other is relaxed.
 
 #include <chrono>
 #include <cstddef>
@@ -47,8 +47,8 @@ class Rounds {
   int made_ = 0;
 };
 
-/// Threads that work until they are told to stop. Each has a Member of its own, which counts what it
-/// saw and is read after stop(): member.work() is called over and over.
+/// Threads that work until they are told to stop. Each has a Member of its own, which counts what
+/// it saw and is read after stop(): member.work() is called over and over.
 template <class Member>
 class Team {
  public:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Threads come and go, pick while they end, and pick inside a pick. Each must have a reader slot and a
-// lane that no other thread uses at the same time, and must give them back.
+// Threads come and go, pick while they end, and pick inside a pick. Each must have a reader slot
+// and a lane that no other thread uses at the same time, and must give them back.
 
 #include <algorithm>
 #include <array>

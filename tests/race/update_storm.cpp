@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Everything at once: requests on some threads while others change all that can be changed, with every
-// policy of the library. What must hold in the end is bookkeeping: each pick counted once, nothing in
-// flight, no backend and no snapshot left over.
+// Everything at once: requests on some threads while others change all that can be changed, with
+// every policy of the library. What must hold in the end is bookkeeping: each pick counted once,
+// nothing in flight, no backend and no snapshot left over.
 
 #include <array>
 #include <cstddef>
@@ -56,8 +56,8 @@ struct Watched : P {
   }
 };
 
-// Backends that stay, whatever else happens: only their totals can be compared in the end. Nothing is
-// ever done to the first, so that there is always somebody to pick.
+// Backends that stay, whatever else happens: only their totals can be compared in the end. Nothing
+// is ever done to the first, so that there is always somebody to pick.
 constexpr std::size_t lasting = 4;
 constexpr std::size_t passing = 8;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Seam: who lets a request in. A concurrency limit and a warm-up as rules, bounded load as a policy.
+// Seam: who lets a request in. A concurrency limit and a warm-up as rules, bounded load as a
+// policy.
 
 #include <algorithm>
 #include <atomic>
@@ -59,8 +60,8 @@ struct WarmUp {
   }
 };
 
-/// No backend takes more than 1.25 times the mean of all requests in flight, whatever P wants. The total
-/// is the wrapper's own business; copies of the policy share it.
+/// No backend takes more than 1.25 times the mean of all requests in flight, whatever P wants. The
+/// total is the wrapper's own business; copies of the policy share it.
 template <class P>
 struct Bounded {
   P inner{};
@@ -111,7 +112,8 @@ TEST_CASE("seam admission lets a rule limit what is in flight on each backend") 
 
 TEST_CASE("seam admission lets a rule warm up a backend") {
   // Half warm it is proposed every other time and accepts one in two, so a third of all is its due:
-  // per proposal 1/2 to it, 1 to the other. n = 9000, standard deviation below 0.005; tolerance 0.025.
+  // per proposal 1/2 to it, 1 to the other. n = 9000, standard deviation below 0.005; tolerance
+  // 0.025.
   poise::VirtualClock const clock;
   using Runtime = poise::Runtime<poise::VirtualClock, WarmUp>;
   poise::Balancer<poise::RoundRobin, void, Runtime> balancer{

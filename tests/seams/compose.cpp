@@ -17,7 +17,8 @@ using poise::Ending;
 
 namespace {
 
-/// High priority to one policy, the rest to another. Forwards every hook that matters to its children.
+/// High priority to one policy, the rest to another. Forwards every hook that matters to its
+/// children.
 template <class High, class Rest>
 struct Router {
   struct Plan {

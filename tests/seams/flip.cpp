@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Seam: membership and eligibility are two kinds of change. A keyed policy keeps its table over flips.
+// Seam: membership and eligibility are two kinds of change. A keyed policy keeps its table over
+// flips.
 
 #include <algorithm>
 #include <cmath>
@@ -106,8 +107,8 @@ TEST_CASE("seam flip keeps the table while everybody is out") {
 }
 
 TEST_CASE("seam flip lets the key decide between healthy and degraded") {
-  // 3 of 5 healthy carry 1.4 * 60 % = 84 % of the keys: n = 500, standard deviation 0.016; tolerance
-  // 5 of them. The same key always gets the same answer.
+  // 3 of 5 healthy carry 1.4 * 60 % = 84 % of the keys: n = 500, standard deviation 0.016;
+  // tolerance 5 of them. The same key always gets the same answer.
   Fixture test;
   for (auto const* id : {"a", "b"}) test.balancer.report_health(id, poise::HealthState::degraded);
   auto const owners = test.owners();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Seam: a policy decides whether to try again, and call() never repeats a backend while one is untried.
+// Seam: a policy decides whether to try again, and call() never repeats a backend while one is
+// untried.
 
 #include <cstddef>
 #include <cstdint>

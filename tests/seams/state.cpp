@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Seam: per-backend data of a policy's own, which survives updates and starts afresh with the policy.
+// Seam: per-backend data of a policy's own, which survives updates and starts afresh with the
+// policy.
 
 #include <atomic>
 #include <chrono>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Every policy that poise ships: what tests and benchmarks hold of all of them, they hold of this list.
+// Every policy that poise ships: what tests and benchmarks hold of all of them, they hold of this
+// list.
 
 #include <tuple>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A policy and an observer whose hooks a test writes as lambdas, so that one balancer type serves many
-// tests. Copies share their hooks.
+// A policy and an observer whose hooks a test writes as lambdas, so that one balancer type serves
+// many tests. Copies share their hooks.
 
 #include <cstddef>
 #include <cstdint>

@@ -41,7 +41,8 @@ std::string refusal(std::vector<Endpoint> endpoints) {
 
 }  // namespace
 
-// -- configurations ----------------------------------------------------------------------------------
+// -- configurations
+// ----------------------------------------------------------------------------------
 
 TEST_CASE("an empty set may be constructed but not updated to") {
   auto balancer = servers({});
@@ -174,7 +175,8 @@ TEST_CASE("ids that differ only in their last byte are different") {
   CHECK(balancer.stats().backends.size() == 2);
 }
 
-// -- a balancer that is gone -------------------------------------------------------------------------
+// -- a balancer that is gone
+// -------------------------------------------------------------------------
 
 TEST_CASE("a balancer that was moved from picks nobody and says so") {
   auto balancer = servers(letters("a"));
@@ -205,7 +207,8 @@ TEST_CASE("a balancer that was moved from can be assigned to") {
   CHECK(picks(balancer, 2) == "bb");
 }
 
-// -- changes from the wrong place --------------------------------------------------------------------
+// -- changes from the wrong place
+// --------------------------------------------------------------------
 
 TEST_CASE("a change from inside a pick is refused with words and the pick goes on") {
   Scene scene{letters("ab")};
@@ -284,7 +287,8 @@ TEST_CASE("a pick from inside a pick is a pick") {
   CHECK(stats_of(scene.balancer, "a").in_flight == 0);
 }
 
-// -- policies that misbehave -------------------------------------------------------------------------
+// -- policies that misbehave
+// -------------------------------------------------------------------------
 
 TEST_CASE("a policy that returns an index that does not exist gets a backend scanned for it") {
   Scene scene{letters("abc")};
@@ -335,7 +339,8 @@ TEST_CASE("an admission hook that refuses everybody ends in an error after a bou
   CHECK(stats_of(scene.balancer, "a").total == 0);
 }
 
-// -- clocks and latencies ----------------------------------------------------------------------------
+// -- clocks and latencies
+// ----------------------------------------------------------------------------
 
 TEST_CASE("a clock that jumps back between ticks forgives nothing and breaks nothing") {
   tests::Clock const clock;
@@ -369,7 +374,8 @@ TEST_CASE("records with latencies that can't be true count without them") {
   CHECK_FALSE(stats_of(balancer, "a").latency);
 }
 
-// -- very many ---------------------------------------------------------------------------------------
+// -- very many
+// ---------------------------------------------------------------------------------------
 
 TEST_CASE("a request is refused at two to the 23 in flight and served again after", "[big]") {
   auto balancer = servers(letters("a"));

@@ -44,7 +44,8 @@ void allow_tries(Scene& scene, std::uint32_t tries, poise::Duration pause = {}) 
 
 }  // namespace
 
-// -- once --------------------------------------------------------------------------------------------
+// -- once
+// --------------------------------------------------------------------------------------------
 
 TEST_CASE("call hands the backend over and returns the reply") {
   auto balancer = servers(letters("a"));
@@ -127,7 +128,8 @@ TEST_CASE("a call may change the balancer that it runs on") {
   CHECK(tests::ids_of(balancer) == "b");
 }
 
-// -- again -------------------------------------------------------------------------------------------
+// -- again
+// -------------------------------------------------------------------------------------------
 
 TEST_CASE("a success is not tried again") {
   Scene scene{letters("ab")};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Changes of a live balancer: all or nothing, and what stays stays.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -51,7 +53,8 @@ void break_it(tests::Servers& balancer, std::string_view id) {
 
 }  // namespace
 
-// -- the set -----------------------------------------------------------------------------------------
+// -- the set
+// -----------------------------------------------------------------------------------------
 
 TEST_CASE("an update keeps the statistics of every backend whose id stays") {
   auto balancer = servers(letters("abc"));
@@ -197,7 +200,8 @@ TEST_CASE("a backend that joins is neither flooded nor starved by round robin") 
   CHECK(stats_of(balancer, "new").total == 100);
 }
 
-// -- one backend -------------------------------------------------------------------------------------
+// -- one backend
+// -------------------------------------------------------------------------------------
 
 TEST_CASE("a drained backend gets no new requests and finishes those it has") {
   auto balancer = servers(letters("ab"));
@@ -285,7 +289,8 @@ TEST_CASE("a record of an unknown backend says so") {
   CHECK_FALSE(balancer.record("b", Ending::success, 1ms));
 }
 
-// -- the policy --------------------------------------------------------------------------------------
+// -- the policy
+// --------------------------------------------------------------------------------------
 
 TEST_CASE("another policy starts its rotation at once and keeps the statistics") {
   auto balancer = servers(letters("abc"));
@@ -309,6 +314,19 @@ TEST_CASE("the balancer tells the name of its policy") {
   CHECK(balancer.stats().policy == "round_robin");
 }
 
+TEST_CASE("no plan is made for nobody") {
+  tests::Scene scene{letters("ab")};
+  std::size_t fewest = 100;
+  scene.policy.hooks->plan = [&](poise::Candidates const& candidates) {
+    fewest = std::min(fewest, candidates.size());
+  };
+  scene.balancer.drain("a");
+  scene.balancer.report_health("b", HealthState::degraded);
+  scene.balancer.drain("b");
+  scene.balancer.clear();
+  CHECK(fewest == 1);
+}
+
 TEST_CASE("a change that changes nothing makes no new plan") {
   tests::Scene scene{letters("ab")};
   int plans = 0;
@@ -323,7 +341,8 @@ TEST_CASE("a change that changes nothing makes no new plan") {
   CHECK(plans == 1);
 }
 
-// -- all or nothing ----------------------------------------------------------------------------------
+// -- all or nothing
+// ----------------------------------------------------------------------------------
 
 TEST_CASE("an update with one bad endpoint changes nothing at all") {
   auto balancer = servers(letters("abc"));
@@ -373,7 +392,8 @@ TEST_CASE("a policy hook that throws in a tick stops the tick and nothing else")
   CHECK(picks(scene.balancer, 2).size() == 2);
 }
 
-// -- payloads ----------------------------------------------------------------------------------------
+// -- payloads
+// ----------------------------------------------------------------------------------------
 
 TEST_CASE("a payload is made once and kept over updates") {
   int made = 0;
@@ -466,7 +486,8 @@ TEST_CASE("a factory that throws at construction leaks nothing") {
   CHECK(Tracked::alive == alive);
 }
 
-// -- the balancer as a value -------------------------------------------------------------------------
+// -- the balancer as a value
+// -------------------------------------------------------------------------
 
 TEST_CASE("balancers live in a map and are moved with their leases going on") {
   std::map<std::string, tests::Servers> all;

@@ -76,7 +76,8 @@ TEST_CASE("the same address may serve under two ids") {
   CHECK(picks(balancer, 4) == "abab");
 }
 
-// -- nobody to pick ----------------------------------------------------------------------------------
+// -- nobody to pick
+// ----------------------------------------------------------------------------------
 
 TEST_CASE("with no backends the error says that none are configured") {
   auto balancer = servers({});
@@ -120,7 +121,8 @@ TEST_CASE("a failed pick counts nothing") {
   CHECK(stats_of(balancer, "a").in_flight == 0);
 }
 
-// -- exclusions --------------------------------------------------------------------------------------
+// -- exclusions
+// --------------------------------------------------------------------------------------
 
 TEST_CASE("a backend that the request excludes is not picked") {
   auto balancer = servers(letters("abc"));
@@ -190,7 +192,8 @@ TEST_CASE("serials of removed backends exclude nobody") {
   CHECK(picks(balancer, 10, {.excluded = excluded}).find('a') != std::string::npos);
 }
 
-// -- limits and shares -------------------------------------------------------------------------------
+// -- limits and shares
+// -------------------------------------------------------------------------------
 
 TEST_CASE("a backend at its limit is passed over until a request of its ends") {
   auto balancer = servers(letters("ab"));
@@ -234,8 +237,8 @@ TEST_CASE("no limit lies above two to the 23") {
 }
 
 TEST_CASE("a backend that accepts a quarter of its picks gets a quarter of its turns") {
-  // In turn a is proposed and accepted with 1/4, else b is: per turn of a 1/4 to a, 1 to b, so a share
-  // of 1/5. n = 20 000: standard deviation below 0.003; tolerance 5 of them. Seeded.
+  // In turn a is proposed and accepted with 1/4, else b is: per turn of a 1/4 to a, 1 to b, so a
+  // share of 1/5. n = 20 000: standard deviation below 0.003; tolerance 5 of them. Seeded.
   auto balancer = servers(letters("ab"));
   balancer.set_admission("a", {.share = 1U << 30U});
   (void)picks(balancer, 20'000);
@@ -256,7 +259,8 @@ TEST_CASE("a full share refuses nobody") {
   CHECK(stats_of(balancer, "a").total == 500);
 }
 
-// -- health ------------------------------------------------------------------------------------------
+// -- health
+// ------------------------------------------------------------------------------------------
 
 TEST_CASE("the healthy share follows Envoy's table at 140 percent") {
   using poise::detail::healthy_percent;
@@ -311,7 +315,8 @@ TEST_CASE("a full healthy group overflows into the degraded one") {
   CHECK(picks(balancer, 20) == std::string(20, 'b'));
 }
 
-// -- what a pick looks at ----------------------------------------------------------------------------
+// -- what a pick looks at
+// ----------------------------------------------------------------------------
 
 TEST_CASE("a pick with most backends out asks once among those left and finds its backend") {
   for (std::size_t const left : {500U, 100U, 1U}) {

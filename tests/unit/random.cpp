@@ -143,7 +143,8 @@ TEST_CASE("an alias table of the greatest weights does not overflow") {
 }
 
 TEST_CASE("an alias table keeps the share of the lightest") {
-  // One of weight 1 beside 2^32 - 1 is due 2.3e-6 of 100 000 draws; one of 1e4 beside 1e6 about 990.
+  // One of weight 1 beside 2^32 - 1 is due 2.3e-6 of 100 000 draws; one of 1e4 beside 1e6 about
+  // 990.
   CHECK(draw({1, std::numeric_limits<std::uint32_t>::max()}, 100'000)[0] <= 5);
   check_shares(draw({10'000, 1'000'000}, 100'000), {1, 100});
 }

@@ -43,7 +43,8 @@ std::shared_ptr<std::string> note_events(Scene& scene) {
 
 }  // namespace
 
-// -- observers ---------------------------------------------------------------------------------------
+// -- observers
+// ---------------------------------------------------------------------------------------
 
 TEST_CASE("an observer hears of every pick with its request and backend") {
   Scene scene{letters("ab")};
@@ -232,7 +233,8 @@ TEST_CASE("an observer is found in the balancer by its type") {
   CHECK(scene.balancer.observer<tests::Spy>().hooks == scene.spy.hooks);
 }
 
-// -- reports -----------------------------------------------------------------------------------------
+// -- reports
+// -----------------------------------------------------------------------------------------
 
 TEST_CASE("what a rule reports at the end of a request holds before finish returns") {
   Scene scene{letters("ab")};
@@ -277,7 +279,8 @@ TEST_CASE("a report after the balancer is gone does nothing") {
   CHECK_FALSE(lease);
 }
 
-// -- rules -------------------------------------------------------------------------------------------
+// -- rules
+// -------------------------------------------------------------------------------------------
 
 TEST_CASE("all that a rule changes in one tick is published once") {
   Scene scene{letters("abcd")};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The concurrent parts as one thread sees them: the in-flight word, lanes, drop box, published values.
+// The concurrent parts as one thread sees them: the in-flight word, lanes, drop box, published
+// values.
 
 #include <poise/sync/drop_box.hpp>
 #include <poise/sync/epoch.hpp>
@@ -19,8 +20,8 @@ using poise::sync::Lane;
 
 namespace {
 
-// 2^32 picks would take a minute, so the word is set close to a carry. An explicit instantiation may
-// name private members; that is the only door to them, and it is for this test alone.
+// 2^32 picks would take a minute, so the word is set close to a carry. An explicit instantiation
+// may name private members; that is the only door to them, and it is for this test alone.
 template <auto Word, auto Stretches>
 struct Door {
   friend void set_picks(InFlight& counter, std::uint64_t picks) {

@@ -39,7 +39,8 @@ poise::Outcome outcome_of(Reply const& reply) {
 
 }  // namespace shop
 
-// -- endpoint ----------------------------------------------------------------------------------------
+// -- endpoint
+// ----------------------------------------------------------------------------------------
 
 TEST_CASE("two strings are two backends") {
   auto const both = poise::endpoints({"10.0.0.1:80", "10.0.0.2:80"});
@@ -76,7 +77,8 @@ TEST_CASE("a change of address or zone or tier or labels makes another backend")
       poise::detail::same_identity(before, {.id = "a", .address = "x:1", .labels = {{"k", ""}}}));
 }
 
-// -- outcome -----------------------------------------------------------------------------------------
+// -- outcome
+// -----------------------------------------------------------------------------------------
 
 TEST_CASE("only endings that speak against the backend are failures") {
   std::vector<Ending> failures;
@@ -161,7 +163,8 @@ TEST_CASE("replies without an opinion succeed unless they are false or empty") {
   CHECK(poise::detail::classify(Outcome{Ending::reset}) == Outcome{Ending::reset});
 }
 
-// -- request -----------------------------------------------------------------------------------------
+// -- request
+// -----------------------------------------------------------------------------------------
 
 TEST_CASE("the key is the route else the client else the request") {
   CHECK(poise::Request{.id = "r", .client_id = "c", .route_key = "k"}.key() == "k");
@@ -182,7 +185,8 @@ TEST_CASE("a request that excludes nobody excludes nobody") {
   CHECK_FALSE(poise::excludes(poise::any_request, 0));
 }
 
-// -- error -------------------------------------------------------------------------------------------
+// -- error
+// -------------------------------------------------------------------------------------------
 
 TEST_CASE("an error says how many backends are out and why") {
   poise::Error const error{.reason = poise::PickError::unavailable, .drained = 2, .unhealthy = 3};
@@ -211,7 +215,8 @@ TEST_CASE("very long texts are cut in messages") {
   CHECK(tests::mentions(text, "..."));
 }
 
-// -- time --------------------------------------------------------------------------------------------
+// -- time
+// --------------------------------------------------------------------------------------------
 
 TEST_CASE("virtual time moves only when told to") {
   poise::VirtualClock const clock;

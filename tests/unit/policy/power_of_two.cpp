@@ -106,8 +106,9 @@ TEST_CASE("the load is weighed too") {
 }
 
 TEST_CASE("picks that stay in flight spread in proportion to weight") {
-  // Never finished: two choices keep the loads per weight close. n = 7000, expected 1000 : 2000 : 4000.
-  // Tolerance 1 %: two weighed choices drift apart by a few requests, not by sqrt(n) as chance does.
+  // Never finished: two choices keep the loads per weight close. n = 7000, expected 1000 : 2000 :
+  // 4000. Tolerance 1 %: two weighed choices drift apart by a few requests, not by sqrt(n) as
+  // chance does.
   Stage<poise::P2C> stage{{1, 2, 4}};
   std::vector<std::uint32_t> counts(3);
   for (int k = 0; k < 7000; ++k) {

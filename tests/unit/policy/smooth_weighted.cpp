@@ -49,8 +49,8 @@ struct Error {
   std::size_t distinct_gaps;  // at most, between two turns of one backend
 };
 
-/// Follows so many picks. A backend's error from the start is greatest just after one of its turns and
-/// least just before; between any two moments it moves by no more than the distance of the two.
+/// Follows so many picks. A backend's error from the start is greatest just after one of its turns
+/// and least just before; between any two moments it moves by no more than the distance of the two.
 Error error_of(Stage<poise::SmoothWeighted>& stage, Weights const& weights, std::size_t picks) {
   auto const total = std::accumulate(weights.begin(), weights.end(), 0.0);
   struct Track {
@@ -164,8 +164,8 @@ TEST_CASE("one period never takes more than its size cap") {
 }
 
 TEST_CASE("past the size cap a count stays as close to its share as stated") {
-  // n = 300 000 consecutive picks from each of 6 sets; the [big] test goes on to 10^7. The sequence is
-  // deterministic, and the bound holds for all weights: only which weights are tried is chance.
+  // n = 300 000 consecutive picks from each of 6 sets; the [big] test goes on to 10^7. The sequence
+  // is deterministic, and the bound holds for all weights: only which weights are tried is chance.
   poise::Chance chance{7, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
   for (std::size_t const count : {2U, 3U, 5U, 20U, 200U, 1000U}) {
@@ -226,8 +226,9 @@ TEST_CASE("the greatest weights there are do not overflow") {
 }
 
 TEST_CASE("a backend with a million times the weight of the others leaves them their turns") {
-  // Each of the others is due 3 times in 3 000 027 picks, and the bound allows 7 more or less; so what
-  // can be asked is that together they come 27 times within that bound, and that the heavy one does.
+  // Each of the others is due 3 times in 3 000 027 picks, and the bound allows 7 more or less; so
+  // what can be asked is that together they come 27 times within that bound, and that the heavy one
+  // does.
   Weights weights(10, 1);
   weights[9] = 1'000'000;
   Stage<poise::SmoothWeighted> stage{weights};

@@ -151,9 +151,9 @@ class alignas(64) Backend {
     if (std::exchange(total_at_tick_, total_now) != total_now) return;
     auto const rate = error_rate_.load();
     if (rate <= 0) return;
-    // rate / (1 + t/T) halves in T and needs no exp(); T = 10 s: Finagle's window, not tuned here.
-    constexpr float half_life_ns = 10e9F;
-    store_error_rate(rate / (1 + static_cast<float>(elapsed.count()) / half_life_ns));
+    // rate / (1 + t/T) needs no exp(): in T it halves in one step, and falls to 0.39 in ten.
+    constexpr float fading_ns = 10e9F;  // T = 10 s: Finagle's window, not tuned here
+    store_error_rate(rate / (1 + static_cast<float>(elapsed.count()) / fading_ns));
   }
 
   /// Takes over what another backend of the same id had measured. Its requests in flight end there,

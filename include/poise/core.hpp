@@ -141,8 +141,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Time now{};
     if (timed(run.is(Run::timed))) {
       now = runtime_.clock.now();
-      // If the clock jumped back, 0 is the least that it can have been.
-      if (latency < Duration::zero()) latency = std::max(now - run.start, Duration::zero());
+      // If the clock jumped back this is negative, and so counts as unmeasured.
+      if (latency < Duration::zero()) latency = now - run.start;
     }
     if (outcome.ending == Ending::abandoned) latency = unmeasured;
     record.count(outcome, latency, now);

@@ -271,17 +271,14 @@ TEST_CASE("a clock that stands still gives latencies of zero") {
   CHECK(stats_of(balancer, "a").latency == 0ns);
 }
 
-TEST_CASE("a clock that jumps back never gives a negative latency") {
+TEST_CASE("a clock that jumps back measures nothing") {
   tests::Clock const clock;
   auto balancer = pools(letters("a"), clock);
   balancer.pick().finish(Ending::success, 10ms);
   auto lease = balancer.pick();
   clock.advance(-1h);
   lease.finish();
-  auto const latency = stats_of(balancer, "a").latency;
-  REQUIRE(latency);
-  CHECK(*latency >= 9ms);
-  CHECK(*latency <= 10ms);
+  CHECK(stats_of(balancer, "a").latency == 10ms);
 }
 
 TEST_CASE("finish through the balancer is finish") {

@@ -41,8 +41,9 @@ class Published {
     return current_.load(std::memory_order_relaxed);  // written under the owner's lock
   }
 
-  /// Makes room for one more retired value, so that publish can't fail half-way. May throw.
-  void prepare() { retired_.reserve(retired_.size() + 1); }
+  /// Makes room for what the next publish retires, so that it can't fail half-way, and for what the
+  /// one after it retires: a balancer's end publishes without being able to throw. May throw.
+  void prepare() { retired_.reserve(retired_.size() + 2); }
 
   /// Replaces the value. *Requires* the owner's lock and a prepare() before. *Cost* one membarrier.
   void publish(std::unique_ptr<T const> next) noexcept {

@@ -157,7 +157,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) return {};
     auto const now = timed(snapshot->timed) ? runtime_.clock.now() : Time{};
-    return hooks::decide(*snapshot->policy, Attempt{request, outcome, now});
+    Rng random{chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+    return hooks::decide(*snapshot->policy, Attempt{request, outcome, now, random()});
   }
 
   bool record(std::string_view id, Outcome outcome, Duration latency) noexcept {

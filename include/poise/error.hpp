@@ -47,7 +47,7 @@ struct Error {
   for (auto const& [number, what] :
        {std::pair{error.drained, " drained"}, std::pair{error.unhealthy, " unhealthy"},
         std::pair{error.weightless, " with weight 0"},
-        std::pair{error.refused, " at their limit"}}) {
+        std::pair{error.refused, " at a limit or filtered out"}}) {
     if (number == 0) continue;
     text += (first ? "" : ", ") + std::to_string(number) + what;
     first = false;

@@ -124,7 +124,8 @@ struct Finish {
 struct Attempt {
   Request const& request;  ///< request.attempt is the number of this try, from 1.
   Outcome outcome;
-  Time now;  ///< Set only if the policy uses time.
+  Time now;              ///< Set only if the policy uses time.
+  std::uint64_t random;  ///< Uniform: for a decision that is pure and yet left to chance.
 };
 
 /// Try again after a while, or stop.

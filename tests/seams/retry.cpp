@@ -100,7 +100,7 @@ TEST_CASE("seam retry can be driven by hand as coroutines do") {
   auto first = test.balancer.pick(request);
   std::uint64_t const tried[]{first.serial()};
   first.finish(Ending::refused);
-  auto const decision = policy.decide({request, Ending::refused, {}});
+  auto const decision = policy.decide({request, Ending::refused, {}, 0});
   REQUIRE(decision.retry);
   request.attempt = 2;
   request.excluded = tried;

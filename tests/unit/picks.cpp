@@ -94,7 +94,7 @@ TEST_CASE("with all backends out the error counts the reasons") {
   balancer.set_weight("f", 0);
   balancer.set_admission("g", {.max_in_flight = 0});
   CHECK(message(balancer.pick().error()) ==
-        "7 backends: 2 drained, 3 unhealthy, 1 with weight 0, 1 at their limit");
+        "7 backends: 2 drained, 3 unhealthy, 1 with weight 0, 1 at a limit or filtered out");
 }
 
 TEST_CASE("a backend that is out for two reasons is counted under the first") {
@@ -212,7 +212,7 @@ TEST_CASE("with all backends at their limit the error says so and the next free 
   balancer.set_admission("b", {.max_in_flight = 1});
   auto first = balancer.pick();
   auto second = balancer.pick();
-  CHECK(message(balancer.pick().error()) == "2 backends: 2 at their limit");
+  CHECK(message(balancer.pick().error()) == "2 backends: 2 at a limit or filtered out");
   auto const id = first->id();
   first.finish();
   CHECK(balancer.pick()->id() == id);

@@ -195,7 +195,7 @@ TEST_CASE("an error says how many backends are out and why") {
 
 TEST_CASE("an error speaks of one backend in the singular") {
   CHECK(message(poise::Error{.reason = poise::PickError::unavailable, .refused = 1}) ==
-        "1 backend: 1 at their limit");
+        "1 backend: 1 at a limit or filtered out");
 }
 
 TEST_CASE("an error of each other reason says what to do") {

@@ -44,6 +44,7 @@ template <class P, class Payload, class R>
 class Balancer {
   static_assert(Policy<P>,
                 "a poise policy needs: std::size_t pick(Candidates const&, Context&) const");
+  static_assert(detail::check_policy<P>());
   using Core = detail::Core<P, Payload, R>;
 
  public:

@@ -79,7 +79,8 @@ class UpdateRefused : public std::logic_error {
 
 namespace detail {
 
-/// "text" in quotes, control characters as \xNN and very long ones cut, fit for a log line.
+/// "text" in quotes; quotes, backslashes and control characters escaped and very long ones cut: fit
+/// for a log line.
 inline std::string quoted(std::string_view text) {
   constexpr std::size_t longest = 80;
   constexpr std::string_view digits = "0123456789abcdef";
@@ -87,6 +88,7 @@ inline std::string quoted(std::string_view text) {
   for (char const letter : text.substr(0, longest)) {
     auto const byte = static_cast<unsigned char>(letter);
     if (byte >= 0x20U && byte != 0x7fU) {
+      if (letter == '"' || letter == '\\') result += '\\';
       result += letter;
     } else {
       result += "\\x";

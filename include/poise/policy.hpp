@@ -15,6 +15,7 @@
 //   admit(plan, candidates, i, in_flight, context)
 //                                    a last word after the claim; false: pick another
 //   on_finish(finish)                what became of a pick
+//   hears_finish()                   false: spares the way to on_finish (type-erased policies)
 //   on_tick(now)                     periodic work, off the hot path
 //   decide(attempt)                  whether call() tries again
 //   uses_time                        true: context.now is set, and latencies are measured
@@ -105,7 +106,8 @@ struct Finish {
   Outcome outcome;
   std::optional<Duration> latency;
   Time now;
-  std::optional<Path> path;  ///< Empty if no policy picked (all asked in vain, a scan found it).
+  std::optional<Path>
+      path;  ///< Empty if this policy did not pick it: a scan did, or its predecessor.
   void* state_block = nullptr;
 
   template <class State>
@@ -193,20 +195,39 @@ template <class P>
   else return policy.pick(candidates, context);
 }
 
+template <class P>
+inline constexpr bool admits_by_plan = requires(P const& policy, PlanOf<P> const& plan,
+                                                Candidates const& candidates, Context& context) {
+  { policy.admit(plan, candidates, 0U, 0U, context) } -> std::same_as<bool>;
+};
+template <class P>
+inline constexpr bool has_admit =
+    admits_by_plan<P> || requires(P const& policy, Candidates const& candidates, Context& context) {
+      { policy.admit(candidates, 0U, 0U, context) } -> std::same_as<bool>;
+    };
+
 /// May candidate `i`, which had `in_flight` requests before this claim, take this one?
 template <class P>
 [[nodiscard]] bool admit(P const& policy, PlanOf<P> const& plan, Candidates const& candidates,
                          std::size_t i, std::uint32_t in_flight, Context& context) {
-  if constexpr (requires { policy.admit(plan, candidates, i, in_flight, context); })
-    return policy.admit(plan, candidates, i, in_flight, context);
-  else if constexpr (requires { policy.admit(candidates, i, in_flight, context); })
-    return policy.admit(candidates, i, in_flight, context);
+  if constexpr (admits_by_plan<P>) return policy.admit(plan, candidates, i, in_flight, context);
+  else if constexpr (has_admit<P>) return policy.admit(candidates, i, in_flight, context);
   else return true;
 }
 
 template <class P>
 void on_finish(P const& policy, Finish& finish) {
   if constexpr (has_on_finish<P>) policy.on_finish(finish);
+}
+
+/// Does the policy want to hear how picks end? A constant for all but type-erased ones.
+template <class P>
+[[nodiscard]] bool hears_finish(P const& policy) {
+  if constexpr (requires {
+                  { policy.hears_finish() } -> std::same_as<bool>;
+                })
+    return policy.hears_finish();
+  else return has_on_finish<P>;
 }
 
 template <class P>
@@ -290,6 +311,31 @@ template <class P>
 concept PicksAlone = requires(P const& policy, Candidates const& candidates, Context& context) {
   { policy.pick(candidates, context) } -> std::same_as<std::size_t>;
 };
+
+}  // namespace detail
+
+namespace detail {
+
+/// Refuses hooks that can't be called as poise calls them: they would be ignored in silence.
+/// (Overloaded ones and templates can't be asked.)
+template <class P>
+consteval bool check_policy() {
+  if constexpr (requires { &P::plan; })
+    static_assert(hooks::has_plan<P>, "a poise policy that has plan() needs a type Plan");
+  if constexpr (requires { &P::admit; })
+    static_assert(hooks::has_admit<P>,
+                  "a poise policy's admit: bool admit([Plan const&,] Candidates const&, "
+                  "std::size_t i, std::uint32_t in_flight, Context&) const");
+  if constexpr (requires { &P::on_finish; })
+    static_assert(hooks::has_on_finish<P>,
+                  "a poise policy's on_finish: void on_finish(Finish&) const");
+  if constexpr (requires { &P::on_tick; })
+    static_assert(hooks::has_on_tick<P>, "a poise policy's on_tick: void on_tick(Time) const");
+  if constexpr (requires { &P::decide; })
+    static_assert(hooks::has_decide<P>,
+                  "a poise policy's decide: Decision decide(Attempt const&) const");
+  return true;
+}
 
 }  // namespace detail
 

@@ -153,12 +153,35 @@ inline constexpr bool rules_on_tick =
 template <class O>
 inline constexpr bool arranges = requires(O& rule, std::span<Standing> all) { rule.arrange(all); };
 
+/// Refuses hooks that can't be called as poise calls them: they would be ignored in silence.
+/// (Overloaded ones and templates can't be asked.)
+template <class O>
+consteval bool check_observer() {
+  if constexpr (requires { &O::on_pick; })
+    static_assert(observes_pick<O>, "a poise observer's on_pick: void on_pick(Picked const&)");
+  if constexpr (requires { &O::on_refused; })
+    static_assert(observes_refused<O>,
+                  "a poise observer's on_refused: void on_refused(Refused const&)");
+  if constexpr (requires { &O::on_finish; })
+    static_assert(observes_finish<O>,
+                  "a poise observer's on_finish: void on_finish(Finished const&[, State&])");
+  if constexpr (requires { &O::on_event; })
+    static_assert(observes_event<O>, "a poise observer's on_event: void on_event(Event const&)");
+  if constexpr (requires { &O::on_tick; })
+    static_assert(rules_on_tick<O>,
+                  "a poise rule's on_tick: void or bool on_tick(Time, std::span<Standing>)");
+  if constexpr (requires { &O::arrange; })
+    static_assert(arranges<O>, "a poise rule's arrange: void arrange(std::span<Standing>)");
+  return true;
+}
+
 /// What the core needs to know of a runtime's observers, at compile time.
 template <class Observers>
 struct Watch;
 
 template <class... Observers>
 struct Watch<std::tuple<Observers...>> {
+  static_assert((check_observer<Observers>() && ...));
   static constexpr bool pick = (observes_pick<Observers> || ...);
   static constexpr bool refused = (observes_refused<Observers> || ...);
   static constexpr bool finish = (observes_finish<Observers> || ...);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The version of these headers, as numbers: compare them with `if constexpr`.
+// The version of these headers, as numbers: compare them with `if constexpr`. CMakeLists.txt reads
+// it from here.
 
 #include <compare>
 

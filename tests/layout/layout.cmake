@@ -3,10 +3,10 @@
 # What the folders promise, checked line by line:
 #   1. Includes point down.
 #        4  health/ resilience/ observe/ discovery/ asio/    never include each other
-#        3  core lease balancer
+#        3  core/, core lease balancer
 #        2  compose/, policy/                                a policy includes nothing of this layer
-#        1  every other header beside this list
-#        0  time random hash alias_table, sync/              sync/ includes nothing but sync/
+#        1  dialect/, load/, every other header beside this list
+#        0  time random hash alias_table, hash/, sync/       sync/ includes nothing but sync/
 #      poise.hpp includes all and is included by none; fwd.hpp and version.hpp include each other.
 #   2. memory_order stands under sync/ only.
 #   3. A header starts with its licence and has #pragma once.
@@ -18,13 +18,13 @@ cmake_minimum_required(VERSION 3.25)
 function(get_layer file result)
   if(file MATCHES "^(health|resilience|observe|discovery|asio)/")
     set(layer 4)
-  elseif(file MATCHES "^(core|lease|balancer)\\.hpp$")
+  elseif(file MATCHES "^(core/.*|(core|lease|balancer)\\.hpp)$")
     set(layer 3)
   elseif(file MATCHES "^(policy|compose)/")
     set(layer 2)
-  elseif(file MATCHES "^(sync/.*|(time|random|hash|alias_table)\\.hpp)$")
+  elseif(file MATCHES "^((sync|hash)/.*|(time|random|hash|alias_table)\\.hpp)$")
     set(layer 0)
-  elseif(NOT file MATCHES "/")
+  elseif(file MATCHES "^(dialect|load)/" OR NOT file MATCHES "/")
     set(layer 1)
   else()
     set(layer "")

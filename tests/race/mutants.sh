@@ -340,34 +340,34 @@ word_.fetch_sub(pin, std::memory_order_acq_rel)
 word_.fetch_sub(pin, std::memory_order_relaxed)
 END
 
-mutant unpinned_before_the_readers_are_gone all core.hpp membership plain asymmetric <<'END'
-    snapshot->membership = membership;
+mutant unpinned_before_the_readers_are_gone all core/draft.hpp membership plain asymmetric <<'END'
+    snapshot->membership = std::move(membership);
 =>
-    snapshot->membership = std::shared_ptr<Membership const>{std::shared_ptr<void>{}, membership.get()};
+    snapshot->membership = std::shared_ptr<Membership<Record> const>{std::shared_ptr<void>{}, membership.get()};
 END
 
-mutant unpinned_by_every_membership all core.hpp membership plain asymmetric <<'END'
-record->memberships_.drop() && record->word_.unpin()
+mutant unpinned_by_every_membership all core/record.hpp membership plain asymmetric <<'END'
+memberships_.drop() && this->word_.unpin()
 =>
-(record->memberships_.drop(), record->word_.unpin())
+(memberships_.drop(), this->word_.unpin())
 END
 
-mutant unpinned_twice all core.hpp membership plain asymmetric <<'END'
-record->memberships_.drop() && record->word_.unpin()
+mutant unpinned_twice all core/record.hpp membership plain asymmetric <<'END'
+memberships_.drop() && this->word_.unpin()
 =>
-record->memberships_.drop() && (record->word_.unpin() || record->word_.unpin())
+memberships_.drop() && (this->word_.unpin() || this->word_.unpin())
 END
 
-mutant never_unpinned all core.hpp membership plain asymmetric <<'END'
-record->memberships_.drop() && record->word_.unpin()
+mutant never_unpinned all core/record.hpp membership plain asymmetric <<'END'
+memberships_.drop() && this->word_.unpin()
 =>
-record->memberships_.drop() && false
+memberships_.drop() && false
 END
 
-mutant request_destroys_what_it_ends_last all core.hpp lifetime plain asymmetric <<'END'
-if (!core->box_.drop(record)) delete record;
+mutant request_destroys_what_it_ends_last all core/record.hpp lifetime plain asymmetric <<'END'
+if (!keeper->box().drop(this)) delete this;
 =>
-delete record;
+delete this;
 END
 
 mutant report_destroys_payloads all core.hpp lifetime plain asymmetric <<'END'
@@ -394,16 +394,17 @@ END
 
 # -- what changes promise ----------------------------------------------------------------------------
 
-mutant refused_claim_stays all core.hpp evenness plain asymmetric <<'END'
-        record.word_.undo();
+mutant refused_claim_stays all core/choose.hpp evenness plain asymmetric <<'END'
+        record.undo();
 =>
         ;
 END
 
-mutant drain_is_not_published all core.hpp membership plain asymmetric <<'END'
-      return draft.seats[position] != seats_[position];
+mutant drain_is_not_published all core/draft.hpp membership plain asymmetric <<'END'
+    seat.condition.drained = drained;
+    changed = true;
 =>
-      return draft.seats[position].weight != seats_[position].weight;
+    seat.condition.drained = drained;
 END
 
 mutant retired_without_limit all core.hpp membership plain asymmetric <<'END'
@@ -412,10 +413,10 @@ max_retired = 64
 max_retired = 65
 END
 
-mutant finish_lost_while_the_order_changes all core.hpp reentry plain asymmetric <<'END'
-      position = index_.find(record.id(), id_at());
+mutant finish_lost_while_the_order_changes all core/snapshot.hpp reentry plain asymmetric <<'END'
+    position = index_.find(record.id(), id_at());
 =>
-      position = IdIndex::absent;
+    position = IdIndex::absent;
 END
 
 mutant change_inside_a_pick all core.hpp reentry plain asymmetric <<'END'

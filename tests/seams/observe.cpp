@@ -95,6 +95,13 @@ TEST_CASE("seam observer puts a backend out before the request's end returns") {
   CHECK(test.next(8).find('b') == std::string::npos);
 }
 
+TEST_CASE("seam observer hears of requests that were recorded, not picked") {
+  Fixture test;
+  for (int i = 0; i < 3; ++i) test.balancer.record("b", Ending::timeout);
+  CHECK(test.next(8).find('b') == std::string::npos);
+  CHECK(test.balancer.stats().observer_failures == 0);
+}
+
 TEST_CASE("seam observer writes what happens to a log callback") {
   Fixture test;
   test.lines.clear();

@@ -206,6 +206,7 @@ TEST_CASE("an error of each other reason says what to do") {
 
 TEST_CASE("control characters of hostile texts are shown and not sent to the terminal") {
   CHECK(poise::detail::quoted("a\nb\x1b[31m") == R"("a\x0ab\x1b[31m")");
+  CHECK(poise::detail::quoted(R"(a"b\c)") == R"("a\"b\\c")");
   CHECK(poise::detail::quoted(std::string_view{"\0\x7f", 2}) == R"("\x00\x7f")");
 }
 

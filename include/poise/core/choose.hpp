@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// From a snapshot to a claimed record: what a pick does once it is inside a read section.
+//
+// Propose, then claim: the policy names a candidate, the request is counted in, and only the number
+// that this returned decides whether the backend's limits allow it. So a limit holds at the moment
+// of admission, for any number of threads.
+
+#include <cstddef>
+
+#include <poise/candidates.hpp>
+#include <poise/core/run.hpp>
+#include <poise/core/snapshot.hpp>
+#include <poise/error.hpp>
+#include <poise/hash.hpp>
+#include <poise/policy.hpp>
+#include <poise/random.hpp>
+#include <poise/request.hpp>
+#include <poise/time.hpp>
+
+namespace poise::detail {
+
+template <class Record, class P>
+struct Choose {
+  using Group = detail::Group<P>;
+  using Snapshot = detail::Snapshot<Record, P>;
+
+  struct Found {  // two words, returned in registers, so that the lease need not live in memory
+    Record* record = nullptr;
+    Path path{};
+    std::uint32_t flags = 0;
+  };
+
+  [[gnu::always_inline]] static Group const& group(Snapshot const& snapshot, Request const& request,
+                                                   Chance& chance, sync::Lane lane) {
+    if (snapshot.degraded.roster.eligible == 0) [[likely]]
+      return snapshot.healthy;
+    return draw_group(snapshot, request, chance, lane);
+  }
+
+  static Record* record_at(Group const& group, std::size_t i) noexcept {
+    return static_cast<Record*>(group.roster.entries[i].backend);
+  }
+
+  static bool is_excluded(Request const& request, Candidates const& candidates,
+                          std::size_t i) noexcept {
+    return !request.excluded.empty() && excludes(request, candidates[i].serial());
+  }
+
+  /// Counts the request in, unless the backend or the policy refuses it at this very count.
+  [[nodiscard, gnu::always_inline]] static bool claim(Snapshot const& snapshot, Group const& group,
+                                                      std::size_t i, Context& context,
+                                                      bool heed_share) {
+    auto& record = *record_at(group, i);
+    Claim claimed{record};
+    auto const admission = record.admission();
+    constexpr auto full = Admission{}.share;
+    claimed.accepted = claimed.before < admission.max_in_flight &&
+                       (!heed_share || admission.share == full ||
+                        static_cast<std::uint32_t>(context.random()) < admission.share) &&
+                       hooks::admit(*snapshot.policy, *group.plan, Candidates{group.roster}, i,
+                                    claimed.before, context);
+    return claimed.accepted;
+  }
+
+  /// Seldom: the proposal `first` was excluded or refused. The policy is asked again a few times;
+  /// then any usable backend will do, of this group, of the other one; then an excluded one.
+  [[gnu::noinline, gnu::cold]] static Found another(Snapshot const& snapshot, Group const& group,
+                                                    Request const& request, Chance& chance,
+                                                    sync::Lane lane, Time now, std::size_t first) {
+    // If a share s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at one
+    // half.
+    constexpr int asks = 4;
+    Context context{request, chance, lane};
+    context.now = now;
+    Candidates const candidates{group.roster};
+    if (first < candidates.size()) context.refuse(candidates[first]);
+    for (int ask = 0; ask < asks; ++ask) {
+      context.path = {};
+      auto const i = hooks::pick(*snapshot.policy, *group.plan, candidates, context);
+      if (i >= candidates.size() || is_excluded(request, candidates, i)) continue;
+      if (claim(snapshot, group, i, context, true)) return {record_at(group, i), context.path, 0};
+      context.refuse(candidates[i]);
+    }
+    context.path = {};
+    auto const& other = &group == &snapshot.healthy ? snapshot.degraded : snapshot.healthy;
+    for (bool const repeat : {false, true}) {
+      if (repeat && request.excluded.empty()) break;
+      for (auto const* each : {&group, &other})
+        if (auto* record = scan(snapshot, *each, context, repeat); record != nullptr)
+          return {record, {}, Run::scanned | (repeat ? Run::repeated : 0U)};
+    }
+    return {};
+  }
+
+  [[gnu::noinline, gnu::cold]] static Error why_not(Snapshot const& snapshot) noexcept {
+    auto const& records = snapshot.membership->records;
+    Error error{.reason = records.empty() ? PickError::empty : PickError::unavailable};
+    for (auto const* record : records) {
+      if (record->drained()) ++error.drained;
+      else if (record->health() == HealthState::unhealthy) ++error.unhealthy;
+      else if (record->weight() == 0) ++error.weightless;
+      else ++error.refused;
+    }
+    return error;
+  }
+
+ private:
+  /// A claim that is taken back unless it is accepted, also when admit() throws.
+  struct Claim {
+    explicit Claim(Record& claimed) noexcept : record{claimed}, before{claimed.claim()} {}
+    Claim(Claim const&) = delete;
+    Claim& operator=(Claim const&) = delete;
+    ~Claim() {
+      if (!accepted) [[unlikely]]
+        record.undo();
+    }
+    Record& record;
+    std::uint32_t const before;
+    bool accepted = false;
+  };
+
+  /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of
+  /// chance.
+  [[gnu::noinline]] static Group const& draw_group(Snapshot const& snapshot, Request const& request,
+                                                   Chance& chance, sync::Lane lane) {
+    auto const key = request.key();
+    auto const draw = hooks::keyed(*snapshot.policy) && !key.empty() ? hash_text(key) % 100
+                                                                     : Rng{chance, lane}.below(100);
+    return draw < snapshot.healthy_share ? snapshot.healthy : snapshot.degraded;
+  }
+
+  /// The first backend from a random start that takes the request; limits hold, warm-up shares do
+  /// not.
+  [[nodiscard]] static Record* scan(Snapshot const& snapshot, Group const& group, Context& context,
+                                    bool excluded_ones) {
+    auto const size = group.roster.eligible;
+    if (size == 0) return nullptr;
+    auto const start = context.random.below(size);
+    for (std::size_t step = 0; step < size; ++step) {
+      auto const i = (start + step) % size;
+      auto* record = record_at(group, i);
+      if (excludes(context.request, record->serial()) == excluded_ones &&
+          claim(snapshot, group, i, context, false))
+        return record;
+    }
+    return nullptr;
+  }
+};
+
+}  // namespace poise::detail

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a lease carries from its pick to its end.
+
+#include <cstdint>
+
+#include <poise/policy.hpp>
+#include <poise/time.hpp>
+
+namespace poise::detail {
+
+/// Whole words: bytes written one by one and read together
+/// would stall the processor at the end of every request.
+struct Run {
+  enum Flag : std::uint32_t {
+    timed = 1,     // start is set
+    heard = 2,     // the policy wants to hear how it ends
+    scanned = 4,   // no policy picked: path says nothing
+    repeated = 8,  // an excluded backend, because nothing else was left
+  };
+  static constexpr unsigned generation_shift = 4;  // above: which policy picked, modulo 2^28
+  Time start{};
+  Path path{};
+  std::uint32_t flags = 0;
+
+  [[nodiscard]] bool is(Flag flag) const noexcept { return (flags & flag) != 0; }
+  /// Did the policy pick it that is asked now?
+  [[nodiscard]] bool picked_under(std::uint32_t current_flags) const noexcept {
+    return !is(scanned) && flags >> generation_shift == current_flags >> generation_shift;
+  }
+};
+
+}  // namespace poise::detail

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A policy for each priority of requests; and, if they are Filters, backends for each.
+//
+//   poise::PriorityRouter{{}, poise::LeastConnections{}, poise::P2C{}, poise::RoundRobin{}}
+//
+// Use it to keep batch work away from what users wait for. It is no queue: a request of low
+// priority does not wait for one of high priority, nor give way to it on the same backend.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include <poise/candidates.hpp>
+#include <poise/compose/forward.hpp>
+#include <poise/policy.hpp>
+#include <poise/request.hpp>
+
+namespace poise {
+
+struct PriorityOptions {
+  /// If none of a class's own backends takes a request: ask the policy of the next lower class
+  /// (high, normal, low; after low there is none). If false, that request fails.
+  bool fall = false;
+};
+
+/// *Errors* without `fall`, picks of a class whose policy picks nobody fail: "at a limit or
+/// filtered out"; with it, picks fail when all lower classes pick nobody either.
+/// *Cost* one jump; per policy that has state, a copy of the roster in the plan.
+template <class High, class Normal, class Low>
+class PriorityRouter : public detail::Wrapper<High, Normal, Low> {
+  using Base = detail::Wrapper<High, Normal, Low>;
+  using Step = detail::Step<2>;
+
+ public:
+  static constexpr unsigned path_bits = Base::path_bits + 2;
+  static_assert(path_bits <= 32,
+                "poise wrappers are nested too deep: their paths need more than 32 bits");
+
+  /// What one child sees, and what it made of it.
+  template <class P>
+  struct View {
+    std::optional<Roster> own{};  // with its own states; empty if it has none
+    hooks::PlanOf<P> plan;
+
+    [[nodiscard]] Candidates of(Candidates const& all) const noexcept {
+      return own ? Candidates{*own} : all;
+    }
+  };
+  using Plan = std::tuple<View<High>, View<Normal>, View<Low>>;
+
+  // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
+  PriorityRouter(PriorityOptions options = {}, High high = {}, Normal normal = {}, Low low = {})
+      : Base{std::move(high), std::move(normal), std::move(low)}, options_{options} {}
+
+  [[nodiscard]] std::string name() const {
+    return "priority(" + hooks::name(high()) + ", " + hooks::name(normal()) + ", " +
+           hooks::name(low()) + ")";
+  }
+  [[nodiscard]] High const& high() const noexcept { return this->template child<0>(); }
+  [[nodiscard]] Normal const& normal() const noexcept { return this->template child<1>(); }
+  [[nodiscard]] Low const& low() const noexcept { return this->template child<2>(); }
+
+  [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
+    return {view<0>(candidates, before), view<1>(candidates, before), view<2>(candidates, before)};
+  }
+
+  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
+                                          Context& context) const {
+    auto const path = context.path;
+    for (auto child = class_of(context.request);; ++child) {
+      auto const i = with(child, [&](auto number) {
+        auto const& view = std::get<number()>(plan);
+        return hooks::pick(this->template child<number()>(), view.plan, view.of(candidates),
+                           context);
+      });
+      if (i < candidates.size() || !options_.fall || child == last) {
+        Step::push(context.path, child);
+        return i;
+      }
+      context.path = path;
+    }
+  }
+
+  /// The child that picked has the word; after a scan, the class's own and those it may fall to.
+  [[nodiscard]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
+                           std::uint32_t in_flight, Context& context) const
+    requires(hooks::has_admit<High> || hooks::has_admit<Normal> || hooks::has_admit<Low>)
+  {
+    auto const path = context.path;
+    auto const picked = Step::pop(context.path);
+    auto const below = context.path;
+    auto const final = picked ? *picked : options_.fall ? last : class_of(context.request);
+    for (auto child = picked.value_or(class_of(context.request)); child <= final; ++child) {
+      bool const admitted = with(child, [&](auto number) {
+        auto const& view = std::get<number()>(plan);
+        return hooks::admit(this->template child<number()>(), view.plan, view.of(candidates), i,
+                            in_flight, context);
+      });
+      if (admitted) {
+        Step::push(context.path, child);
+        return true;
+      }
+      context.path = below;
+    }
+    context.path = path;
+    return false;
+  }
+
+  void on_finish(Finish& finish) const
+    requires(hooks::has_on_finish<High> || hooks::has_on_finish<Normal> ||
+             hooks::has_on_finish<Low>)
+  {
+    if (!finish.path) return;  // no child picked it
+    auto inner = finish;
+    auto const child = Step::pop(*inner.path);
+    if (!child) return;
+    if (finish.state_block != nullptr)
+      inner.state_block = finish.state<detail::Blocks<3>>()[*child].get();
+    with(*child, [&](auto number) { hooks::on_finish(this->template child<number()>(), inner); });
+  }
+
+  /// The class's own policy decides.
+  [[nodiscard]] Decision decide(Attempt const& attempt) const
+    requires(hooks::has_decide<High> || hooks::has_decide<Normal> || hooks::has_decide<Low>)
+  {
+    return with(class_of(attempt.request), [&](auto number) {
+      return hooks::decide(this->template child<number()>(), attempt);
+    });
+  }
+
+ private:
+  static constexpr std::size_t last = 2;
+
+  static std::size_t class_of(Request const& request) noexcept {
+    return std::min(static_cast<std::size_t>(request.priority), last);
+  }
+
+  template <class Call>
+  [[gnu::always_inline]] static auto with(std::size_t child, Call const& call) {
+    if (child == 0) return call(std::integral_constant<std::size_t, 0>{});
+    if (child == 1) return call(std::integral_constant<std::size_t, 1>{});
+    return call(std::integral_constant<std::size_t, 2>{});
+  }
+
+  template <std::size_t Number>
+  [[nodiscard]] auto view(Candidates const& candidates, Plan const* before) const {
+    auto own = own_roster(candidates, Number);
+    auto const* old = before != nullptr ? &std::get<Number>(*before).plan : nullptr;
+    auto plan =
+        hooks::plan(this->template child<Number>(), own ? Candidates{*own} : candidates, old);
+    return std::tuple_element_t<Number, Plan>{std::move(own), std::move(plan)};
+  }
+
+  /// The same roster with one child's states; nothing if that child has none.
+  [[nodiscard]] static std::optional<Roster> own_roster(Candidates const& candidates,
+                                                        std::size_t number) {
+    if (candidates.roster().states.empty()) return std::nullopt;
+    auto const block = [&](std::size_t entry) {
+      return candidates.state<detail::Blocks<3>>(entry)[number].get();
+    };
+    if (block(0) == nullptr) return std::nullopt;
+    std::optional<Roster> own{candidates.roster()};
+    for (std::size_t entry = 0; entry < own->states.size(); ++entry)
+      own->states[entry] = block(entry);
+    return own;
+  }
+
+  PriorityOptions options_;
+};
+
+}  // namespace poise

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// A type-erased policy: the same picks as the plain one, every hook forwarded, nothing shared.
+
+#include <poise/compose/any_policy.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <poise/poise.hpp>
+
+#include "support/catch.hpp"
+#include "support/policies.hpp"
+
+using namespace std::chrono_literals;
+using poise::AnyPolicy;
+using poise::Ending;
+
+namespace {
+
+using Runtime = poise::Runtime<poise::VirtualClock>;
+using Balancer = poise::Balancer<AnyPolicy, void, Runtime>;
+
+std::vector<poise::Endpoint> unequal() {
+  return {{.id = "a", .weight = 5}, {.id = "b"}, {.id = "c"}, {.id = "d", .weight = 2}};
+}
+
+/// Picks and ends of a balancer, with time, failures and a change on the way, as one text.
+template <class B>
+std::string story(B& balancer, poise::VirtualClock& clock) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) {
+    auto lease = balancer.pick({.route_key = std::to_string(i % 17)});
+    text += lease->id();
+    clock.advance(lease->id() == "b" ? 9ms : 2ms);
+    auto held = balancer.pick();
+    text += held->id();
+    lease.finish(i % 10 == 0 ? Ending::error : Ending::success);
+    if (i == 100) balancer.drain("c");
+    if (i == 200) balancer.undrain("c");
+    if (i % 50 == 0) balancer.tick();
+  }
+  return text;
+}
+
+/// Writes down which of its hooks ran.
+struct Spy {
+  static constexpr char const* name = "spy";
+  static constexpr bool uses_time = true;
+  static constexpr bool keyed = true;
+  struct Plan {
+    int number = 0;
+  };
+  struct State {
+    std::atomic<int> ends{0};
+  };
+  std::shared_ptr<std::string> heard = std::make_shared<std::string>();
+
+  [[nodiscard]] Plan plan(poise::Candidates const&, Plan const* before) const {
+    return {before == nullptr ? 1 : before->number + 1};
+  }
+  std::size_t pick(Plan const& plan, poise::Candidates const& candidates,
+                   poise::Context& context) const {
+    *heard += "pick" + std::to_string(plan.number) + " ";
+    context.path.push(3, 2);
+    return candidates.size() - 1;
+  }
+  bool admit(Plan const&, poise::Candidates const& candidates, std::size_t i,
+             std::uint32_t in_flight, poise::Context&) const {
+    *heard += "admit" + candidates[i].id() + std::to_string(in_flight) + " ";
+    return in_flight == 0;
+  }
+  void on_finish(poise::Finish& finish) const {
+    *heard += "finish" + std::to_string(++finish.state<State>().ends) +
+              (finish.path && finish.path->pop(2) == 3 ? "p " : " ");
+  }
+  void on_tick(poise::Time) const { *heard += "tick "; }
+  [[nodiscard]] poise::Decision decide(poise::Attempt const& attempt) const {
+    *heard += "decide" + std::to_string(attempt.request.attempt) + " ";
+    return {.retry = attempt.request.attempt < 2};
+  }
+};
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("any policy picks what the plain one picks", "", tests::AllPolicies) {
+  poise::VirtualClock clock;
+  poise::VirtualClock other_clock;
+  poise::Balancer<TestType, void, Runtime> plain{unequal(), {}, {.clock = clock, .seed = 7}};
+  Balancer any{unequal(), AnyPolicy{TestType{}}, {.clock = other_clock, .seed = 7}};
+  CHECK(any.name() == plain.name());
+  CHECK(story(any, other_clock) == story(plain, clock));
+}
+
+TEST_CASE("any policy forwards every hook of what it holds") {
+  poise::VirtualClock const clock;
+  Spy const spy;
+  Balancer balancer{poise::endpoints({"a", "b"}), AnyPolicy{spy}, {.clock = clock, .seed = 1}};
+  CHECK(balancer.name() == "spy");
+  CHECK(AnyPolicy{spy}.keyed());
+  CHECK(AnyPolicy{spy}.uses_time());
+
+  balancer.call([](auto&) { return poise::Outcome{Ending::error}; });
+  CHECK(*spy.heard ==
+        "pick1 admitb0 finish1p decide1 pick1 pick1 pick1 pick1 pick1 admita0 finish1 decide2 ");
+  spy.heard->clear();
+  balancer.set_weight("a", 2);
+  balancer.tick();
+  auto first = balancer.pick();
+  balancer.pick().finish();
+  CHECK(*spy.heard ==
+        "tick pick2 admitb0 pick2 admitb1 pick2 admitb1 pick2 admitb1 pick2 admitb1 "
+        "pick2 admitb1 admitb1 admita0 finish2 ");
+}
+
+TEST_CASE("any policy gives no path of its predecessor's to a policy") {
+  poise::VirtualClock const clock;
+  Spy const spy;
+  Balancer balancer{poise::endpoints({"a"}), AnyPolicy{Spy{}}, {.clock = clock, .seed = 1}};
+  auto lease = balancer.pick();
+  balancer.set_policy(AnyPolicy{spy});
+  lease.finish();
+  CHECK(*spy.heard == "finish1 ");  // "finish1p" would have a path
+}
+
+TEST_CASE("any policy that hears no ends is spared the way to them") {
+  // No state, no clock: what round robin does not ask for must not be done because of the erasure.
+  AnyPolicy const policy{poise::RoundRobin{}};
+  CHECK_FALSE(policy.hears_finish());
+  CHECK_FALSE(policy.uses_time());
+  CHECK_FALSE(policy.keyed());
+  CHECK(policy.make_state() == nullptr);
+  CHECK(AnyPolicy{Spy{}}.hears_finish());
+}
+
+TEST_CASE("any policy copied is a copy of what it holds") {
+  AnyPolicy const first{poise::RoundRobin{}};
+  AnyPolicy second{first};
+  CHECK(first.get<poise::RoundRobin>() != second.get<poise::RoundRobin>());
+  CHECK(second.get<poise::P2C>() == nullptr);
+  second = AnyPolicy{poise::P2C{}};
+  CHECK(second.name() == "p2c");
+  second = first;
+  CHECK(second.get<poise::RoundRobin>() != nullptr);
+
+  // Two balancers made from one policy rotate each by itself.
+  Balancer left{poise::endpoints({"a", "b"}), first, {.seed = 1}};
+  Balancer right{poise::endpoints({"a", "b"}), first, {.seed = 1}};
+  CHECK(left.pick()->id() == "a");
+  CHECK(right.pick()->id() == "a");
+}
+
+TEST_CASE("any policy inside any policy is a policy") {
+  Balancer balancer{
+      poise::endpoints({"a", "b"}), AnyPolicy{AnyPolicy{poise::RoundRobin{}}}, {.seed = 1}};
+  CHECK(balancer.pick()->id() == "a");
+}
+
+TEST_CASE("any policy is switched while other threads pick") {
+  poise::Balancer<AnyPolicy> balancer{unequal(), AnyPolicy{poise::RoundRobin{}}};
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> failed{0};
+  std::uint64_t picked = 0;
+  std::thread picker{[&] {
+    while (!stop) {
+      auto lease = balancer.pick();
+      if (!lease) ++failed;
+      lease.finish();
+      ++picked;
+    }
+  }};
+  for (int i = 0; i < 300; ++i)
+    balancer.set_policy(i % 3 == 0   ? AnyPolicy{poise::P2C{}}
+                        : i % 3 == 1 ? AnyPolicy{Spy{}}
+                                     : AnyPolicy{poise::SmoothWeighted{}});
+  stop = true;
+  picker.join();
+  CHECK(failed == 0);
+  std::uint64_t total = 0;
+  for (auto const& each : balancer.stats().backends) {
+    total += each.total;
+    CHECK(each.in_flight == 0);
+  }
+  CHECK(total == picked);
+}

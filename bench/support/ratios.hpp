@@ -22,6 +22,7 @@ struct Comparison {
   std::string floor;   // prefix of what it is measured against, "leaking/round_robin"
   double at_most = 0;  // the ratio we claim, 0 if none; printed, never asserted
   int from = 0;        // ... for this many backends and more
+  enum Kind { ratio, difference } kind = ratio;  // a difference is in ns
 };
 
 class Ratios : public benchmark::BenchmarkReporter {
@@ -45,7 +46,7 @@ class Ratios : public benchmark::BenchmarkReporter {
       fmt::print("{:<58} {:>9.2f} {:>9.2f} {:>9.2f}\n", shown(name), median(times) * threads,
                  *low * threads, *high * threads);
     }
-    fmt::print("\n{:<58} {:>9} {:>9}   against\n", "ratio of medians", "ratio", "claimed");
+    fmt::print("\n{:<58} {:>9} {:>9}   against\n", "ratio of medians, or difference", "", "claimed");
     for (auto const& comparison : comparisons) print(comparison);
   }
 
@@ -58,9 +59,16 @@ class Ratios : public benchmark::BenchmarkReporter {
       auto const claim = comparison.at_most > 0 && size_of(name, comparison) >= comparison.from
                              ? fmt::format("<= {:.2f}", comparison.at_most)
                              : "";
-      fmt::print("{:<58} {:>9.2f} {:>9}   {}\n", shown(name), median(times) / median(other->second),
+      fmt::print("{:<58} {:>9} {:>9}   {}\n", shown(name), compared(comparison, name, other->second),
                  claim, comparison.floor);
     }
+  }
+
+  [[nodiscard]] std::string compared(Comparison const& comparison, std::string const& name,
+                                     std::vector<double> const& floor) const {
+    auto const time = median(times_.at(name));
+    if (comparison.kind == Comparison::ratio) return fmt::format("{:.2f}", time / median(floor));
+    return fmt::format("{:.1f} ns", (time - median(floor)) * threads_of(name));
   }
 
   static int size_of(std::string const& name, Comparison const& comparison) {

@@ -30,6 +30,7 @@ struct Roster {
   std::vector<void*> states{};          ///< Per entry; empty if the policy has no state.
   std::vector<std::uint32_t>
       origins{};                 ///< Of a subset: eligible entry -> index in what it narrows.
+  std::vector<bool> drained{};   ///< By stable position; empty if nobody is.
   std::uint64_t generation = 0;  ///< Changes with membership and weights, not with health.
   std::uint32_t eligible = 0;
   bool equal_weights = true;  ///< Among the eligible.
@@ -48,6 +49,10 @@ struct Roster {
       auto const member = each(i);
       auto const place = member.eligible ? in++ : out++;
       roster.places[i] = place;
+      if (member.drained) {
+        roster.drained.resize(count);
+        roster.drained[i] = true;
+      }
       roster.entries[place] = {member.backend, member.weight,
                                1.0F / static_cast<float>(member.weight)};
       if (member.eligible && member.weight != roster.entries[0].weight)
@@ -60,6 +65,7 @@ struct Roster {
     Backend* backend;
     std::uint32_t weight;
     bool eligible;
+    bool drained = false;
   };
 };
 
@@ -78,6 +84,12 @@ class Candidates {
     return *entries_[i].backend;
   }
   [[nodiscard]] std::uint32_t weight(std::size_t i) const noexcept { return entries_[i].weight; }
+  /// All weights, by index. *Cost* O(n), allocates: for plans.
+  [[nodiscard]] std::vector<std::uint32_t> weights() const {
+    std::vector<std::uint32_t> all(size_);
+    for (std::size_t i = 0; i < size_; ++i) all[i] = weight(i);
+    return all;
+  }
   /// 1 / weight: to weigh a load without dividing.
   [[nodiscard]] float per_weight(std::size_t i) const noexcept { return entries_[i].per_weight; }
   [[nodiscard]] std::uint32_t in_flight(std::size_t i) const noexcept {
@@ -113,6 +125,12 @@ class Candidates {
     return place < roster_->eligible ? place : none;
   }
 
+  /// Has an operator taken this member out? Backend::drained() tells only what was true before the
+  /// change that a plan is made for.
+  [[nodiscard]] bool drained(std::size_t position) const noexcept {
+    return !roster_->drained.empty() && roster_->drained[position];
+  }
+
   /// The members for which `keep(backend)` holds, as a roster of its own; origins lead back.
   template <class Keep>
   [[nodiscard]] Roster subset(Keep const& keep) const {
@@ -121,14 +139,14 @@ class Candidates {
       if (keep(member(position))) kept.push_back(position);
     auto part = Roster::of(kept.size(), generation(), [&](std::size_t i) {
       auto const& from = entry(kept[i]);
-      return Roster::Member{from.backend, from.weight, index_of(kept[i]) != none};
+      return Roster::Member{from.backend, from.weight, index_of(kept[i]) != none, drained(kept[i])};
     });
     part.origins.resize(part.eligible);
     if (!roster_->states.empty()) part.states.resize(kept.size());
     for (std::size_t i = 0; i < kept.size(); ++i) {
       auto const place = part.places[i];
       if (place < part.eligible) part.origins[place] = roster_->places[kept[i]];
-      if (!part.states.empty()) part.states[place] = roster_->states[roster_->places[kept[i]]];
+      if (!part.states.empty()) part.states[place] = &state<std::byte>(roster_->places[kept[i]]);
     }
     return part;
   }

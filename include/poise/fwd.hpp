@@ -15,6 +15,9 @@ class Candidates;
 class Context;
 
 struct InFlight;
+struct Ewma;
+struct PeakEwma;
+struct Score;
 struct SteadyClock;
 class VirtualClock;
 
@@ -30,8 +33,11 @@ struct PowerOfTwo;
 struct RoundRobin;
 struct ExactRoundRobin;
 struct SmoothWeighted;
+struct Random;
+struct WeightedRandom;
 
 using LeastConnections = Least<Weighted<InFlight>>;
+using LeastLatency = Least<Ewma>;
 using P2C = PowerOfTwo<Weighted<InFlight>>;
 
 template <class P = P2C, class Payload = void, class R = Runtime<SteadyClock>>

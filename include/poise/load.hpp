@@ -3,11 +3,23 @@
 
 // How busy is a backend? A load turns what is known of it into one number, less is better; policies
 // such as Least and PowerOfTwo compare them. Policy and load are two independent choices.
+//
+// A load is a value with a const operator()(candidates, i, context), which many threads call at
+// once. The rest is optional, and what is missing costs nothing:
+//
+//   State                 per-backend data of its own: candidates.state<State>(i)
+//   on_finish(finish)     what became of a pick
+//   on_tick(now)          periodic work, off the hot path
+//   uses_time             true: context.now is set, and latencies are measured
+//   explores_one_in       so seldom a pick ignores the load and takes any backend, so that one that
+//                         looked bad can show that it is better now; a power of two, 0 is never
+//   name                  how messages and metrics call it
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include <poise/policy.hpp>
 
@@ -18,6 +30,53 @@ concept Load = std::copyable<L> && requires(L const& load, Candidates const& can
                                             std::size_t i, Context const& context) {
   { load(candidates, i, context) } -> std::totally_ordered;
 };
+
+namespace detail {
+
+template <class L>
+inline constexpr std::uint64_t explores_one_in = [] {
+  if constexpr (requires { L::explores_one_in; }) return std::uint64_t{L::explores_one_in};
+  else return std::uint64_t{0};
+}();
+
+/// Is this one of the picks that explore? A load that never does draws no random number.
+template <class L>
+[[nodiscard, gnu::always_inline]] inline bool explores(Context& context) noexcept {
+  constexpr auto one_in = explores_one_in<L>;
+  if constexpr (one_in == 0) return false;
+  else return context.random() % one_in == 0;
+}
+
+/// NaN compares as false with everything, itself included; it must not win.
+[[nodiscard]] constexpr bool is_number(auto const& load) noexcept { return load == load; }
+
+/// What has a load, and passes all its hooks on: the base of policies and of Weighted.
+template <class L>
+struct HasLoad {
+  static_assert(Load<L>,
+                "a poise load needs: an ordered value from operator()(Candidates const&, "
+                "std::size_t, Context const&) const");
+  using State = hooks::StateOf<L>;
+  static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
+
+  HasLoad() = default;
+  explicit HasLoad(L with) : load{std::move(with)} {}
+
+  void on_finish(Finish& finish) const
+    requires hooks::has_on_finish<L>
+  {
+    load.on_finish(finish);
+  }
+  void on_tick(Time now) const
+    requires hooks::has_on_tick<L>
+  {
+    load.on_tick(now);
+  }
+
+  [[no_unique_address]] L load{};
+};
+
+}  // namespace detail
 
 /// Requests in flight.
 struct InFlight {
@@ -30,14 +89,15 @@ struct InFlight {
 
 /// Another load per unit of weight: a backend of weight 2 is as busy with two requests as one of
 /// weight 1 with one.
+///
+/// For loads that count requests. Latency contains capacity already: a bigger backend answers
+/// sooner, so dividing its latency by its weight counts its size twice, and makes it worse.
 template <class L>
-struct Weighted {
-  static_assert(Load<L>,
-                "a poise load needs: an ordered value from operator()(Candidates const&, "
-                "std::size_t, Context const&) const");
-  [[no_unique_address]] L load{};
+struct Weighted : detail::HasLoad<L> {
+  using detail::HasLoad<L>::HasLoad;
+  using detail::HasLoad<L>::load;
+  static constexpr std::uint64_t explores_one_in = detail::explores_one_in<L>;
 
-  static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
   [[nodiscard]] std::string name() const { return "weighted(" + hooks::name(load) + ")"; }
   float operator()(Candidates const& candidates, std::size_t i, Context const& context) const {
     return static_cast<float>(load(candidates, i, context)) * candidates.per_weight(i);

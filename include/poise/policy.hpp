@@ -106,8 +106,9 @@ struct Finish {
   Outcome outcome;
   std::optional<Duration> latency;
   Time now;
-  std::optional<Path>
-      path;  ///< Empty if this policy did not pick it: a scan did, or its predecessor.
+  /// Empty if this policy did not pick it: a scan did (and no wrapper's admit() pushed which of its
+  /// children let it in), or its predecessor.
+  std::optional<Path> path;
   void* state_block = nullptr;
 
   template <class State>

@@ -89,7 +89,7 @@ struct Choose {
       if (repeat && request.excluded.empty()) break;
       for (auto const* each : {&group, &other})
         if (auto* record = scan(snapshot, *each, context, repeat); record != nullptr)
-          return {record, {}, Run::scanned | (repeat ? Run::repeated : 0U)};
+          return {record, context.path, Run::scanned | (repeat ? Run::repeated : 0U)};
     }
     return {};
   }

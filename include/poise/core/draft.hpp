@@ -315,7 +315,8 @@ class SnapshotMaker {
 
   [[nodiscard]] Roster roster_of(HealthState wanted) const {
     return Roster::of(draft_.seats.size(), generation_, [&](std::size_t i) {
-      return Roster::Member{draft_.seats[i].record, weight(i), counts(i) && health(i) == wanted};
+      return Roster::Member{draft_.seats[i].record, weight(i), counts(i) && health(i) == wanted,
+                            draft_.seats[i].condition.drained};
     });
   }
 

@@ -25,9 +25,10 @@ struct Run {
   std::uint32_t flags = 0;
 
   [[nodiscard]] bool is(Flag flag) const noexcept { return (flags & flag) != 0; }
-  /// Did the policy pick it that is asked now?
+  /// Did the policy pick it that is asked now, or a scan that its wrappers let in?
   [[nodiscard]] bool picked_under(std::uint32_t current_flags) const noexcept {
-    return !is(scanned) && flags >> generation_shift == current_flags >> generation_shift;
+    return (!is(scanned) || path != Path{}) &&
+           flags >> generation_shift == current_flags >> generation_shift;
   }
 };
 

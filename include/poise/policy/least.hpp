@@ -19,19 +19,20 @@ namespace poise {
 
 /// *Cost* O(n) reads, no write: one pass; a few draws if many are tied, two more passes if few are.
 template <class L>
-struct Least {
-  static_assert(Load<L>,
-                "a poise load needs: an ordered value from operator()(Candidates const&, "
-                "std::size_t, Context const&) const");
-  static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
-  [[no_unique_address]] L load{};
+struct Least : detail::HasLoad<L> {
+  using detail::HasLoad<L>::HasLoad;
+  using detail::HasLoad<L>::load;
 
   [[nodiscard]] std::string name() const {
     if constexpr (std::same_as<L, Weighted<InFlight>>) return "least_connections";
+    else if constexpr (std::same_as<L, Ewma>) return "least_latency";
     else return "least(" + hooks::name(load) + ")";
   }
 
   std::size_t pick(Candidates const& candidates, Context& context) const {
+    if (detail::explores<L>(context)) [[unlikely]]
+      if (auto const any = context.random.below(candidates.size()); context.usable(candidates, any))
+        return any;
     return detail::with_load(load, candidates, [&](auto const& each) {
       return context.unrestricted() ? pick_by<false>(each, candidates, context)
                                     : pick_by<true>(each, candidates, context);
@@ -42,16 +43,17 @@ struct Least {
   template <bool Restricted>
   static std::size_t pick_by(auto const& load, Candidates const& candidates, Context& context) {
     auto const usable = [&](std::size_t i) { return !Restricted || context.usable(candidates, i); };
+    auto const load_of = [&](std::size_t i) { return load(candidates, i, context); };
     // One plain pass finds the least load, the first that has it, and how many do.
     auto const size = candidates.size();
     std::size_t first = 0;
-    while (first < size && !usable(first)) ++first;
-    if (first == size) return 0;
-    auto least = load(candidates, first, context);
+    while (first < size && !(usable(first) && detail::is_number(load_of(first)))) ++first;
+    if (first == size) return context.random.below(size);
+    auto least = load_of(first);
     std::size_t count = 1;
     for (auto i = first + 1; i < size; ++i) {
-      auto const each = load(candidates, i, context);
-      if (each > least || !usable(i)) continue;
+      auto const each = load_of(i);
+      if (!(each <= least) || !usable(i)) continue;  // so that a NaN loses
       if (each == least) {
         ++count;
       } else {
@@ -62,9 +64,7 @@ struct Least {
     }
     if (count == 1) return first;
 
-    auto const tied = [&](std::size_t i) {
-      return load(candidates, i, context) <= least && usable(i);
-    };
+    auto const tied = [&](std::size_t i) { return load_of(i) <= least && usable(i); };
     // If many are tied, drawing until one of them is hit is fair and quick: at one in eight or
     // more, 32 draws miss with 1.4 %.
     if (candidates.equal_weights() && count * 8 >= size) {

@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <poise/alias_table.hpp>
 #include <poise/fwd.hpp>
@@ -25,13 +24,10 @@ namespace poise {
 /// *Cost* O(1): two random numbers and two loads. With unequal weights the plan holds 8 bytes a
 /// backend.
 template <class L>
-struct PowerOfTwo {
-  static_assert(Load<L>,
-                "a poise load needs: an ordered value from operator()(Candidates const&, "
-                "std::size_t, Context const&) const");
-  static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
+struct PowerOfTwo : detail::HasLoad<L> {
+  using detail::HasLoad<L>::HasLoad;
+  using detail::HasLoad<L>::load;
   using Plan = AliasTable;  // empty when all weights are equal
-  [[no_unique_address]] L load{};
 
   [[nodiscard]] std::string name() const {
     if constexpr (std::same_as<L, Weighted<InFlight>>) return "p2c";
@@ -40,9 +36,7 @@ struct PowerOfTwo {
 
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const*) const {
     if (candidates.equal_weights()) return {};
-    std::vector<std::uint32_t> weights(candidates.size());
-    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = candidates.weight(i);
-    return AliasTable{weights};
+    return AliasTable{candidates.weights()};
   }
 
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
@@ -52,9 +46,16 @@ struct PowerOfTwo {
                                    : draw(plan, candidates.size(), context.random);
     auto const first = pair.first;
     auto const second = pair.second;
+    if (detail::explores<L>(context)) [[unlikely]]
+      return first;
     // Which of the two was drawn first is chance, so "first wins ties" is fair.
     return detail::with_load(load, candidates, [&](auto const& each) {
-      return each(candidates, second, context) < each(candidates, first, context) ? second : first;
+      auto const a = each(candidates, first, context);
+      auto const b = each(candidates, second, context);
+      // Which is less loaded is chance too, so a branch would be mispredicted: the mask is all ones
+      // for the second.
+      auto const better = static_cast<unsigned>(b < a) | static_cast<unsigned>(!detail::is_number(a));
+      return first ^ ((first ^ second) & (std::size_t{0} - better));
     });
   }
 

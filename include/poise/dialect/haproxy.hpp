@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// HAProxy, `hash-type consistent`.
+//
+// With no function HAProxy takes sdbm and avalanche; with a function written down there is no
+// avalanche unless that is written too. What places a server is its `hash-key`:
+//
+//   id         (default) the label "id", else the first number from 1 that no server has, in order;
+//              so a server without label changes its points when one before it goes
+//   id32       the same number, spread better                                          since 3.4
+//   addr       the IP address                                                          since 3.0
+//   addr_port  the IP address and the port                                             since 3.0
+//   guid       the label "guid"                                                        since 3.4
+//
+// From 3.0.0 until the fix of October 2025 (3.3-dev10, backported) `id` placed servers differently
+// from all versions before and since: `unfixed_3_0` is those.
+//
+// A weight is 0 to 256, and makes 16 points a unit. The nearest point wins; servers that are down
+// have none. A request that must go on (already tried, at its limit) walks to the next point.
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/dialect/member.hpp>
+#include <poise/hash/avalanche.hpp>
+#include <poise/hash/bytes.hpp>
+#include <poise/hash/crc32.hpp>
+#include <poise/hash/djb2.hpp>
+#include <poise/hash/sdbm.hpp>
+#include <poise/hash/wt6.hpp>
+#include <poise/hash/xxhash.hpp>
+#include <poise/ring.hpp>
+
+namespace poise::dialect {
+
+/// HAProxy's functions for keys; `none` reads the key as a decimal number.
+enum class HaproxyFunction : std::uint8_t { sdbm, djb2, wt6, crc32, none };
+enum class HaproxyKey : std::uint8_t { id, id32, addr, addr_port, guid };
+
+namespace detail {
+
+/// The number at the start of the text, to the limits of 64 bits; 0 if there is none.
+[[nodiscard]] inline std::int64_t leading_number(std::string_view text) noexcept {
+  using Limits = std::numeric_limits<std::int64_t>;
+  if (text.starts_with('+')) {
+    text.remove_prefix(1);
+    if (text.starts_with('-')) return 0;
+  }
+  std::int64_t number = 0;
+  auto const result = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (result.ec == std::errc::result_out_of_range)
+    return text.starts_with('-') ? Limits::min() : Limits::max();
+  return number;
+}
+
+[[nodiscard]] inline std::uint32_t haproxy_hash(HaproxyFunction function, bool avalanche,
+                                                std::string_view key) noexcept {
+  std::uint32_t hash = 0;
+  switch (function) {
+    case HaproxyFunction::sdbm: hash = hash::sdbm(key); break;
+    case HaproxyFunction::djb2: hash = hash::djb2(key); break;
+    case HaproxyFunction::wt6: hash = hash::wt6(key); break;
+    case HaproxyFunction::crc32: hash = hash::crc32(key); break;
+    case HaproxyFunction::none: hash = static_cast<std::uint32_t>(leading_number(key)); break;
+  }
+  return avalanche ? hash::avalanche(hash) : hash;
+}
+
+}  // namespace detail
+
+struct Haproxy {
+  using Hash = std::uint32_t;
+  static constexpr RingRule rule{.nearest = true};
+  static constexpr std::uint32_t points_per_weight = 16;
+  static constexpr std::uint32_t max_weight = 256;
+
+  HaproxyFunction function = HaproxyFunction::sdbm;
+  bool avalanche = true;
+  HaproxyKey key = HaproxyKey::id;
+  bool unfixed_3_0 = false;
+
+  [[nodiscard]] std::string name() const { return unfixed_3_0 ? "haproxy-3.0-unfixed" : "haproxy"; }
+  [[nodiscard]] Hash hash(std::string_view text) const noexcept {
+    return detail::haproxy_hash(function, avalanche, text);
+  }
+
+  void place(Members members, std::vector<Ring<Hash>::Point>& points) const {
+    std::uint64_t count = 0;
+    for (auto const& member : members) {
+      if (member.weight > max_weight)
+        throw ConfigError{"weight of " + poise::detail::quoted(member.id()) + " is " +
+                          std::to_string(member.weight) + "; HAProxy's weights end at 256"};
+      count += std::uint64_t{points_per_weight} * member.weight;
+    }
+    poise::detail::reserve_points(points, count);
+    auto const ids = numbers(members);
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      auto const start = server_key(members[i], ids[i]);
+      for (std::uint32_t j = 0; j < points_per_weight * members[i].weight; ++j)
+        points.push_back({hash::avalanche(start + j), members[i].position});
+    }
+  }
+
+ private:
+  /// What HAProxy calls the servers: the number given, else the first free one.
+  [[nodiscard]] static std::vector<std::uint32_t> numbers(Members members) {
+    std::vector<std::uint32_t> given(members.size(), 0);
+    std::vector<std::uint32_t> taken;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      auto const text = members[i].label("id");
+      if (text.empty()) continue;
+      auto const* const end = text.data() + text.size();
+      auto const result = std::from_chars(text.data(), end, given[i]);
+      if (result.ec != std::errc{} || result.ptr != end || given[i] == 0 ||
+          given[i] > std::numeric_limits<std::int32_t>::max())
+        throw ConfigError{"label id of " + poise::detail::quoted(members[i].id()) + " is " +
+                          poise::detail::quoted(text) + "; HAProxy's ids are numbers from 1"};
+      taken.push_back(given[i]);
+    }
+    std::sort(taken.begin(), taken.end());
+    if (auto const twice = std::adjacent_find(taken.begin(), taken.end()); twice != taken.end())
+      throw ConfigError{"the label id " + std::to_string(*twice) +
+                        " is given to two backends: to HAProxy they would be one place"};
+    std::uint32_t free = 1;
+    for (auto& each : given) {
+      if (each != 0) continue;
+      while (std::binary_search(taken.begin(), taken.end(), free)) ++free;
+      each = free++;
+    }
+    return given;
+  }
+
+  [[nodiscard]] std::uint32_t server_key(Member const& member, std::uint32_t id) const {
+    switch (key) {
+      case HaproxyKey::id: return unfixed_3_0 ? hash::avalanche(id) : id * 4096;
+      case HaproxyKey::id32: return hash::avalanche(swapped(id));
+      case HaproxyKey::addr:
+      case HaproxyKey::addr_port: return address_key(member);
+      case HaproxyKey::guid: break;
+    }
+    auto const guid = member.label("guid");
+    if (guid.empty())
+      throw ConfigError{poise::detail::quoted(member.id()) +
+                        " has no label guid, which hash-key guid needs"};
+    return hash::xxh32(guid);
+  }
+
+  [[nodiscard]] std::uint32_t address_key(Member const& member) const {
+    auto const [host, port_text] = split(member.address());
+    auto const ip = Ip::parse(host);
+    std::uint16_t port = 0;
+    auto const* const end = port_text.data() + port_text.size();
+    auto const result = std::from_chars(port_text.data(), end, port);
+    bool const has_port = !port_text.empty() && result.ec == std::errc{} && result.ptr == end;
+    if (!ip || (key == HaproxyKey::addr_port && !has_port))
+      throw ConfigError{"the address " + poise::detail::quoted(member.address()) + " of " +
+                        poise::detail::quoted(member.id()) + " is not IP" +
+                        (key == HaproxyKey::addr_port ? ":PORT" : "") +
+                        ", which HAProxy's hash-key needs"};
+    auto const start = key == HaproxyKey::addr_port ? hash::avalanche(port) : 0;
+    if (ip->size == 16) return hash::xxh32(ip->text(), start);
+    return hash::avalanche(start + hash::detail::load_little<std::uint32_t>(ip->bytes.data()));
+  }
+
+  static constexpr std::uint32_t swapped(std::uint32_t word) noexcept {
+    return word << 24U | (word & 0xff00U) << 8U | (word >> 8U & 0xff00U) | word >> 24U;
+  }
+};
+
+}  // namespace poise::dialect

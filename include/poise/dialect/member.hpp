@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What dialects know of a backend, and how they read addresses.
+//
+// A dialect says how some deployed system places servers and hashes keys; the engines in policy/
+// (HashRing, HashList, Maglev) do the rest. For a ring it has:
+//
+//   Hash                     std::uint32_t or std::uint64_t
+//   name                     as users know it
+//   rule                     constexpr RingRule
+//   hash(key)                of a key
+//   place(members, points)   appends each member's points
+//
+// Names: `id` is what the system calls the server, `address` where it is. What a system needs
+// beyond these two is taken from labels.
+
+#include <arpa/inet.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <poise/backend.hpp>
+#include <poise/error.hpp>
+
+namespace poise {
+
+/// How a ring is read.
+struct RingRule {
+  bool nearest = false;        ///< The nearest point; else the first one not before the hash.
+  bool drop_equal = false;     ///< Of points with the same hash only the first one stays.
+  bool eligible_only = false;  ///< The ring is made anew for those that are eligible now.
+  /// After so many unusable points in a row the server is chosen by smooth weighted round robin
+  /// instead, and so is it for an empty key; 0: never.
+  unsigned patience = 0;
+};
+
+namespace dialect {
+
+/// A member, in stable order; weight 0 counts in the order and gets nothing.
+struct Member {
+  Backend const* backend;
+  std::uint32_t weight;
+  std::uint32_t position;  ///< Among all members.
+
+  [[nodiscard]] std::string_view id() const noexcept { return backend->id(); }
+  [[nodiscard]] std::string_view address() const noexcept { return backend->address(); }
+  /// The value of a label; empty if there is none.
+  [[nodiscard]] std::string_view label(std::string_view key) const noexcept {
+    for (auto const& each : backend->labels())
+      if (each.key == key) return each.value;
+    return {};
+  }
+};
+
+using Members = std::span<Member const>;
+
+/// Host and port of an address as written: "h:80", "h", "[::1]:80", "[::1]", "unix:/x".
+struct HostPort {
+  std::string_view host;  // with its brackets
+  std::string_view port;  // empty if there is none
+};
+
+/// Digits at the end, after a colon, are the port. A text that starts with "unix:" has none.
+[[nodiscard]] constexpr HostPort split(std::string_view address) noexcept {
+  constexpr std::string_view socket = "unix:";
+  bool is_socket = address.size() >= socket.size();
+  for (std::size_t i = 0; is_socket && i < socket.size(); ++i)
+    is_socket = (static_cast<unsigned char>(address[i]) | (i < 4 ? 0x20U : 0U)) ==
+                static_cast<unsigned char>(socket[i]);
+  if (is_socket) return {address.substr(socket.size()), {}};
+  auto at = address.size();
+  while (at > 0 && address[at - 1] >= '0' && address[at - 1] <= '9') --at;
+  if (at == 0 || address[at - 1] != ':') return {address, {}};
+  return {address.substr(0, at - 1), address.substr(at)};
+}
+
+/// An IP address as the bytes it has on the wire.
+struct Ip {
+  std::array<char, 16> bytes{};
+  std::size_t size = 0;  // 4 or 16
+
+  [[nodiscard]] std::string_view text() const noexcept { return {bytes.data(), size}; }
+
+  /// Of "10.0.0.1", "::1" or "[::1]".
+  [[nodiscard]] static std::optional<Ip> parse(std::string_view host) noexcept {
+    if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+      host = host.substr(1, host.size() - 2);
+    std::array<char, INET6_ADDRSTRLEN> text{};  // inet_pton wants its end marked
+    if (host.size() >= text.size()) return std::nullopt;
+    std::memcpy(text.data(), host.data(), host.size());
+    Ip ip;
+    if (inet_pton(AF_INET, text.data(), ip.bytes.data()) == 1) ip.size = 4;
+    else if (inet_pton(AF_INET6, text.data(), ip.bytes.data()) == 1) ip.size = 16;
+    else return std::nullopt;
+    return ip;
+  }
+};
+
+}  // namespace dialect
+
+}  // namespace poise

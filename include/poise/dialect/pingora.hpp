@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Cloudflare's pingora-ketama (version 1): nginx's ring, from the address that pingora connects to.
+//
+// The address must be IP:PORT. IPv6 is hashed without brackets and in its shortest form, so pingora
+// and nginx agree on IPv4 and differ on IPv6. A backend that is down keeps its points, and its keys
+// walk on to the next one.
+
+#include <arpa/inet.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/dialect/member.hpp>
+#include <poise/dialect/nginx.hpp>
+#include <poise/hash/crc32.hpp>
+#include <poise/ring.hpp>
+
+namespace poise::dialect {
+
+struct Pingora {
+  using Hash = std::uint32_t;
+  static constexpr char const* name = "pingora";
+  static constexpr RingRule rule{.drop_equal = true};
+
+  [[nodiscard]] static Hash hash(std::string_view key) noexcept { return hash::crc32(key); }
+
+  static void place(Members members, std::vector<Ring<Hash>::Point>& points) {
+    detail::reserve_chained(members, points);
+    for (auto const& member : members) {
+      auto const [host, port] = split(member.address());
+      auto const ip = Ip::parse(host);
+      if (!ip || port.empty())
+        throw ConfigError{"the address " + poise::detail::quoted(member.address()) +
+                          " is not IP:PORT, which is all that pingora hashes"};
+      std::array<char, INET6_ADDRSTRLEN> text{};
+      inet_ntop(ip->size == 4 ? AF_INET : AF_INET6, ip->bytes.data(), text.data(), text.size());
+      detail::place_chained(text.data(), port, member, points);
+    }
+  }
+};
+
+}  // namespace poise::dialect

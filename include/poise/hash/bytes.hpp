@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// How hashes read text: bytes, and little-endian words wherever they lie.
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace poise::hash::detail {
+
+constexpr std::uint32_t byte(char letter) noexcept { return static_cast<unsigned char>(letter); }
+
+/// A char as x86 compilers widen it: from 0x80 on it is negative, and all higher bits are set.
+constexpr std::uint32_t signed_byte(char letter) noexcept {
+  return static_cast<std::uint32_t>(static_cast<signed char>(letter));
+}
+
+/// The number whose bytes stand at `from`, the least significant first.
+template <class Word>
+[[nodiscard]] constexpr Word load_little(char const* from) noexcept {
+  if (!std::is_constant_evaluated() && std::endian::native == std::endian::little) {
+    Word word;
+    std::memcpy(&word, from, sizeof word);
+    return word;
+  }
+  Word word = 0;
+  for (std::size_t i = 0; i < sizeof(Word); ++i)
+    word |= static_cast<Word>(static_cast<Word>(byte(from[i])) << (8 * i));
+  return word;
+}
+
+}  // namespace poise::hash::detail

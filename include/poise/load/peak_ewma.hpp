@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Peak latency: a slow answer counts at once, quick ones win trust back slowly; times the requests
+// the backend would then have.
+//
+// Use it with PowerOfTwo for services whose backends turn slow now and then (collections, noisy
+// neighbours): it backs off after the first slow answer. If latencies scatter widely by nature,
+// peaks are chance and Ewma balances more evenly.
+//
+// Source: Finagle's PeakEwma and tower's; their 10 s window and their decay to zero are replaced,
+// see load/latency.hpp.
+
+#include <poise/fwd.hpp>
+#include <poise/load/latency.hpp>
+
+namespace poise {
+
+namespace detail {
+
+struct PeakRule {
+  static float combine(float estimate, float sample, float keep) noexcept {
+    return sample > estimate ? sample : sample + (estimate - sample) * keep;
+  }
+};
+
+}  // namespace detail
+
+/// Decayed peak latency x (requests in flight + 1), in ns. See load/latency.hpp for failures,
+/// unknown backends and fading.
+///
+/// *Threads* any; concurrent updates may lose a sample. *Cost* 64 bytes a backend, a clock read at
+/// pick and at finish.
+struct PeakEwma : detail::LatencyLoad<detail::PeakRule> {
+  static constexpr char const* name = "peak_ewma";
+  using LatencyLoad::LatencyLoad;
+  PeakEwma() = default;
+};
+
+}  // namespace poise

@@ -28,8 +28,8 @@ using namespace poise;
 std::vector<Endpoint> backends(std::size_t count) {
   std::vector<Endpoint> result;
   for (std::size_t i = 0; i < count; ++i)
-    result.push_back({.id = "backend-" + std::to_string(i),
-                      .address = "10.0.0.1:" + std::to_string(1000 + i)});
+    result.push_back(
+        {.id = "backend-" + std::to_string(i), .address = "10.0.0.1:" + std::to_string(1000 + i)});
   return result;
 }
 
@@ -65,9 +65,8 @@ struct Subject {
   explicit Subject(std::size_t count) : balancer{backends(count)} {
     for (auto const& endpoint : backends(count))
       loose.push_back(std::make_unique<Loose<P>>(endpoint));
-    auto* roster = new Roster{Roster::of(count, 1, [&](std::size_t i) {
-      return Roster::Member{loose[i].get(), 1, true};
-    })};
+    auto* roster = new Roster{Roster::of(
+        count, 1, [&](std::size_t i) { return Roster::Member{loose[i].get(), 1, true}; })};
     for (auto const& each : loose) roster->states.push_back(each->state.get());
     plan.emplace(hooks::plan(policy, Candidates{*roster}, nullptr));
     leaked = roster;

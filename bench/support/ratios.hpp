@@ -46,7 +46,8 @@ class Ratios : public benchmark::BenchmarkReporter {
       fmt::print("{:<58} {:>9.2f} {:>9.2f} {:>9.2f}\n", shown(name), median(times) * threads,
                  *low * threads, *high * threads);
     }
-    fmt::print("\n{:<58} {:>9} {:>9}   against\n", "ratio of medians, or difference", "", "claimed");
+    fmt::print("\n{:<58} {:>9} {:>9}   against\n", "ratio of medians, or difference", "",
+               "claimed");
     for (auto const& comparison : comparisons) print(comparison);
   }
 
@@ -59,8 +60,8 @@ class Ratios : public benchmark::BenchmarkReporter {
       auto const claim = comparison.at_most > 0 && size_of(name, comparison) >= comparison.from
                              ? fmt::format("<= {:.2f}", comparison.at_most)
                              : "";
-      fmt::print("{:<58} {:>9} {:>9}   {}\n", shown(name), compared(comparison, name, other->second),
-                 claim, comparison.floor);
+      fmt::print("{:<58} {:>9} {:>9}   {}\n", shown(name),
+                 compared(comparison, name, other->second), claim, comparison.floor);
     }
   }
 

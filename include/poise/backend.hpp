@@ -126,7 +126,7 @@ class alignas(64) Backend {
   }
   [[nodiscard]] HealthState health() const noexcept { return condition().health(); }
   [[nodiscard]] bool drained() const noexcept { return condition().drained; }
-  [[nodiscard]] Admission admission() const noexcept {
+  [[nodiscard, gnu::always_inline]] Admission admission() const noexcept {
     return std::bit_cast<Admission>(admission_.load());
   }
 
@@ -167,6 +167,7 @@ class alignas(64) Backend {
     latency_.store(old.latency_.load());
     error_rate_.store(old.error_rate_.load());
     admission_.store(old.admission_.load());
+    declared_admission_ = old.declared_admission_;
   }
 
   // First line: touched by every pick and every finish.
@@ -182,6 +183,7 @@ class alignas(64) Backend {
   std::array<sync::Relaxed<std::uint64_t>, ending_count> endings_{};
   sync::Relaxed<std::uint64_t> recorded_{0};
   std::uint64_t total_at_tick_ = 0;
+  Admission declared_admission_{};  // what the operator set, before rules; under the lock
   std::uint64_t const serial_;
 
   Endpoint const endpoint_;

@@ -99,7 +99,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   }
 
   /// Ends a request; a negative latency is one the caller did not measure.
-  [[gnu::always_inline]] void finish(Record& record, Run const& run, Outcome outcome,
+  [[gnu::always_inline]] void finish(Record& record, Run run, Outcome outcome,
                                      Duration latency) noexcept {
     Time now{};
     if (timed(run.flags)) {
@@ -220,7 +220,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   void set_admission(std::string_view id, Admission admission) {
     refuse_reentry();
     std::scoped_lock const lock{exclusive_};
-    membership_->records[position_of(id, "set_admission")]->set_admission(admission);
+    membership_->records[position_of(id, "set_admission")]->declare_admission(admission);
   }
 
   void set_policy(P policy) {
@@ -238,6 +238,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       hooks::on_tick(*policy_, now);
       if constexpr (Watching::tick) rules().tick(draft, now);
     });
+    tell_of_tick();
   }
 
   [[nodiscard]] Stats stats() {
@@ -277,6 +278,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
  private:
   using Membership = detail::Membership<Record>;
   using Snapshot = detail::Snapshot<Record, P>;
+  using Group = detail::Group<P>;
   using Draft = detail::Draft<Record, P>;
   using Choose = detail::Choose<Record, P>;
   using Garbage = std::vector<std::unique_ptr<Snapshot const>>;
@@ -293,40 +295,60 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return always_timed || (!never_timed && (flags & Run::timed) != 0);
   }
 
-  /// The usual case, all of it inline: one proposal, which is accepted. The context never leaves
-  /// the registers; a store that waits in the buffer would be paid for at the next atomic
-  /// operation.
+  /// The usual case, all of it inline: one proposal, which is accepted. Context and lease never
+  /// leave the registers; a store that waits in the buffer would be paid for at the next atomic
+  /// operation. What is seldom is called with little, and finds out the rest for itself.
   [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
     sync::ReadSection const section;
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) [[unlikely]]
       return Lease{Error{.reason = PickError::closed}};
-    Context context{request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+    auto context = context_of(section, request);
     if (timed(snapshot->flags)) context.now = runtime_.clock.now();
 
     auto const& group = Choose::group(*snapshot, request, chance_, context.lane);
     Candidates const candidates{group.roster};
     if (candidates.size() == 0) [[unlikely]]
       return Lease{Choose::why_not(*snapshot)};
-    auto const i = hooks::pick(*snapshot->policy, *group.plan, candidates, context);
-    if (i < candidates.size() && !Choose::is_excluded(request, candidates, i) &&
-        Choose::claim(*snapshot, group, i, context, true)) [[likely]]
-      return Lease{*Choose::record_at(group, i), Run{context.now, context.path, snapshot->flags}};
-    auto const found =
-        Choose::another(*snapshot, group, request, chance_, context.lane, context.now, i);
+    constexpr bool asks = !hooks::asks_may_refuse<P>;
+    auto i = not_asked;
+    if (asks || (snapshot->flags & Run::refuses) == 0) [[likely]] {
+      i = hooks::pick(*snapshot->policy, *group.plan, candidates, context);
+      if (i < candidates.size() && !Choose::is_excluded(request, candidates, i)) [[likely]]
+        if (auto* record = Choose::template claim<asks>(*snapshot, group, i, context, true);
+            record != nullptr) [[likely]]
+          return Lease{*record, Run{context.now, context.path, snapshot->flags}};
+    }
+    auto const found = find_another(request, *snapshot, group, context.now, i);
     if (found.record == nullptr) return Lease{Choose::why_not(*snapshot)};
     return Lease{*found.record, Run{context.now, found.path, found.flags | snapshot->flags}};
   }
 
+  [[gnu::noinline]] typename Choose::Found find_another(Request const& request,
+                                                        Snapshot const& snapshot,
+                                                        Group const& group, Time now,
+                                                        std::size_t first) {
+    sync::ReadSection const section;
+    auto context = context_of(section, request);
+    context.now = now;
+    if (first == not_asked) return Choose::any(snapshot, group, context);
+    return Choose::another(snapshot, group, context, first);
+  }
+
+  [[gnu::always_inline]] Context context_of(sync::ReadSection const& section,
+                                            Request const& request) noexcept {
+    return {request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+  }
+
   // -- how requests end ------------------------------------------------------------------------
 
-  void tell_policy(Record& record, Run const& run, Outcome outcome, Duration latency,
-                   Time now) noexcept {
+  void tell_policy(Record& record, Run run, Outcome outcome, Duration latency, Time now) noexcept {
     sync::ReadSection const section;
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) return;
     Finish finish{record, outcome, known(latency), now, std::nullopt};
     if (run.picked_under(snapshot->flags)) finish.path = run.path;
+    if (run.same_policy(snapshot->flags)) finish.started = run.start;
     if (!snapshot->states.empty()) {
       auto const position = snapshot->membership->position_of(record);
       if (position == IdIndex::absent) return;  // removed meanwhile
@@ -340,7 +362,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   }
 
   void tell_observers(Record& record, Outcome outcome, Duration latency, Time now) noexcept {
-    Finished const event{record, outcome, known(latency), now, {this, &Core::report_to}};
+    Finished const event{
+        record, outcome, known(latency), now, {this, &Core::report_to, &Core::review_at}};
     std::apply(
         [&](auto&... states) {
           std::apply([&](auto&... observers) { (tell(observers, states, event), ...); },
@@ -367,6 +390,25 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
           draft.find(draft.seats[position], health);
       });
     });
+  }
+
+  static void review_at(void* core, Time now) noexcept { static_cast<Core*>(core)->review(now); }
+
+  void review(Time now) noexcept {
+    guarded([&] {
+      change_and_keep([&](Draft& draft) {
+        if constexpr (Watching::tick) rules().tick(draft, now);
+      });
+    });
+    tell_of_tick();
+  }
+
+  void tell_of_tick() noexcept {
+    if constexpr (Watching::after_tick)
+      notify([](auto& observer) {
+        if constexpr (observes_tick<std::remove_reference_t<decltype(observer)>>)
+          observer.after_tick();
+      });
   }
 
   template <class Call>
@@ -420,8 +462,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       draft.emplace(membership_.get(), policy_, Watching::event);
       edit(*draft);
       if (draft->changed || current_.own() == nullptr) publish(*draft);
-      for (std::size_t i = 0; i < draft->admissions.size(); ++i)
-        membership_->records[i]->set_admission(draft->admissions[i]);
+      else set_admissions(*draft);
       garbage = collect();
     }
     garbage.clear();
@@ -437,7 +478,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   void publish(Draft& draft) {
     auto membership = membership_;
     if (draft.members_changed || !membership) membership = draft.make_membership();
-    auto const standings = rules().arrange(draft.seats);
+    auto const standings = rules().arrange(draft);
     SnapshotMaker<Record, P> const maker{draft, standings, current_.own(), generation_};
     auto snapshot = maker.make(membership);
     current_.prepare();
@@ -447,10 +488,16 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       auto const& seat = draft.seats[position];
       seat.record->decide(position, seat.weight, seat.condition);
     }
+    set_admissions(draft);  // before picks see who became eligible
     generation_ = maker.generation();
     policy_ = std::move(draft.policy);
     membership_ = std::move(membership);
     current_.publish(std::move(snapshot));
+  }
+
+  static void set_admissions(Draft const& draft) noexcept {
+    for (std::size_t i = 0; i < draft.admissions.size(); ++i)
+      draft.seats[i].record->set_admission(draft.admissions[i]);
   }
 
   [[nodiscard]] std::unique_ptr<Record> make_record(Endpoint const& endpoint) {
@@ -533,6 +580,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     }
   }
 
+  static constexpr std::size_t not_asked = Candidates::none - 1;  // instead of what a policy picked
   static constexpr std::size_t max_retired = 64;  // a storm without a cap piled up thousands
 
   // Read by every pick, written only at the start.

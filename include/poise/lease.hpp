@@ -44,22 +44,20 @@ class Lease {
     detail::Run run;
   };
 
-  Lease() noexcept : Lease{Error{}} {}
-  explicit Lease(Error const& error) noexcept : record_{nullptr}, error_{error} {}
-  Lease(Record& record, detail::Run run) noexcept : record_{&record}, run_{run} {}
-  Lease(Lease&& other) noexcept : record_{std::exchange(other.record_, nullptr)} {
-    if (record_ != nullptr) {
-      std::construct_at(&run_, std::exchange(other.run_, {}));
-      std::construct_at(&other.error_);
-    } else {
-      std::construct_at(&error_, other.error_);
-    }
+  Lease() noexcept = default;
+  // Always inline, these two: what is called with its address lives in memory.
+  [[gnu::always_inline]] explicit Lease(Error const& error) noexcept : words_{words_of(error)} {}
+  Lease(Record& record, detail::Run run) noexcept : record_{&record}, words_{words_of(run)} {}
+  Lease(Lease&& other) noexcept
+      : record_{std::exchange(other.record_, nullptr)}, words_{other.words_} {
+    if (record_ != nullptr) other.words_ = {};
   }
   Lease& operator=(Lease&& other) noexcept {
     if (this == &other) return *this;
     abandon();
-    std::destroy_at(this);
-    return *std::construct_at(this, std::move(other));
+    record_ = std::exchange(other.record_, nullptr);
+    words_ = record_ != nullptr ? std::exchange(other.words_, {}) : other.words_;
+    return *this;
   }
   Lease(Lease const&) = delete;
   Lease& operator=(Lease const&) = delete;
@@ -68,7 +66,9 @@ class Lease {
   /// True if there is a backend, and the lease is not finished, released or moved from.
   [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
   /// Why there is no backend; PickError::none once a lease is finished.
-  [[nodiscard]] Error error() const noexcept { return record_ == nullptr ? error_ : Error{}; }
+  [[nodiscard]] Error error() const noexcept {
+    return record_ == nullptr ? error_of(words_) : Error{};
+  }
 
   /// The backend. *Requires* `*this` to be true.
   [[nodiscard]] auto& operator*() const noexcept { return backend(); }
@@ -78,15 +78,17 @@ class Lease {
   [[nodiscard]] std::uint64_t serial() const noexcept { return record_->serial(); }
   /// True if the request excludes this backend, but nothing else was left.
   [[nodiscard]] bool repeated() const noexcept {
-    return record_ != nullptr && run_.is(detail::Run::repeated);
+    return record_ != nullptr && run().is(detail::Run::repeated);
   }
 
   /// When it was picked; the clock's origin if nobody uses time. *Requires* `*this` to be true.
-  [[nodiscard]] Time started() const noexcept { return run_.start; }
+  [[nodiscard]] Time started() const noexcept { return run().start; }
 
   /// Reports how it ended; poise measures the latency if anybody uses it. A second call does
   /// nothing.
-  void finish(Outcome outcome = {}) noexcept { end(outcome, detail::unmeasured); }
+  [[gnu::always_inline]] void finish(Outcome outcome = {}) noexcept {
+    end(outcome, detail::unmeasured);
+  }
   /// The same with a latency measured by the caller; a negative, NaN or absurd one is as none
   /// given.
   template <class Rep, class Period>
@@ -96,7 +98,7 @@ class Lease {
 
   /// Gives the pick away without ending it.
   [[nodiscard]] Token release() noexcept {
-    Token const token{record_, record_ == nullptr ? detail::Run{} : run_};
+    Token const token{record_, record_ == nullptr ? detail::Run{} : run()};
     clear();
     return token;
   }
@@ -108,6 +110,43 @@ class Lease {
   [[nodiscard]] std::shared_ptr<Core> core() const { return record_->core; }
 
  private:
+  // The run of a pick or the error of none, as plain words: a union of both could not be kept in
+  // registers by today's compilers, and a lease that is finished where it was picked should be.
+  struct Words {
+    std::uint64_t first = 0;
+    std::uint64_t second = 0;
+    std::uint64_t third = 0;
+  };
+  static std::uint64_t pair_of(std::uint32_t high, std::uint32_t low) noexcept {
+    return std::uint64_t{high} << 32U | low;
+  }
+  static std::uint32_t high_of(std::uint64_t pair) noexcept {
+    return static_cast<std::uint32_t>(pair >> 32U);
+  }
+  static std::uint32_t low_of(std::uint64_t pair) noexcept {
+    return static_cast<std::uint32_t>(pair);
+  }
+  static Words words_of(Error const& error) noexcept {
+    return {pair_of(static_cast<std::uint32_t>(error.reason), error.drained),
+            pair_of(error.unhealthy, error.weightless), error.refused};
+  }
+  static Error error_of(Words words) noexcept {
+    return {.reason = static_cast<PickError>(high_of(words.first)),
+            .drained = low_of(words.first),
+            .unhealthy = high_of(words.second),
+            .weightless = low_of(words.second),
+            .refused = low_of(words.third)};
+  }
+  static Words words_of(detail::Run run) noexcept {
+    return {static_cast<std::uint64_t>(run.start.time_since_epoch().count()),
+            pair_of(run.path.bits(), run.flags), 0};
+  }
+  static detail::Run run_of(Words words) noexcept {
+    return {Time{Duration{static_cast<Duration::rep>(words.first)}}, Path{high_of(words.second)},
+            low_of(words.second)};
+  }
+  [[nodiscard]] detail::Run run() const noexcept { return run_of(words_); }
+
   [[nodiscard]] auto& backend() const noexcept {
     using Public = BackendWith<typename Core::PayloadType>;
     return static_cast<Public&>(*record_);
@@ -115,28 +154,26 @@ class Lease {
 
   [[gnu::always_inline]] void end(Outcome outcome, Duration latency) noexcept {
     if (record_ == nullptr) return;
-    record_->core->finish(*record_, run_, outcome, latency);
+    record_->core->finish(*record_, run(), outcome, latency);
     clear();
   }
 
   [[gnu::always_inline]] void abandon() noexcept {
     if (record_ != nullptr) [[unlikely]]
-      abandon_now();
+      abandon_now(record_, words_);
   }
-  [[gnu::noinline, gnu::cold]] void abandon_now() noexcept {
-    end(Ending::abandoned, detail::unmeasured);
+  // Static, so that a lease never has an address and may live in registers.
+  [[gnu::noinline, gnu::cold]] static void abandon_now(Record* record, Words words) noexcept {
+    record->core->finish(*record, run_of(words), Ending::abandoned, detail::unmeasured);
   }
 
   void clear() noexcept {
     record_ = nullptr;
-    std::construct_at(&error_);
+    words_ = {};
   }
 
-  Record* record_;
-  union {
-    detail::Run run_;  // while record_ is set
-    Error error_;      // else
-  };
+  Record* record_ = nullptr;
+  Words words_{};
 };
 
 }  // namespace poise

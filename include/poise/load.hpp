@@ -62,7 +62,7 @@ struct HasLoad {
   HasLoad() = default;
   explicit HasLoad(L with) : load{std::move(with)} {}
 
-  void on_finish(Finish& finish) const
+  [[gnu::always_inline]] void on_finish(Finish& finish) const
     requires hooks::has_on_finish<L>
   {
     load.on_finish(finish);
@@ -106,18 +106,12 @@ struct Weighted : detail::HasLoad<L> {
 
 namespace detail {
 
-/// Calls compare(load), or compare(what it weighs) while all weights are equal: that changes no
-/// comparison, and saves a conversion and a multiplication per backend.
-template <class L, class Compare>
-[[gnu::always_inline]] inline auto with_load(L const& load, Candidates const&,
-                                             Compare const& compare) {
-  return compare(load);
-}
-template <class L, class Compare>
-[[gnu::always_inline]] inline auto with_load(Weighted<L> const& load, Candidates const& candidates,
-                                             Compare const& compare) {
-  return candidates.equal_weights() ? compare(load.load) : compare(load);
-}
+/// While all weights are equal policies compare by what Weighted weighs: that changes no comparison,
+/// and saves a conversion and a multiplication per backend.
+template <class L>
+inline constexpr bool is_weighted = false;
+template <class L>
+inline constexpr bool is_weighted<Weighted<L>> = true;
 
 }  // namespace detail
 

@@ -14,6 +14,7 @@
 //   State                            per-backend data of its own: candidates.state<State>(i)
 //   admit(plan, candidates, i, in_flight, context)
 //                                    a last word after the claim; false: pick another
+//   may_refuse()                     false: spares the way to admit (type-erased policies)
 //   on_finish(finish)                what became of a pick
 //   hears_finish()                   false: spares the way to on_finish (type-erased policies)
 //   on_tick(now)                     periodic work, off the hot path
@@ -47,6 +48,9 @@ namespace poise {
 /// numbers in 32 bits; a wrapper pushes after its child picked and pops before its child hears.
 class Path {
  public:
+  constexpr Path() = default;
+  explicit constexpr Path(std::uint32_t bits) noexcept : steps_{bits} {}
+  [[nodiscard]] constexpr std::uint32_t bits() const noexcept { return steps_; }
   void push(std::uint32_t child, unsigned bits) noexcept { steps_ = steps_ << bits | child; }
   std::uint32_t pop(unsigned bits) noexcept {
     auto const child = steps_ & ((1U << bits) - 1U);
@@ -82,6 +86,7 @@ class Context {
   [[nodiscard]] bool unrestricted() const noexcept {
     return refusals_ == 0 && request.excluded.empty();
   }
+  [[nodiscard]] bool anybody_refused() const noexcept { return refusals_ != 0; }
   /// Remembers that this backend refused; of more than 8, the last ones.
   void refuse(Backend const& backend) noexcept {
     refused_[refusals_++ % refused_.size()] = &backend;
@@ -110,6 +115,9 @@ struct Finish {
   /// children let it in), or its predecessor.
   std::optional<Path> path;
   void* state_block = nullptr;
+  /// When it was picked; the clock's origin if nobody uses time, or if this policy never heard of it
+  /// (it was recorded, or its predecessor picked it).
+  Time started{};
 
   template <class State>
   [[nodiscard]] State& state() const noexcept {
@@ -189,9 +197,11 @@ template <class P>
   else return {};
 }
 
+// These two only dispatch, and must not be what moves a context into memory.
 template <class P>
-[[nodiscard]] std::size_t pick(P const& policy, PlanOf<P> const& plan, Candidates const& candidates,
-                               Context& context) {
+[[nodiscard, gnu::always_inline]] inline std::size_t pick(P const& policy, PlanOf<P> const& plan,
+                                                          Candidates const& candidates,
+                                                          Context& context) {
   if constexpr (has_plan<P>) return policy.pick(plan, candidates, context);
   else return policy.pick(candidates, context);
 }
@@ -207,10 +217,22 @@ inline constexpr bool has_admit =
       { policy.admit(candidates, 0U, 0U, context) } -> std::same_as<bool>;
     };
 
+/// Does only the running program know whether the policy has a last word?
+template <class P>
+inline constexpr bool asks_may_refuse = requires(P const& policy) {
+  { policy.may_refuse() } -> std::same_as<bool>;
+};
+template <class P>
+[[nodiscard]] bool may_refuse(P const& policy) {
+  if constexpr (asks_may_refuse<P>) return policy.may_refuse();
+  else return has_admit<P>;
+}
+
 /// May candidate `i`, which had `in_flight` requests before this claim, take this one?
 template <class P>
-[[nodiscard]] bool admit(P const& policy, PlanOf<P> const& plan, Candidates const& candidates,
-                         std::size_t i, std::uint32_t in_flight, Context& context) {
+[[nodiscard, gnu::always_inline]] inline bool admit(P const& policy, PlanOf<P> const& plan,
+                                                    Candidates const& candidates, std::size_t i,
+                                                    std::uint32_t in_flight, Context& context) {
   if constexpr (admits_by_plan<P>) return policy.admit(plan, candidates, i, in_flight, context);
   else if constexpr (has_admit<P>) return policy.admit(candidates, i, in_flight, context);
   else return true;

@@ -77,6 +77,8 @@ class Rng {
     return detail::high_half(product);
   }
 
+  [[nodiscard]] Chance& chance() const noexcept { return *chance_; }
+
   /// Uniform in [0, 1).
   double unit() noexcept { return static_cast<double>((*this)() >> 11U) * 0x1p-53; }
 

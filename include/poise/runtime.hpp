@@ -11,13 +11,17 @@
 //   on_refused(Refused)                no backend could be picked
 //   on_finish(Finished)                a request ended
 //   on_event(Event)                    backends came, went or changed
+//   after_tick()                       the rules had their turn: what they want to tell goes here
 //
 // A rule is an observer that also decides. These two run under the balancer's lock, and must not
 // call it:
 //   on_tick(Time, span<Standing>)      periodic: may change found health and admission; may return
 //                                      true to have arrange called although nothing else changed
-//   arrange(span<Standing>)            at each publication: may change weight and health as picks
-//                                      see them, but not what the operator declared
+//   arrange(span<Standing>)            at each publication: may change weight, health and admission
+//                                      as picks see them, but not what the operator declared
+//
+// Admission starts each tick from what the operator set, and each rule sees what those before it
+// made of it: a rule that takes the lesser of that and its own never undoes another's.
 //
 //   State               per-backend data of the observer's own, for on_finish(Finished, State&)
 //   uses_time = true    latencies are measured for it
@@ -58,6 +62,7 @@ namespace detail {
 struct Reporter {
   void* balancer;
   void (*report)(void* balancer, Backend const& backend, HealthState health) noexcept;
+  void (*review)(void* balancer, Time now) noexcept;
 };
 
 }  // namespace detail
@@ -73,6 +78,11 @@ struct Finished {
   void report(HealthState health) const noexcept {
     reporter.report(reporter.balancer, backend, health);
   }
+
+  /// Gives the rules their turn now, as a tick would: for what can't wait for the next one, and
+  /// needs the whole set to be decided. Published before the call returns; picks never wait for it.
+  /// *Requires* that somebody uses time.
+  void review() const noexcept { reporter.review(reporter.balancer, now); }
 
   detail::Reporter reporter;
 };
@@ -97,7 +107,7 @@ struct Standing {
   Backend const& backend;
   std::uint32_t weight;
   HealthState health;  ///< In on_tick what rules found; in arrange what picks will see.
-  Admission admission;
+  Admission admission;  ///< In on_tick at first what the operator set; in arrange what is in force.
   bool const drained;
   void* state_block = nullptr;
 
@@ -139,6 +149,8 @@ template <class O>
 inline constexpr bool observes_event =
     requires(O& observer, Event const& event) { observer.on_event(event); };
 template <class O>
+inline constexpr bool observes_tick = requires(O& observer) { observer.after_tick(); };
+template <class O>
 inline constexpr bool observes_finish_with_state =
     requires(O& observer, Finished const& event, hooks::StateOf<O>& state) {
       observer.on_finish(event, state);
@@ -167,6 +179,8 @@ consteval bool check_observer() {
                   "a poise observer's on_finish: void on_finish(Finished const&[, State&])");
   if constexpr (requires { &O::on_event; })
     static_assert(observes_event<O>, "a poise observer's on_event: void on_event(Event const&)");
+  if constexpr (requires { &O::after_tick; })
+    static_assert(observes_tick<O>, "a poise observer's after_tick: void after_tick()");
   if constexpr (requires { &O::on_tick; })
     static_assert(rules_on_tick<O>,
                   "a poise rule's on_tick: void or bool on_tick(Time, std::span<Standing>)");
@@ -187,6 +201,7 @@ struct Watch<std::tuple<Observers...>> {
   static constexpr bool finish = (observes_finish<Observers> || ...);
   static constexpr bool event = (observes_event<Observers> || ...);
   static constexpr bool tick = (rules_on_tick<Observers> || ...);
+  static constexpr bool after_tick = (observes_tick<Observers> || ...);
   static constexpr bool arrange = (arranges<Observers> || ...);
   static constexpr bool time = ((hooks::time_use<Observers> == hooks::UsesTime::always) || ...);
   using States = std::tuple<hooks::StateOf<Observers>...>;

@@ -10,10 +10,19 @@
 #include <string>
 #include <vector>
 
+#include <poise/hash.hpp>
 #include <poise/policy.hpp>
 #include <poise/policy/round_robin.hpp>
 
 namespace tests {
+
+/// Maps a key to a member by its hash.
+struct Keyed {
+  static constexpr bool keyed = true;
+  std::size_t pick(poise::Candidates const& candidates, poise::Context& context) const {
+    return poise::detail::hash_text(context.request.key()) % candidates.size();
+  }
+};
 
 /// What became of a probe's hooks.
 struct ProbeLog {

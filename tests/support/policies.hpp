@@ -6,14 +6,20 @@
 
 #include <tuple>
 
+#include <poise/load/ewma.hpp>
+#include <poise/load/peak_ewma.hpp>
+#include <poise/load/score.hpp>
 #include <poise/policy/least.hpp>
 #include <poise/policy/power_of_two.hpp>
+#include <poise/policy/random.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>
 
 namespace tests {
 
 using AllPolicies = std::tuple<poise::RoundRobin, poise::ExactRoundRobin, poise::SmoothWeighted,
-                               poise::LeastConnections, poise::P2C>;
+                               poise::Random, poise::WeightedRandom, poise::LeastConnections,
+                               poise::P2C, poise::LeastLatency, poise::Least<poise::PeakEwma>,
+                               poise::PowerOfTwo<poise::PeakEwma>, poise::PowerOfTwo<poise::Score>>;
 
 }  // namespace tests

@@ -25,7 +25,7 @@ namespace tests {
 struct Server {
   poise::Duration service = std::chrono::milliseconds{10};
   poise::Ending ending = poise::Ending::success;
-  double scatter = 0;     // 0: always the same; 1: exponential; between: a mixture of both
+  double scatter = 0;       // 0: always the same; 1: exponential; between: a mixture of both
   std::size_t workers = 1;  // so many at once, the others wait in line
 };
 
@@ -35,9 +35,9 @@ class Traffic {
  public:
   using Balancer = poise::Balancer<P, void, poise::Runtime<Clock>>;
 
-  explicit Traffic(std::size_t count, P policy = {}, std::uint64_t seed = 1)
-      : balancer{numbered(count), std::move(policy), {.clock = clock, .seed = seed}},
-        servers(count),
+  explicit Traffic(std::size_t count, Server const& server = {}, std::uint64_t seed = 1)
+      : balancer{numbered(count), {}, {.clock = clock, .seed = seed}},
+        servers(count, server),
         chance_{seed, &poise::detail::mix} {}
 
   /// A server that was not there before; returns its number.
@@ -64,11 +64,11 @@ class Traffic {
   [[nodiscard]] std::vector<double> shares(poise::Time from, poise::Time until) const {
     std::vector<double> result(servers.size());
     double total = 0;
-    for (auto const& [at, number] : picks)
-      if (at >= from && at < until) {
-        ++result[number];
-        ++total;
-      }
+    auto const first = std::ranges::lower_bound(picks, from, {}, &Pick::at);
+    for (auto pick = first; pick != picks.end() && pick->at < until; ++pick) {
+      ++result[pick->number];
+      ++total;
+    }
     for (auto& each : result) each /= std::max(total, 1.0);
     return result;
   }
@@ -82,7 +82,11 @@ class Traffic {
   Clock clock{};
   Balancer balancer;
   std::vector<Server> servers;
-  std::vector<std::pair<poise::Time, std::size_t>> picks{};
+  struct Pick {
+    poise::Time at;
+    std::size_t number;
+  };
+  std::vector<Pick> picks{};  // in order of time, unless the clock was set back
 
  private:
   struct End {
@@ -93,16 +97,16 @@ class Traffic {
   void request() {
     auto lease = balancer.pick();
     auto const number = static_cast<std::size_t>(std::stoul(lease->id()));
-    picks.emplace_back(clock.now(), number);
+    picks.push_back({clock.now(), number});
     auto const& server = servers[number];
     busy_.resize(servers.size());
     auto& workers = busy_[number];
     workers.resize(server.workers, clock.now());
     auto const free = std::min_element(workers.begin(), workers.end());
     auto const mean = static_cast<double>(server.service.count());
-    auto const service = poise::Duration{static_cast<poise::Duration::rep>(
-                             mean * (1 - server.scatter))} +
-                         exponential(mean * server.scatter);
+    auto const service =
+        poise::Duration{static_cast<poise::Duration::rep>(mean * (1 - server.scatter))} +
+        exponential(mean * server.scatter);
     *free = std::max(*free, clock.now()) + service;
     auto const ends = *free;
     ends_.emplace(ends, End{std::move(lease), server.ending});
@@ -122,7 +126,7 @@ class Traffic {
   }
 
   poise::Chance chance_;
-  std::multimap<poise::Time, End> ends_{};           // in order of arrival where times are equal
+  std::multimap<poise::Time, End> ends_{};        // in order of arrival where times are equal
   std::vector<std::vector<poise::Time>> busy_{};  // when each worker is free
 };
 

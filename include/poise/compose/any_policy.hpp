@@ -18,20 +18,37 @@
 
 namespace poise {
 
+namespace detail {
+
+/// What an erased pick and an erased admission take and give, each in a register: a context that is
+/// referred to lives in memory, and its stores would be paid for at the pick's atomic operation.
+struct PickWords {
+  std::size_t result;  // the index, or whether it is admitted
+  Path path;
+};
+/// Two numbers of 32 bits in one word.
+constexpr std::uint64_t in_one_word(std::uint32_t high, std::uint32_t low) noexcept {
+  return std::uint64_t{high} << 32U | low;
+}
+
+}  // namespace detail
+
 /// Holds any policy and forwards every hook; what the held one does not have costs a null check.
 ///
 /// A copy holds a copy: cursors and what was measured belong to one balancer.
-/// *Cost* one indirect call a pick beside the policy's own.
+/// *Cost* one indirect call a pick beside the policy's own: about 1 ns.
 class AnyPolicy {
-  struct Base;
-
  public:
-  /// Tables of the policy held, and the two ways into it that every pick takes: one load away.
+  /// The policy held with its tables, and the ways into it that every pick takes.
   class Plan {
     friend AnyPolicy;
-    std::size_t (*pick_)(Base const&, void const* tables, Candidates const&, Context&) = nullptr;
-    bool (*admit_)(Base const&, void const* tables, Candidates const&, std::size_t, std::uint32_t,
-                   Context&) = nullptr;
+    using Words = detail::PickWords;
+    Words (*pick_)(Plan const&, Roster const*, Request const*, Chance*, std::uint64_t lane_and_path,
+                   Time now) = nullptr;
+    Words (*admit_)(Plan const&, Roster const*, Request const*, Chance*,
+                    std::uint64_t lane_and_path,
+                    std::uint64_t index_and_in_flight) = nullptr;  // null if there is no such hook
+    void const* policy_ = nullptr;
     std::shared_ptr<void const> tables_{};
   };
 
@@ -55,13 +72,26 @@ class AnyPolicy {
   }
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
-    return plan.pick_(*held_, plan.tables_.get(), candidates, context);
+    if (context.anybody_refused()) [[unlikely]] {
+      auto const picked = held_->pick_again(plan, candidates, context);
+      context.path = picked.path;
+      return picked.result;
+    }
+    auto const picked = plan.pick_(plan, &candidates.roster(), &context.request,
+                                   &context.random.chance(), lane_and_path(context), context.now);
+    context.path = picked.path;
+    return picked.result;
   }
-  [[nodiscard]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
-                           std::uint32_t in_flight, Context& context) const {
-    return plan.admit_ == nullptr ||
-           plan.admit_(*held_, plan.tables_.get(), candidates, i, in_flight, context);
+  [[gnu::always_inline]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
+                                    std::uint32_t in_flight, Context& context) const {
+    if (plan.admit_ == nullptr) return true;
+    auto const admitted = plan.admit_(
+        plan, &candidates.roster(), &context.request, &context.random.chance(),
+        lane_and_path(context), detail::in_one_word(static_cast<std::uint32_t>(i), in_flight));
+    context.path = admitted.path;
+    return admitted.result != 0;
   }
+  [[nodiscard]] bool may_refuse() const { return held_->may_refuse(); }
   void on_finish(Finish& finish) const { held_->on_finish(finish); }
   [[nodiscard]] bool hears_finish() const { return held_->hears_finish(); }
   void on_tick(Time now) const { held_->on_tick(now); }
@@ -79,6 +109,12 @@ class AnyPolicy {
   }
 
  private:
+  using Words = detail::PickWords;
+
+  static std::uint64_t lane_and_path(Context const& context) noexcept {
+    return detail::in_one_word(static_cast<std::uint32_t>(context.lane), context.path.bits());
+  }
+
   struct Base {
     Base() = default;
     Base(Base const&) = delete;
@@ -86,6 +122,9 @@ class AnyPolicy {
     virtual ~Base() = default;
     [[nodiscard]] virtual std::unique_ptr<Base const> clone() const = 0;
     [[nodiscard]] virtual Plan plan(Candidates const&, Plan const* before) const = 0;
+    /// A pick with all that a context may hold: the context is a copy, for the reason above.
+    [[nodiscard]] virtual Words pick_again(Plan const&, Candidates, Context) const = 0;
+    [[nodiscard]] virtual bool may_refuse() const = 0;
     virtual void on_finish(Finish&) const = 0;
     [[nodiscard]] virtual bool hears_finish() const = 0;
     virtual void on_tick(Time) const = 0;
@@ -105,27 +144,51 @@ class AnyPolicy {
     std::unique_ptr<Base const> clone() const override { return std::make_unique<Held>(policy); }
 
     Plan plan(Candidates const& candidates, Plan const* before) const override {
-      auto const* old = before == nullptr ? nullptr : &tables_at(before->tables_.get());
+      auto const* old = before == nullptr ? nullptr : &tables_of(*before);
       Plan plan;
       plan.pick_ = &Held::pick;
       if constexpr (hooks::has_admit<P>) plan.admit_ = &Held::admit;
+      plan.policy_ = &policy;
       plan.tables_ = std::make_shared<Tables>(hooks::plan(policy, candidates, old));
       return plan;
     }
-    static std::size_t pick(Base const& base, void const* tables, Candidates const& candidates,
-                            Context& context) {
-      return hooks::pick(static_cast<Held const&>(base).policy, tables_at(tables), candidates,
-                         context);
+
+    static Words pick(Plan const& plan, Roster const* roster, Request const* request,
+                      Chance* chance, std::uint64_t lane_and_path, Time now) {
+      auto context = context_of(request, chance, lane_and_path);
+      context.now = now;
+      auto const i = hooks::pick(policy_of(plan), tables_of(plan), Candidates{*roster}, context);
+      return {i, context.path};
     }
-    static bool admit(Base const& base, void const* tables, Candidates const& candidates,
-                      std::size_t i, std::uint32_t in_flight, Context& context) {
-      return hooks::admit(static_cast<Held const&>(base).policy, tables_at(tables), candidates, i,
-                          in_flight, context);
+    static Words admit(Plan const& plan, Roster const* roster, Request const* request,
+                       Chance* chance, std::uint64_t lane_and_path,
+                       std::uint64_t index_and_in_flight) {
+      auto context = context_of(request, chance, lane_and_path);
+      bool const admitted = hooks::admit(policy_of(plan), tables_of(plan), Candidates{*roster},
+                                         index_and_in_flight >> 32U,
+                                         static_cast<std::uint32_t>(index_and_in_flight), context);
+      return {admitted ? 1U : 0U, context.path};
     }
-    static Tables const& tables_at(void const* tables) noexcept {
-      return *static_cast<Tables const*>(tables);
+    Words pick_again(Plan const& plan, Candidates candidates, Context context) const override {
+      auto const i = hooks::pick(policy, tables_of(plan), candidates, context);
+      return {i, context.path};
     }
 
+    static P const& policy_of(Plan const& plan) noexcept {
+      return *static_cast<P const*>(plan.policy_);
+    }
+    static Tables const& tables_of(Plan const& plan) noexcept {
+      return *static_cast<Tables const*>(plan.tables_.get());
+    }
+    [[gnu::always_inline]] static Context context_of(Request const* request, Chance* chance,
+                                                     std::uint64_t lane_and_path) noexcept {
+      Context context{*request, *chance,
+                      sync::Lane{static_cast<std::uint32_t>(lane_and_path >> 32U)}};
+      context.path = Path{static_cast<std::uint32_t>(lane_and_path)};
+      return context;
+    }
+
+    bool may_refuse() const override { return hooks::may_refuse(policy); }
     void on_finish(Finish& finish) const override { hooks::on_finish(policy, finish); }
     bool hears_finish() const override { return hooks::hears_finish(policy); }
     void on_tick(Time now) const override { hooks::on_tick(policy, now); }

@@ -8,6 +8,7 @@
 // of admission, for any number of threads.
 
 #include <cstddef>
+#include <cstdint>
 
 #include <poise/candidates.hpp>
 #include <poise/core/run.hpp>
@@ -48,39 +49,54 @@ struct Choose {
     return !request.excluded.empty() && excludes(request, candidates[i].serial());
   }
 
-  /// Counts the request in, unless the backend or the policy refuses it at this very count.
-  [[nodiscard, gnu::always_inline]] static bool claim(Snapshot const& snapshot, Group const& group,
-                                                      std::size_t i, Context& context,
-                                                      bool heed_share) {
+  /// Counts the request in; null if the backend or the policy refuses it at this very count.
+  /// Without `Ask` the policy has no say.
+  template <bool Ask = true>
+  [[nodiscard, gnu::always_inline]] static Record* claim(Snapshot const& snapshot,
+                                                         Group const& group, std::size_t i,
+                                                         Context& context, bool heed_share) {
     auto& record = *record_at(group, i);
-    Claim claimed{record};
-    auto const admission = record.admission();
-    constexpr auto full = Admission{}.share;
-    claimed.accepted = claimed.before < admission.max_in_flight &&
-                       (!heed_share || admission.share == full ||
-                        static_cast<std::uint32_t>(context.random()) < admission.share) &&
-                       hooks::admit(*snapshot.policy, *group.plan, Candidates{group.roster}, i,
-                                    claimed.before, context);
-    return claimed.accepted;
+    auto const before = record.claim();
+    // No guard object: with a destructor to run it would live in memory, in every pick.
+    try {
+      if (admits(record, before, context, heed_share) &&
+          (!Ask || hooks::admit(*snapshot.policy, *group.plan, Candidates{group.roster}, i, before,
+                                context))) [[likely]]
+        return &record;
+    } catch (...) {
+      record.undo();
+      throw;
+    }
+    record.undo();
+    return nullptr;
+  }
+
+  /// The policy's proposal, claimed; or, if it comes to nothing, another one.
+  [[nodiscard]] static Found any(Snapshot const& snapshot, Group const& group, Context& context) {
+    Candidates const candidates{group.roster};
+    auto const i = hooks::pick(*snapshot.policy, *group.plan, candidates, context);
+    if (i < candidates.size() && !is_excluded(context.request, candidates, i))
+      if (auto* record = claim(snapshot, group, i, context, true); record != nullptr)
+        return {record, context.path, 0};
+    return another(snapshot, group, context, i);
   }
 
   /// Seldom: the proposal `first` was excluded or refused. The policy is asked again a few times;
   /// then any usable backend will do, of this group, of the other one; then an excluded one.
-  [[gnu::noinline, gnu::cold]] static Found another(Snapshot const& snapshot, Group const& group,
-                                                    Request const& request, Chance& chance,
-                                                    sync::Lane lane, Time now, std::size_t first) {
+  [[nodiscard]] static Found another(Snapshot const& snapshot, Group const& group, Context& context,
+                                     std::size_t first) {
     // If a share s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at one
     // half.
     constexpr int asks = 4;
-    Context context{request, chance, lane};
-    context.now = now;
+    auto const& request = context.request;
     Candidates const candidates{group.roster};
     if (first < candidates.size()) context.refuse(candidates[first]);
     for (int ask = 0; ask < asks; ++ask) {
       context.path = {};
       auto const i = hooks::pick(*snapshot.policy, *group.plan, candidates, context);
       if (i >= candidates.size() || is_excluded(request, candidates, i)) continue;
-      if (claim(snapshot, group, i, context, true)) return {record_at(group, i), context.path, 0};
+      if (auto* record = claim(snapshot, group, i, context, true); record != nullptr)
+        return {record, context.path, 0};
       context.refuse(candidates[i]);
     }
     context.path = {};
@@ -107,19 +123,15 @@ struct Choose {
   }
 
  private:
-  /// A claim that is taken back unless it is accepted, also when admit() throws.
-  struct Claim {
-    explicit Claim(Record& claimed) noexcept : record{claimed}, before{claimed.claim()} {}
-    Claim(Claim const&) = delete;
-    Claim& operator=(Claim const&) = delete;
-    ~Claim() {
-      if (!accepted) [[unlikely]]
-        record.undo();
-    }
-    Record& record;
-    std::uint32_t const before;
-    bool accepted = false;
-  };
+  /// By its own limits.
+  [[nodiscard, gnu::always_inline]] static bool admits(Record const& record, std::uint32_t before,
+                                                       Context& context, bool heed_share) {
+    auto const admission = record.admission();
+    constexpr auto full = Admission{}.share;
+    return before < admission.max_in_flight &&
+           (!heed_share || admission.share == full ||
+            static_cast<std::uint32_t>(context.random()) < admission.share);
+  }
 
   /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of
   /// chance.
@@ -140,9 +152,8 @@ struct Choose {
     auto const start = context.random.below(size);
     for (std::size_t step = 0; step < size; ++step) {
       auto const i = (start + step) % size;
-      auto* record = record_at(group, i);
-      if (excludes(context.request, record->serial()) == excluded_ones &&
-          claim(snapshot, group, i, context, false))
+      if (excludes(context.request, record_at(group, i)->serial()) != excluded_ones) continue;
+      if (auto* record = claim(snapshot, group, i, context, false); record != nullptr)
         return record;
     }
     return nullptr;

@@ -175,14 +175,16 @@ class Rules {
 
   explicit Rules(Observers& observers) noexcept : observers_{observers} {}
 
-  /// What rules make of the seats for the next snapshot; empty if no rule arranges.
-  [[nodiscard]] std::vector<Standing> arrange(std::vector<Seat<Record>> const& seats) const {
+  /// What rules make of the draft for the next snapshot; empty if no rule arranges.
+  template <class P>
+  [[nodiscard]] std::vector<Standing> arrange(Draft<Record, P>& draft) const {
     std::vector<Standing> standings;
     if constexpr (Watching::arrange)
       for_each([&](auto& rule, auto index) {
         if constexpr (arranges<std::remove_reference_t<decltype(rule)>>) {
-          standings = stand(seats, index, standings, false);
+          standings = stand(draft, index, standings, false);
           rule.arrange(std::span{standings});
+          keep_admissions(draft, standings);
         }
       });
     return standings;
@@ -193,22 +195,24 @@ class Rules {
   void tick(Draft<Record, P>& draft, Time now) const {
     for_each([&](auto& rule, auto index) {
       if constexpr (rules_on_tick<std::remove_reference_t<decltype(rule)>>) {
-        auto standings = stand(draft.seats, index, {}, true);
-        for (std::size_t i = 0; i < draft.admissions.size(); ++i)
-          standings[i].admission = draft.admissions[i];
+        auto standings = stand(draft, index, {}, true);
         if constexpr (std::is_void_v<decltype(rule.on_tick(now, std::span{standings}))>)
           rule.on_tick(now, std::span{standings});
         else draft.changed |= rule.on_tick(now, std::span{standings});
-        draft.admissions.resize(standings.size());
-        for (std::size_t i = 0; i < standings.size(); ++i) {
+        for (std::size_t i = 0; i < standings.size(); ++i)
           draft.find(draft.seats[i], standings[i].health);
-          draft.admissions[i] = standings[i].admission;
-        }
+        keep_admissions(draft, standings);
       }
     });
   }
 
  private:
+  template <class P>
+  static void keep_admissions(Draft<Record, P>& draft, std::vector<Standing> const& standings) {
+    draft.admissions.resize(standings.size());
+    for (std::size_t i = 0; i < standings.size(); ++i) draft.admissions[i] = standings[i].admission;
+  }
+
   template <class Visit>
   void for_each(Visit const& visit) const {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -217,17 +221,20 @@ class Rules {
   }
 
   /// The seats as rule number `index` sees them, on top of what earlier rules arranged.
-  template <class Index>
-  [[nodiscard]] static std::vector<Standing> stand(std::vector<Seat<Record>> const& seats, Index,
+  template <class P, class Index>
+  [[nodiscard]] static std::vector<Standing> stand(Draft<Record, P> const& draft, Index,
                                                    std::vector<Standing> const& earlier,
                                                    bool found) {
     std::vector<Standing> standings;
-    standings.reserve(seats.size());
-    for (std::size_t i = 0; i < seats.size(); ++i) {
-      auto const& seat = seats[i];
+    standings.reserve(draft.seats.size());
+    for (std::size_t i = 0; i < draft.seats.size(); ++i) {
+      auto const& seat = draft.seats[i];
       auto const own = found ? seat.condition.found : seat.condition.health();
+      auto const admission = !draft.admissions.empty() ? draft.admissions[i]
+                             : found                   ? seat.record->declared_admission()
+                                                       : seat.record->admission();
       standings.push_back({*seat.record, earlier.empty() ? seat.weight : earlier[i].weight,
-                           earlier.empty() ? own : earlier[i].health, seat.record->admission(),
+                           earlier.empty() ? own : earlier[i].health, admission,
                            seat.condition.drained,
                            &std::get<Index::value>(seat.record->observer_states)});
     }
@@ -284,7 +291,8 @@ class SnapshotMaker {
                            : (before_->flags >> Run::generation_shift) + (same_policy_ ? 0U : 1U);
     return generation << Run::generation_shift |
            (hooks::uses_time(*draft_.policy) ? Run::timed : 0U) |
-           (hooks::hears_finish(*draft_.policy) ? Run::heard : 0U);
+           (hooks::hears_finish(*draft_.policy) ? Run::heard : 0U) |
+           (hooks::may_refuse(*draft_.policy) ? Run::refuses : 0U);
   }
 
   /// The policy's state of each backend: carried over, or fresh for a new backend or policy.

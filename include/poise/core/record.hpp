@@ -71,6 +71,12 @@ class Record final : public BackendWith<typename Core::PayloadType> {
     this->weight_.store(new_weight);
     this->condition_.store(std::bit_cast<std::uint32_t>(new_condition));
   }
+  /// What the operator lets in; rules may let in less. *Requires* the lock, both.
+  void declare_admission(Admission admission) noexcept {
+    this->declared_admission_ = admission;
+    set_admission(admission);
+  }
+  [[nodiscard]] Admission declared_admission() const noexcept { return this->declared_admission_; }
   void set_admission(Admission admission) noexcept {
     admission.max_in_flight = std::min(admission.max_in_flight, sync::InFlight::limit);
     if (admission != this->admission())

@@ -14,12 +14,13 @@ namespace poise::detail {
 /// would stall the processor at the end of every request.
 struct Run {
   enum Flag : std::uint32_t {
-    timed = 1,     // start is set
-    heard = 2,     // the policy wants to hear how it ends
-    scanned = 4,   // no policy picked: path says nothing
-    repeated = 8,  // an excluded backend, because nothing else was left
+    timed = 1,      // start is set
+    heard = 2,      // the policy wants to hear how it ends
+    refuses = 4,    // the policy may have a last word
+    scanned = 8,    // no policy picked: path says nothing
+    repeated = 16,  // an excluded backend, because nothing else was left
   };
-  static constexpr unsigned generation_shift = 4;  // above: which policy picked, modulo 2^28
+  static constexpr unsigned generation_shift = 5;  // above: which policy picked, modulo 2^27
   Time start{};
   Path path{};
   std::uint32_t flags = 0;
@@ -27,8 +28,10 @@ struct Run {
   [[nodiscard]] bool is(Flag flag) const noexcept { return (flags & flag) != 0; }
   /// Did the policy pick it that is asked now, or a scan that its wrappers let in?
   [[nodiscard]] bool picked_under(std::uint32_t current_flags) const noexcept {
-    return (!is(scanned) || path != Path{}) &&
-           flags >> generation_shift == current_flags >> generation_shift;
+    return (!is(scanned) || path != Path{}) && same_policy(current_flags);
+  }
+  [[nodiscard]] bool same_policy(std::uint32_t current_flags) const noexcept {
+    return flags >> generation_shift == current_flags >> generation_shift;
   }
 };
 

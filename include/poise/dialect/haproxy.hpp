@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// HAProxy, `hash-type consistent`.
+// HAProxy, `hash-type consistent`; HaproxyMap at the end is `hash-type map-based`.
 //
 // With no function HAProxy takes sdbm and avalanche; with a function written down there is no
 // avalanche unless that is written too. What places a server is its `hash-key`:
@@ -17,12 +17,15 @@
 // from all versions before and since: `unfixed_3_0` is those.
 //
 // A weight is 0 to 256, and makes 16 points a unit. The nearest point wins; servers that are down
-// have none. A request that must go on (already tried, at its limit) walks to the next point.
+// have none. A request that must go on (already tried, at its limit) walks to the next point, and
+// one without key takes the next point in turn. So does one whose key is nothing but commas and
+// blanks: to `balance hdr(X)` such a header is empty (key.hpp has what hdr() reads of others).
 
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,13 +75,18 @@ namespace detail {
   return avalanche ? hash::avalanche(hash) : hash;
 }
 
+inline void check_haproxy_weight(Member const& member) {
+  if (member.weight > 256)
+    throw ConfigError{"weight of " + poise::detail::quoted(member.id()) + " is " +
+                      std::to_string(member.weight) + "; HAProxy's weights end at 256"};
+}
+
 }  // namespace detail
 
 struct Haproxy {
   using Hash = std::uint32_t;
-  static constexpr RingRule rule{.nearest = true};
+  static constexpr RingRule rule{.nearest = true, .keyless = Keyless::turns};
   static constexpr std::uint32_t points_per_weight = 16;
-  static constexpr std::uint32_t max_weight = 256;
 
   HaproxyFunction function = HaproxyFunction::sdbm;
   bool avalanche = true;
@@ -89,13 +97,14 @@ struct Haproxy {
   [[nodiscard]] Hash hash(std::string_view text) const noexcept {
     return detail::haproxy_hash(function, avalanche, text);
   }
+  [[nodiscard]] static bool keyless(std::string_view text) noexcept {
+    return text.find_first_not_of(", \t") == std::string_view::npos;
+  }
 
   void place(Members members, std::vector<Ring<Hash>::Point>& points) const {
     std::uint64_t count = 0;
     for (auto const& member : members) {
-      if (member.weight > max_weight)
-        throw ConfigError{"weight of " + poise::detail::quoted(member.id()) + " is " +
-                          std::to_string(member.weight) + "; HAProxy's weights end at 256"};
+      detail::check_haproxy_weight(member);
       count += std::uint64_t{points_per_weight} * member.weight;
     }
     poise::detail::reserve_points(points, count);
@@ -170,6 +179,46 @@ struct Haproxy {
 
   static constexpr std::uint32_t swapped(std::uint32_t word) noexcept {
     return word << 24U | (word & 0xff00U) << 8U | (word >> 8U & 0xff00U) | word >> 24U;
+  }
+};
+
+/// HAProxy, `hash-type map-based`, its default: a list in proportion to weight, made anew for the
+/// servers that are up. Without function it takes sdbm, and no avalanche.
+struct HaproxyMap {
+  static constexpr char const* name = "haproxy-map";
+  static constexpr ListRule rule{.eligible_only = true, .keyless = Keyless::turns};
+
+  HaproxyFunction function = HaproxyFunction::sdbm;
+  bool avalanche = false;
+
+  [[nodiscard]] std::uint32_t hash(std::string_view key) const noexcept {
+    return detail::haproxy_hash(function, avalanche, key);
+  }
+  [[nodiscard]] static bool keyless(std::string_view key) noexcept { return Haproxy::keyless(key); }
+
+  /// Weights divided by what all servers' have in common, those that are down included.
+  static void list(Members members, Members all, std::vector<std::uint32_t>& owners) {
+    std::uint32_t divisor = 0;
+    for (auto const& member : all) divisor = std::gcd(divisor, member.weight);
+    std::int64_t total = 0;
+    for (auto const& member : members) {
+      detail::check_haproxy_weight(member);
+      total += member.weight / divisor;
+    }
+    std::vector<std::int64_t> scores(members.size());
+    for (std::int64_t slot = 0; slot < total; ++slot) {
+      std::size_t best = 0;
+      std::int64_t most = -1;
+      for (std::size_t i = 0; i < members.size(); ++i) {
+        scores[i] += members[i].weight / divisor;
+        auto const value = (scores[i] + total) / total;
+        if (value <= most) continue;
+        most = value;
+        best = i;
+      }
+      scores[best] -= total;
+      owners.push_back(members[best].position);
+    }
   }
 };
 

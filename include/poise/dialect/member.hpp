@@ -4,13 +4,22 @@
 // What dialects know of a backend, and how they read addresses.
 //
 // A dialect says how some deployed system places servers and hashes keys; the engines in policy/
-// (HashRing, HashList, Maglev) do the rest. For a ring it has:
+// (HashRing, HashList, MaglevOf) do the rest. For a ring it has:
 //
 //   Hash                     std::uint32_t or std::uint64_t
 //   name                     as users know it
 //   rule                     constexpr RingRule
 //   hash(key)                of a key
 //   place(members, points)   appends each member's points
+//   keyless(key)             optional: is this no key at all? Else an empty one is none
+//
+// and for a list, from which a remainder chooses:
+//
+//   name, rule               with a ListRule
+//   hash(key)
+//   list(members, owners)    appends positions, each as often as its share says
+//   again(key, hash, n)      optional: the hash after n that met somebody who is out
+//   keyless(key)
 //
 // Names: `id` is what the system calls the server, `address` where it is. What a system needs
 // beyond these two is taken from labels.
@@ -18,26 +27,43 @@
 #include <arpa/inet.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <poise/backend.hpp>
 #include <poise/error.hpp>
 
 namespace poise {
 
+/// Where a request goes that has no key.
+enum class Keyless : std::uint8_t {
+  random,  ///< To any point.
+  turns,   ///< To one point after the other, from the first one.
+  smooth,  ///< By smooth weighted round robin.
+};
+
 /// How a ring is read.
 struct RingRule {
   bool nearest = false;        ///< The nearest point; else the first one not before the hash.
   bool drop_equal = false;     ///< Of points with the same hash only the first one stays.
   bool eligible_only = false;  ///< The ring is made anew for those that are eligible now.
+  Keyless keyless = Keyless::random;
   /// After so many unusable points in a row the server is chosen by smooth weighted round robin
-  /// instead, and so is it for an empty key; 0: never.
+  /// instead; 0: never.
   unsigned patience = 0;
+};
+
+/// How a list is read.
+struct ListRule {
+  bool eligible_only = false;  ///< The list is made anew for those that are eligible now.
+  Keyless keyless = Keyless::random;
+  unsigned patience = 0;  ///< As in RingRule.
 };
 
 namespace dialect {
@@ -49,7 +75,10 @@ struct Member {
   std::uint32_t position;  ///< Among all members.
 
   [[nodiscard]] std::string_view id() const noexcept { return backend->id(); }
-  [[nodiscard]] std::string_view address() const noexcept { return backend->address(); }
+  /// Where it is; its id if nothing was said.
+  [[nodiscard]] std::string_view address() const noexcept {
+    return backend->address().empty() ? id() : std::string_view{backend->address()};
+  }
   /// The value of a label; empty if there is none.
   [[nodiscard]] std::string_view label(std::string_view key) const noexcept {
     for (auto const& each : backend->labels())
@@ -59,6 +88,22 @@ struct Member {
 };
 
 using Members = std::span<Member const>;
+
+namespace detail {
+
+/// Each member as often as its weight says.
+inline void list_by_weight(Members members, std::vector<std::uint32_t>& owners) {
+  std::uint64_t total = 0;
+  for (auto const& member : members) total += member.weight;
+  constexpr std::uint64_t most = std::uint64_t{1} << 26U;  // 256 MiB
+  if (total > most)
+    throw ConfigError{"the weights sum up to " + std::to_string(total) + ", more than the " +
+                      std::to_string(most) + " places of a list: divide them by the same number"};
+  owners.reserve(static_cast<std::size_t>(total));
+  for (auto const& member : members) owners.insert(owners.end(), member.weight, member.position);
+}
+
+}  // namespace detail
 
 /// Host and port of an address as written: "h:80", "h", "[::1]:80", "[::1]", "unix:/x".
 struct HostPort {

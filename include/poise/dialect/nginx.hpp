@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// nginx, `hash KEY consistent` (since 1.7.2; the stream module is the same).
+// nginx, `hash KEY consistent` (since 1.7.2; the stream module is the same), `hash KEY` and
+// `ip_hash`.
 //
 // The id is what stands after `server` in the upstream, to the letter: "h" and "h:80" are different
 // rings, although nginx connects to the same port, and IPv6 keeps its brackets. Servers that are
@@ -9,6 +10,7 @@
 // smooth weighted round robin, like requests with an empty key.
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,7 +48,7 @@ inline void reserve_chained(Members members, std::vector<Ring<std::uint32_t>::Po
 struct Nginx {
   using Hash = std::uint32_t;
   static constexpr char const* name = "nginx";
-  static constexpr RingRule rule{.drop_equal = true, .patience = 20};
+  static constexpr RingRule rule{.drop_equal = true, .keyless = Keyless::smooth, .patience = 20};
 
   [[nodiscard]] static Hash hash(std::string_view key) noexcept { return hash::crc32(key); }
 
@@ -56,6 +58,48 @@ struct Nginx {
       auto const [host, port] = split(member.id());
       detail::place_chained(host, port, member, points);
     }
+  }
+};
+
+/// nginx, `hash KEY`, which is Cache::Memcached's too.
+struct NginxHash {
+  static constexpr char const* name = "nginx-hash";
+  static constexpr ListRule rule{.keyless = Keyless::smooth, .patience = 20};
+
+  [[nodiscard]] static std::uint32_t hash(std::string_view key) noexcept {
+    return folded(hash::crc32(key));
+  }
+  [[nodiscard]] static std::uint32_t again(std::string_view key, std::uint32_t before, unsigned n) {
+    return before + folded(hash::Crc32{}.add(std::to_string(n)).add(key).value());
+  }
+  static void list(Members members, std::vector<std::uint32_t>& owners) {
+    detail::list_by_weight(members, owners);
+  }
+
+ private:
+  static constexpr std::uint32_t folded(std::uint32_t sum) noexcept { return sum >> 16U & 0x7fffU; }
+};
+
+/// nginx, `ip_hash`. The key is the client's address: of IPv4 the first three bytes count, of IPv6
+/// all, and clients that have neither are one.
+struct NginxIpHash {
+  static constexpr char const* name = "nginx-ip-hash";
+  static constexpr ListRule rule{.keyless = Keyless::smooth, .patience = 20};
+
+  [[nodiscard]] static std::uint32_t hash(std::string_view key) noexcept {
+    return again(key, 89, 0);
+  }
+  [[nodiscard]] static std::uint32_t again(std::string_view key, std::uint32_t before,
+                                           unsigned) noexcept {
+    auto const ip = Ip::parse(key).value_or(Ip{.size = 4});
+    for (char const letter : ip.text().substr(0, ip.size == 4 ? 3 : 16))
+      before = (before * 113 + static_cast<unsigned char>(letter)) % 6271;
+    return before;
+  }
+  /// No address is one, too.
+  [[nodiscard]] static bool keyless(std::string_view) noexcept { return false; }
+  static void list(Members members, std::vector<std::uint32_t>& owners) {
+    detail::list_by_weight(members, owners);
   }
 };
 

@@ -9,7 +9,7 @@
 // does not matter. In simulations it was worse than counting requests in flight (P2C) in five of
 // seven kinds of trouble. PeakEwma multiplies instead, and has no units to get wrong.
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -55,9 +55,15 @@ struct Score : private detail::LatencyLoad<detail::MeanRule> {
   float operator()(Candidates const& candidates, std::size_t i,
                    Context const& context) const noexcept {
     auto& state = candidates.state<State>(i);
+    auto requests = static_cast<float>(candidates.in_flight(i));
+    auto nanoseconds = latency(state, context.now);
     auto const errors = state.errors.load() * pool().left(state.heard(), context.now);
-    return per_request_ * static_cast<float>(candidates.in_flight(i)) +
-           per_nanosecond_ * latency(state, context.now) + per_error_ * errors;
+    if (errors > 0) {
+      // Who fails at once has nothing in flight: to that extent it counts as the mean backend.
+      requests += errors * std::max(pool().busy() - requests, 0.0F);
+      nanoseconds += errors * std::max(pool().mean() - nanoseconds, 0.0F);
+    }
+    return per_request_ * requests + per_nanosecond_ * nanoseconds + per_error_ * errors;
   }
 
   void on_finish(Finish& finish) const noexcept {

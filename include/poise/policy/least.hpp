@@ -33,13 +33,17 @@ struct Least : detail::HasLoad<L> {
     if (detail::explores<L>(context)) [[unlikely]]
       if (auto const any = context.random.below(candidates.size()); context.usable(candidates, any))
         return any;
-    return detail::with_load(load, candidates, [&](auto const& each) {
-      return context.unrestricted() ? pick_by<false>(each, candidates, context)
-                                    : pick_by<true>(each, candidates, context);
-    });
+    if constexpr (detail::is_weighted<L>)
+      if (candidates.equal_weights()) return least_by(load.load, candidates, context);
+    return least_by(load, candidates, context);
   }
 
  private:
+  static std::size_t least_by(auto const& by, Candidates const& candidates, Context& context) {
+    return context.unrestricted() ? pick_by<false>(by, candidates, context)
+                                  : pick_by<true>(by, candidates, context);
+  }
+
   template <bool Restricted>
   static std::size_t pick_by(auto const& load, Candidates const& candidates, Context& context) {
     auto const usable = [&](std::size_t i) { return !Restricted || context.usable(candidates, i); };

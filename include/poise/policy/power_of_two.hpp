@@ -9,9 +9,11 @@
 //
 // Source: Mitzenmacher 2001, "The power of two choices in randomized load balancing".
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include <poise/alias_table.hpp>
@@ -48,27 +50,41 @@ struct PowerOfTwo : detail::HasLoad<L> {
     auto const second = pair.second;
     if (detail::explores<L>(context)) [[unlikely]]
       return first;
-    // Which of the two was drawn first is chance, so "first wins ties" is fair.
-    return detail::with_load(load, candidates, [&](auto const& each) {
-      auto const a = each(candidates, first, context);
-      auto const b = each(candidates, second, context);
-      // Which is less loaded is chance too, so a branch would be mispredicted: the mask is all ones
-      // for the second.
-      auto const better = static_cast<unsigned>(b < a) | static_cast<unsigned>(!detail::is_number(a));
-      return first ^ ((first ^ second) & (std::size_t{0} - better));
-    });
+    if constexpr (detail::is_weighted<L>)
+      if (candidates.equal_weights())
+        return less_loaded(load.load, first, second, candidates, context);
+    return less_loaded(load, first, second, candidates, context);
   }
 
  private:
   using Pair = std::pair<std::size_t, std::size_t>;
 
-  static Pair draw(std::size_t size, Rng& random) noexcept {
+  /// Which of the two was drawn first is chance, so "first wins ties" is fair.
+  [[gnu::always_inline]] static std::size_t less_loaded(auto const& by, std::size_t first,
+                                                        std::size_t second,
+                                                        Candidates const& candidates,
+                                                        Context const& context) {
+    auto const a = by(candidates, first, context);
+    auto const b = by(candidates, second, context);
+    if constexpr (std::integral<std::remove_const_t<decltype(a)>>) {
+      return b < a ? second : first;  // counts are often equal, so this is often foreseen
+    } else {
+      // Which is less is chance, so a branch would be mispredicted: the mask is all ones for the
+      // second.
+      auto const better =
+          static_cast<std::size_t>(b < a) | static_cast<std::size_t>(!detail::is_number(a));
+      return first ^ ((first ^ second) & (std::size_t{0} - better));
+    }
+  }
+
+  [[gnu::always_inline]] static Pair draw(std::size_t size, Rng& random) noexcept {
     auto const first = random.below(size);
     auto const second = random.below(size - 1);
     return {first, second + (second >= first ? 1U : 0U)};
   }
 
-  static Pair draw(AliasTable const& table, std::size_t size, Rng& random) noexcept {
+  [[gnu::always_inline]] static Pair draw(AliasTable const& table, std::size_t size,
+                                          Rng& random) noexcept {
     // One weight may outweigh all others, so drawing until two differ could take for ever: after 4
     // tries the second is any other one.
     constexpr int tries = 4;

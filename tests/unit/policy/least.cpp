@@ -26,6 +26,14 @@ struct Given {
   }
 };
 
+/// The first is the least, and one pick in 64 ignores that.
+struct Exploring {
+  static constexpr std::uint32_t explores_one_in = 64;
+  std::size_t operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
+    return i;
+  }
+};
+
 struct Timed {
   static constexpr bool uses_time = true;
   float operator()(poise::Candidates const&, std::size_t, poise::Context const&) const { return 0; }
@@ -148,18 +156,51 @@ TEST_CASE("any load of a user's own can be the measure") {
   for (int i = 0; i < 20; ++i) REQUIRE(stage.pick() == 1);
 }
 
-TEST_CASE("loads that are not numbers still give an index that exists") {
+TEST_CASE("a load that is not a number loses against any that is") {
   constexpr auto nan = std::numeric_limits<float>::quiet_NaN();
+  constexpr auto infinity = std::numeric_limits<float>::infinity();
   Stage<poise::Least<Given>> stage{{1, 1, 1}};
-  for (auto const& loads : {std::vector<float>{nan, 2, nan}, {2, 2, nan}, {nan, nan, nan}}) {
+  for (auto const& loads :
+       {std::vector<float>{nan, 2, nan}, {nan, 2, 3}, {3, 2, nan}, {nan, infinity, nan}}) {
     Given::loads = loads;
-    for (int i = 0; i < 50; ++i) REQUIRE(stage.pick() < 3);
+    for (int i = 0; i < 50; ++i) REQUIRE(stage.pick() == 1);
   }
+}
+
+TEST_CASE("ties are still ties beside loads that are not numbers") {
+  constexpr auto nan = std::numeric_limits<float>::quiet_NaN();
+  Given::loads = {nan, 2, nan, 2};
+  Stage<poise::Least<Given>> stage{{1, 1, 1, 1}};
+  // n = 20 000, expected half and half.
+  auto const counts = stage.counts(20'000);
+  CHECK(counts[0] + counts[2] == 0);
+  check_shares({counts[1], counts[3]}, {1, 1});
+}
+
+TEST_CASE("if no load is a number any backend is taken") {
+  Given::loads = std::vector<float>(3, std::numeric_limits<float>::quiet_NaN());
+  Stage<poise::Least<Given>> stage{{1, 1, 1}};
+  check_shares(stage.counts(30'000), {1, 1, 1});
 }
 
 TEST_CASE("policies are named as users search for them") {
   CHECK(poise::hooks::name(poise::LeastConnections{}) == "least_connections");
   CHECK(poise::hooks::name(poise::Least<poise::InFlight>{}) == "least(in_flight)");
+}
+
+TEST_CASE("a load may ask that one pick in 64 goes to any backend") {
+  // n = 160 000; of each 640 picks 10 explore 10 backends.
+  Stage<poise::Least<Exploring>> stage{Weights(10, 1)};
+  std::vector<double> shares(10, 1);
+  shares[0] = 631;
+  check_shares(stage.counts(160'000), shares);
+}
+
+TEST_CASE("exploring picks heed exclusions") {
+  Stage<poise::Least<Exploring>> stage{{1, 1, 1}};
+  std::uint64_t const excluded[]{2, 3};
+  poise::Request const request{.excluded = excluded};
+  for (int i = 0; i < 5000; ++i) REQUIRE(stage.pick(request) == 0);
 }
 
 TEST_CASE("a load that needs time makes its policy need time") {

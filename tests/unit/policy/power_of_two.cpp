@@ -28,6 +28,22 @@ struct Noted {
   }
 };
 
+/// Loads that a test sets, by index.
+struct Given {
+  static inline std::vector<float> loads{};
+  float operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
+    return loads[i];
+  }
+};
+
+/// The same load for all, and now and then it is ignored.
+struct Exploring {
+  static constexpr std::uint32_t explores_one_in = 64;
+  std::size_t operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
+    return i;
+  }
+};
+
 void check_shares(std::vector<std::uint64_t> const& counts, std::vector<double> const& shares) {
   CHECK(tests::chi_squared(counts, shares) < tests::chi_squared_limit(counts.size()));
 }
@@ -130,6 +146,25 @@ TEST_CASE("the greatest weights there are draw within the set") {
   auto const counts = stage.counts(20'000);
   CHECK(counts[2] == 0);
   check_shares({counts[0], counts[1]}, {1, 1});
+}
+
+TEST_CASE("of two choices one whose load is not a number loses") {
+  constexpr auto nan = std::numeric_limits<float>::quiet_NaN();
+  Stage<poise::PowerOfTwo<Given>> stage{{1, 1}};
+  Given::loads = {nan, 1e30F};
+  for (int i = 0; i < 100; ++i) REQUIRE(stage.pick() == 1);
+  Given::loads = {1e30F, nan};
+  for (int i = 0; i < 100; ++i) REQUIRE(stage.pick() == 0);
+  Given::loads = {nan, nan};
+  check_shares(stage.counts(20'000), {1, 1});
+}
+
+TEST_CASE("a load may ask that one pick in 64 ignores it") {
+  // Two backends: the worse one comes with half of the exploring picks, 1 in 128. n = 128 000.
+  Stage<poise::PowerOfTwo<Exploring>> two{{1, 1}};
+  check_shares(two.counts(128'000), {127, 1});
+  Stage<poise::PowerOfTwo<poise::Weighted<Exploring>>> weighted{{1, 1}};
+  check_shares(weighted.counts(128'000), {127, 1});
 }
 
 TEST_CASE("two choices are named as users search for them") {

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What happened to backends and why: kept per backend, and told to a callback off every lock.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <poise/health/phase.hpp>
+#include <poise/outcome.hpp>
+#include <poise/time.hpp>
+
+namespace poise::health {
+
+/// One step of a backend through the phases, or a finding that had no consequence.
+struct Transition {
+  enum class Note : std::uint8_t {
+    none,
+    watched,  ///< Found, but its criterion was only to detect this time.
+    capped,   ///< Found, but too many are out already, or it is the last of its tier.
+  };
+  Time at{};           ///< By the balancer's clock.
+  std::string id{};    ///< The backend's; empty for panic.
+  Phase from{};
+  Phase to{};
+  std::string cause{};  ///< A criterion's name, a signal's, or what a probe said.
+  double value = 0;     ///< What was found ...
+  double limit = 0;     ///< ... and what it was compared with; both 0 if there are no numbers.
+  Note note = Note::none;
+  std::optional<Duration> lasts{};  ///< How long the new phase takes, if it ends by itself.
+  std::array<std::uint64_t, ending_count> endings{};  ///< Failures so far, by cause (Ending).
+};
+
+/// "10.0.0.1:80: healthy -> ejected for 30.0 s: consecutive failures 5, limit 5"
+[[nodiscard]] inline std::string message(Transition const& transition) {
+  auto const decimal = [](double number) {
+    auto text = std::to_string(number);
+    return text.substr(0, text.find('.') + 3);
+  };
+  if (transition.id.empty())
+    return transition.cause + ": " + decimal(transition.value) + " selectable, limit " +
+           decimal(transition.limit);
+  auto text = transition.id + ": " + std::string{name(transition.from)};
+  if (transition.to != transition.from) text += " -> " + std::string{name(transition.to)};
+  if (transition.lasts)
+    text += " for " + decimal(std::chrono::duration<double>{*transition.lasts}.count()) + " s";
+  text += ": " + transition.cause;
+  if (transition.value != 0 || transition.limit != 0)
+    text += " " + decimal(transition.value) + ", limit " + decimal(transition.limit);
+  if (transition.note == Transition::Note::watched) text += " (detected, not enforced)";
+  if (transition.note == Transition::Note::capped) text += " (held back by the cap)";
+  return text;
+}
+
+/// *Threads* any; the callback may use the balancer and the journal.
+class Journal {
+ public:
+  using Listener = std::function<void(Transition const&)>;
+
+  Journal(std::size_t kept, Listener listener) : kept_{kept}, listener_{std::move(listener)} {}
+
+  void write(Transition transition) {
+    std::scoped_lock const lock{mutex_};
+    auto& history = histories_[transition.id];
+    history.push_back(transition);
+    if (history.size() > kept_) history.pop_front();
+    if (listener_) untold_.push_back(std::move(transition));
+  }
+
+  /// Calls the listener for what it has not heard. What it throws passes; the rest is told next
+  /// time.
+  void tell() {
+    while (auto transition = take()) listener_(*transition);
+  }
+
+  [[nodiscard]] std::vector<Transition> history(std::string_view id) const {
+    std::scoped_lock const lock{mutex_};
+    auto const found = histories_.find(id);
+    if (found == histories_.end()) return {};
+    return {found->second.begin(), found->second.end()};
+  }
+
+  /// Forgets backends that are gone: all for which `stays(id)` is false.
+  template <class Stays>
+  void prune(Stays const& stays) {
+    std::scoped_lock const lock{mutex_};
+    std::erase_if(histories_,
+                  [&](auto const& each) { return !each.first.empty() && !stays(each.first); });
+  }
+
+ private:
+  std::optional<Transition> take() {
+    std::scoped_lock const lock{mutex_};
+    if (untold_.empty()) return std::nullopt;
+    auto first = std::move(untold_.front());
+    untold_.pop_front();
+    return first;
+  }
+
+  std::size_t const kept_;
+  Listener const listener_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::deque<Transition>, std::less<>> histories_;
+  std::deque<Transition> untold_;
+};
+
+}  // namespace poise::health

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The one state machine of a backend's health, as a table: in which phase what leads where.
+//
+//   healthy     picked like any other
+//   suspect     picked like any other; something spoke against it that was not enough, or was only
+//               to be watched: probes come faster
+//   degraded    picked for what healthy ones can't carry: mildly ill, or too many are out already
+//   ejected     not picked, until its time is served or probes say it is back
+//   probation   one real request at a time, whose end decides
+//   slow_start  picked for a growing share
+//
+// Everything that decides (passive rules, probes, report_health) speaks in signals; nothing else
+// moves a backend. What is not in the table changes nothing.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <poise/backend.hpp>
+
+namespace poise::health {
+
+enum class Phase : std::uint8_t { healthy, suspect, degraded, ejected, probation, slow_start };
+
+inline constexpr std::size_t phase_count = 6;
+
+enum class Signal : std::uint8_t {
+  doubt,     ///< Something spoke against it, without consequence.
+  degrade,   ///< It is to get less.
+  eject,     ///< It is to be taken out, and may be: the cap allows it.
+  served,    ///< The time of its phase is over.
+  passed,    ///< A request on probation went well.
+  failed,    ///< A request on probation failed.
+  down,      ///< Probes can't reach it.
+  up,        ///< Probes can.
+  appeared,  ///< It joined a set that was running.
+};
+
+inline constexpr std::size_t signal_count = 9;
+
+[[nodiscard]] constexpr std::string_view name(Phase phase) noexcept {
+  constexpr std::array<std::string_view, phase_count> names{"healthy", "suspect",   "degraded",
+                                                            "ejected", "probation", "slow start"};
+  auto const index = static_cast<std::size_t>(phase);
+  return index < names.size() ? names[index] : "unknown phase";
+}
+
+[[nodiscard]] constexpr std::string_view name(Signal signal) noexcept {
+  constexpr std::array<std::string_view, signal_count> names{
+      "doubt", "degrade", "eject", "served", "passed", "failed", "down", "up", "appeared"};
+  auto const index = static_cast<std::size_t>(signal);
+  return index < names.size() ? names[index] : "unknown signal";
+}
+
+/// Where a signal leads; the same phase if it changes nothing.
+[[nodiscard]] constexpr Phase next(Phase phase, Signal signal) noexcept {
+  using enum Phase;
+  // doubt, degrade, eject, served, passed, failed, down, up, appeared
+  constexpr std::array<std::array<Phase, signal_count>, phase_count> table{{
+      /* healthy    */ {suspect, degraded, ejected, healthy, healthy, healthy, ejected, healthy,
+                        slow_start},
+      /* suspect    */
+      {suspect, degraded, ejected, healthy, suspect, suspect, ejected, healthy, suspect},
+      /* degraded   */
+      {degraded, degraded, ejected, healthy, degraded, degraded, ejected, degraded, degraded},
+      /* ejected    */
+      {ejected, ejected, ejected, probation, ejected, ejected, ejected, probation, ejected},
+      /* probation  */
+      {probation, probation, probation, probation, slow_start, ejected, ejected, probation,
+       probation},
+      /* slow_start */
+      {slow_start, degraded, ejected, healthy, slow_start, slow_start, ejected, slow_start,
+       slow_start},
+  }};
+  return table[static_cast<std::size_t>(phase)][static_cast<std::size_t>(signal)];
+}
+
+/// What the world sees of a phase.
+[[nodiscard]] constexpr HealthState public_state(Phase phase) noexcept {
+  if (phase == Phase::ejected) return HealthState::unhealthy;
+  return phase == Phase::degraded ? HealthState::degraded : HealthState::healthy;
+}
+
+/// Not carrying its share: ejected, or only on probation.
+[[nodiscard]] constexpr bool is_out(Phase phase) noexcept {
+  return phase == Phase::ejected || phase == Phase::probation;
+}
+
+}  // namespace poise::health

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: MIT
+// The loads that look at latency, and all policies that compare by them.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include <poise/load/ewma.hpp>
+#include <poise/load/peak_ewma.hpp>
+#include <poise/load/score.hpp>
+#include <poise/policy/least.hpp>
+#include <poise/policy/power_of_two.hpp>
+
+#include "support/catch.hpp"
+#include "support/stage.hpp"
+#include "support/traffic.hpp"
+
+using namespace std::chrono_literals;
+using poise::Duration;
+using poise::Ending;
+using tests::Server;
+using tests::Traffic;
+
+namespace {
+
+template <class L>
+using P2 = poise::PowerOfTwo<L>;
+
+using LatencyAware = std::tuple<P2<poise::PeakEwma>, poise::Least<poise::PeakEwma>, P2<poise::Ewma>,
+                                poise::LeastLatency, P2<poise::Score>, poise::Least<poise::Score>>;
+
+using TwoOfThem = std::tuple<P2<poise::PeakEwma>, poise::LeastLatency>;
+
+/// One backend under a load, without a balancer.
+template <class L>
+struct Alone {
+  L load{};
+  tests::LoneBackend backend{{.id = "a"}, 1};
+  typename L::State state{};
+  tests::Clock clock{};
+
+  void end(std::optional<Duration> latency, poise::Outcome outcome = {}) {
+    poise::Finish finish{backend, outcome, latency, clock.now(), std::nullopt, &state};
+    load.on_finish(finish);
+  }
+  void answer(int times, Duration latency, Duration every = 1ms) {
+    for (int i = 0; i < times; ++i) {
+      clock.advance(every);
+      end(latency);
+    }
+  }
+  /// The estimate in ms.
+  double ms() { return static_cast<double>(load.latency(state, clock.now())) / 1e6; }
+};
+
+/// 20 requests at a time in 10 ms each: 70 % busy at 1400 requests a second and backend.
+Server busy(double scatter = 0) { return {.service = 10ms, .scatter = scatter, .workers = 20}; }
+constexpr double rate = 1400;
+
+}  // namespace
+
+// -- under traffic ---------------------------------------------------------------------------------
+
+TEMPLATE_LIST_TEST_CASE("a backend that fails fast among 19 good ones gets at most its fair share",
+                        "", LatencyAware) {
+  // From the very start, and later; busy, nearly idle, and with hundreds in flight on each.
+  for (auto const& [server, per_second] : {std::pair{busy(), 19 * rate},
+                                           {busy(0.5), 19 * rate},
+                                           {Server{}, 19 * 50.0},
+                                           {Server{.workers = 1000}, 19 * 10'000.0}}) {
+    Traffic<TestType> it(20, server);
+    it.servers[7] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+    auto const time = Duration{static_cast<Duration::rep>(20'000 / per_second * 1e9)};
+    CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
+    CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a backend that turns bad loses its traffic within 20 mean latencies", "",
+                        LatencyAware) {
+  Traffic<TestType> it(10, busy());
+  it.run(1s, 10 * rate);
+  it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+  it.run(200ms, 10 * rate);
+  CHECK(it.shares_of(1s, 10 * rate)[3] < 0.25 / 10);
+}
+
+TEMPLATE_LIST_TEST_CASE("a backend that healed has its fair share again after 100 mean latencies",
+                        "", LatencyAware) {
+  // 10 backends at 10 ms, one of them at 100 ms for 5 s. n = 14 000 picks in the second measured,
+  // expected 1400: by chance alone their standard deviation would be 3 %.
+  for (std::uint64_t const seed : {1U, 2U, 3U}) {
+    Traffic<TestType> it(10, busy(), seed);
+    it.run(1s, 10 * rate);
+    it.servers[3].service = 100ms;
+    CHECK(it.shares_of(5s, 10 * rate)[3] < 0.2 / 10);  // while it is slow
+    it.servers[3].service = 10ms;
+    it.run(1s, 10 * rate);
+    auto const share = it.shares_of(1s, 10 * rate)[3];
+    CHECK(share > 0.8 / 10);
+    CHECK(share < 1.2 / 10);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a backend that healed of failing has its fair share again too", "",
+                        LatencyAware) {
+  Traffic<TestType> it(10, busy());
+  it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+  it.run(5s, 10 * rate);
+  it.servers[3] = busy();
+  it.run(1s, 10 * rate);
+  auto const share = it.shares_of(1s, 10 * rate)[3];
+  CHECK(share > 0.8 / 10);
+  CHECK(share < 1.2 / 10);
+}
+
+TEMPLATE_LIST_TEST_CASE("a new backend beside 9 busy ones is neither flooded nor starved", "",
+                        LatencyAware) {
+  // Windows of 50 ms hold 70 picks of a fair share: by chance alone 12 %.
+  for (double const scatter : {0.0, 0.3}) {
+    Traffic<TestType> it(9, busy(scatter));
+    it.run(1s, 10 * rate);
+    auto const start = it.clock.now();
+    auto const joined = it.join(busy(scatter));
+    it.run(3s, 10 * rate);
+    double most = 0;
+    for (auto from = start; from < start + 2900ms; from += 5ms)
+      most = std::max(most, it.shares(from, from + 50ms)[joined]);
+    CHECK(most <= 2.0 / 10);
+    CHECK(it.shares(start + 2s, start + 3s)[joined] >= 0.5 / 10);
+    CHECK(it.shares(start, start + 2s)[joined] >= 0.5 / 10);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("equal backends end up with equal shares", "", LatencyAware) {
+  // Without fading, peaks that nobody renews starved one of three: 14955 / 13820 / 1225 picks.
+  for (auto const& [server, per_second] :
+       {std::pair{busy(), 3 * rate}, {busy(0.5), 3 * rate}, {Server{.scatter = 0.5}, 3 * 30.0}}) {
+    Traffic<TestType> it(3, server);
+    auto const time = Duration{static_cast<Duration::rep>(30'000 / per_second * 1e9)};
+    for (auto const share : it.shares_of(time, per_second)) {
+      CHECK(share > 0.9 / 3);
+      CHECK(share < 1.1 / 3);
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("shares do not depend on whether answers take microseconds or minutes", "",
+                        TwoOfThem) {
+  // The same traffic in slow motion: constants in seconds would tell them apart. Stamps of 1 ns and
+  // the float's 24 bits still round differently, hence the tolerance.
+  auto const sick_share = [](Duration service) {
+    auto const slower = static_cast<double>(service.count()) / 1e7;
+    Traffic<TestType> it(10, {.service = service, .workers = 20});
+    it.servers[3].service = 10 * service;
+    return it.shares_of(200 * service, 10 * rate / slower)[3];
+  };
+  auto const expected = sick_share(10ms);
+  CHECK(std::abs(sick_share(20us) - expected) < 0.003);
+  CHECK(std::abs(sick_share(60s) - expected) < 0.003);
+}
+
+TEMPLATE_LIST_TEST_CASE("after a pause the slow backend is no magnet", "", LatencyAware) {
+  Traffic<TestType> it(10, busy());
+  it.servers[3].service = 100ms;
+  it.run(2s, 10 * rate);
+  it.clock.advance(1h);
+  CHECK(it.shares_of(100ms, 10 * rate)[3] < 2.0 / 10);
+}
+
+// -- odd measurements ------------------------------------------------------------------------------
+
+namespace {
+
+constexpr auto not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+template <class P>
+std::vector<std::uint64_t> totals_with(std::chrono::duration<double> latency, int step_ns) {
+  tests::Clock const clock;
+  poise::Balancer<P, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(4), {}, {.clock = clock, .seed = 1}};
+  for (int i = 0; i < 4000; ++i) {
+    auto one = balancer.pick();
+    auto other = balancer.pick();
+    clock.advance(Duration{step_ns});
+    one.finish(Ending::success, latency);
+    other.finish(Ending::success, latency);
+  }
+  std::vector<std::uint64_t> totals;
+  for (auto const& each : balancer.stats().backends) totals.push_back(each.total);
+  return totals;
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("latencies that are no latencies change nobody's share much", "",
+                        LatencyAware) {
+  // NaN, zero and negative ones; a clock that goes, stands still, and runs backwards. n = 8000,
+  // expected 2000 each.
+  for (auto const seconds :
+       {not_a_number, 0.0, -1.0, 1e-9, 1e8, std::numeric_limits<double>::infinity()})
+    for (int const step_ns : {1'000'000, 0, -1'000'000})
+      for (auto const total :
+           totals_with<TestType>(std::chrono::duration<double>{seconds}, step_ns)) {
+        CAPTURE(seconds, step_ns);
+        CHECK(total > 1000);
+        CHECK(total < 3000);
+      }
+}
+
+TEMPLATE_LIST_TEST_CASE("one backend that reports zeros does not get everything", "",
+                        LatencyAware) {
+  tests::Clock const clock;
+  poise::Balancer<TestType, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(10), {}, {.clock = clock, .seed = 1}};
+  std::vector<typename decltype(balancer)::Lease> leases(64);
+  for (std::size_t i = 0; i < 20'000; ++i) {
+    auto& lease = leases[i % leases.size()];
+    clock.advance(100us);
+    if (lease) lease.finish(Ending::success, lease->id() == "3" ? 0ms : 10ms);
+    lease = balancer.pick();
+  }
+  // 16 times the mean is all it is trusted with: the others keep something.
+  CHECK(tests::stats_of(balancer, "3").total < 16'000);
+}
+
+TEMPLATE_LIST_TEST_CASE("a clock that jumps back leaves latency-aware shares fair", "",
+                        LatencyAware) {
+  Traffic<TestType> it(4, busy());
+  it.run(1s, 4 * rate);
+  it.clock.advance(-30min);
+  it.picks.clear();
+  for (auto const share : it.shares_of(2s, 4 * rate)) {
+    CHECK(share > 0.8 / 4);
+    CHECK(share < 1.2 / 4);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("one backend, or several unknown ones, can be picked by latency", "",
+                        LatencyAware) {
+  tests::Clock const clock;
+  poise::Balancer<TestType, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(1), {}, {.clock = clock, .seed = 1}};
+  CHECK(tests::picks(balancer, 3) == "000");
+  balancer.update(tests::numbered(5, 1));
+  // Nothing is known of any: they are drawn evenly. n = 5000, expected 1000, deviation 28.
+  for (int i = 0; i < 5000; ++i) balancer.pick().finish(Ending::cancelled);
+  for (auto const& each : balancer.stats().backends) {
+    CHECK(each.total > 850);
+    CHECK(each.total < 1150);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("if all backends fail the picks stay even", "", LatencyAware) {
+  Traffic<TestType> it(4, {.service = 1ms, .ending = Ending::refused, .workers = 1000});
+  for (auto const share : it.shares_of(2s, 4000)) {
+    CHECK(share > 0.8 / 4);
+    CHECK(share < 1.2 / 4);
+  }
+}
+
+// -- the estimates themselves ----------------------------------------------------------------------
+
+TEST_CASE("a slow answer is the peak estimate at once and quick ones lower it slowly") {
+  Alone<poise::PeakEwma> it;
+  it.answer(100, 10ms);
+  CHECK(it.ms() == Approx(10));
+  it.answer(1, 80ms);
+  CHECK(it.ms() == Approx(80));
+  it.answer(1, 10ms);
+  CHECK(it.ms() == Approx(10 + 70 * 15.0 / 16));
+  it.answer(200, 10ms);
+  CHECK(it.ms() == Approx(10).epsilon(0.01));
+}
+
+TEST_CASE("the mean estimate takes a sixteenth of each answer") {
+  Alone<poise::Ewma> it;
+  it.answer(100, 10ms);
+  it.answer(1, 26ms);
+  CHECK(it.ms() == Approx(11));
+  it.answer(200, 26ms);
+  CHECK(it.ms() == Approx(26).epsilon(0.01));
+}
+
+TEMPLATE_TEST_CASE("an estimate holds for a mean latency and then fades to half the mean", "",
+                   poise::Ewma, poise::PeakEwma) {
+  Alone<TestType> it;
+  it.answer(1000, 10ms);
+  it.answer(1, 100ms);
+  auto const fresh = it.ms();
+  auto const mean = 10.0;
+  it.clock.advance(10ms);
+  CHECK(it.ms() == Approx(fresh));
+  it.clock.advance(100ms);  // z = 1: 1 / 2.5 of what is above half the mean is left
+  CHECK(it.ms() == Approx(mean / 2 + (fresh - mean / 2) / 2.5).epsilon(0.05));
+  it.clock.advance(24h);
+  CHECK(it.ms() == Approx(mean / 2).epsilon(0.05));
+}
+
+TEMPLATE_TEST_CASE("a failure counts as a timeout however fast it came", "", poise::Ewma,
+                   poise::PeakEwma) {
+  auto const after = [](poise::LatencyOptions options, poise::Outcome outcome, Duration latency) {
+    Alone<TestType> it{TestType{options}};
+    it.answer(1000, 10ms);
+    it.clock.advance(10s);  // nothing is left of the mean
+    it.end(latency, outcome);
+    return it.ms();
+  };
+  CHECK(after({}, Ending::error, 1us) == Approx(160).epsilon(0.05));
+  CHECK(after({}, Ending::refused, 300ms) == Approx(300).epsilon(0.05));
+  CHECK(after({.timeout = 2s}, Ending::reset, 1us) == Approx(2000).epsilon(0.05));
+  CHECK(after({}, {Ending::overloaded, true, 5s}, 1us) == Approx(5000).epsilon(0.05));
+  CHECK(after({}, {Ending::overloaded, true, -5s}, 1us) == Approx(160).epsilon(0.05));
+}
+
+TEMPLATE_TEST_CASE("what says nothing of the backend is no sample", "", poise::Ewma,
+                   poise::PeakEwma) {
+  Alone<TestType> it;
+  it.answer(100, 10ms);
+  for (auto const ending : {Ending::cancelled, Ending::rejected, Ending::abandoned})
+    it.end(90ms, ending);
+  it.end(std::nullopt);
+  CHECK(it.ms() == Approx(10));
+}
+
+TEST_CASE("a failure without a latency still counts") {
+  Alone<poise::PeakEwma> it;
+  it.answer(100, 10ms);
+  it.end(std::nullopt, Ending::timeout);
+  CHECK(it.ms() == Approx(160));
+}
+
+TEST_CASE("an unknown backend reads as the pool's mean") {
+  Alone<poise::PeakEwma> it;
+  it.answer(1000, 25ms);
+  poise::PeakEwma::State fresh;
+  CHECK(it.load.latency(fresh, it.clock.now()) == Approx(25e6));
+}
+
+TEST_CASE("a copy of a load knows nothing of what the original measured") {
+  Alone<poise::Ewma> it;
+  it.answer(1000, 25ms);
+  auto const copy = it.load;
+  poise::Ewma assigned;
+  assigned = it.load;
+  poise::Ewma::State one;
+  poise::Ewma::State other;
+  CHECK(copy.latency(one, it.clock.now()) == Approx(1e6));
+  CHECK(assigned.latency(other, it.clock.now()) == Approx(1e6));
+}
+
+TEST_CASE("latencies of years and of nanoseconds stay numbers") {
+  Alone<poise::PeakEwma> it;
+  it.backend.claim(1000);
+  for (auto const latency : {Duration::max(), Duration{0}, Duration{1}, Duration::max()}) {
+    it.answer(40, latency);
+    it.end(latency, {Ending::overloaded, true, Duration::max()});
+    CHECK(it.ms() >= 0);
+    CHECK(it.ms() < 1e30);
+  }
+}
+
+// -- configuration and hooks -----------------------------------------------------------------------
+
+TEST_CASE("wrong settings of a latency load are refused with the value") {
+  using Catch::Matchers::Contains;
+  CHECK_THROWS_WITH(poise::PeakEwma(poise::LatencyOptions{.window = 0}), Contains("window is 0.0"));
+  CHECK_THROWS_AS(poise::Ewma(poise::LatencyOptions{.window = not_a_number}), poise::ConfigError);
+  CHECK_THROWS_AS(poise::Ewma(poise::LatencyOptions{.window = -3}), poise::ConfigError);
+  CHECK_THROWS_WITH(poise::Ewma(poise::LatencyOptions{.timeout = -5ns}), Contains("-5 ns"));
+  CHECK_THROWS_WITH(poise::Score(poise::ScoreOptions{.per_request = -1}), Contains("per_request"));
+  CHECK_THROWS_WITH(poise::Score(poise::ScoreOptions{.per_error_percent = not_a_number}),
+                    Contains("per_error_percent"));
+}
+
+TEST_CASE("the score adds requests and milliseconds and percents") {
+  // Three backends apart in one thing each; the policy always finds the least sum.
+  tests::Clock const clock;
+  poise::Balancer<poise::Least<poise::Score>, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(2),
+      poise::Least<poise::Score>{poise::Score{
+          poise::ScoreOptions{.per_request = 1, .per_millisecond = 0.1, .per_error_percent = 0}}},
+      {.clock = clock, .seed = 1}};
+  for (int i = 0; i < 400; ++i) {
+    auto lease = balancer.pick();
+    lease.finish(Ending::success, lease->id() == "0" ? 10ms : 30ms);
+  }
+  // 1 x requests + 0.1 x ms: backend 0 leads by two requests, within a millisecond.
+  std::vector<decltype(balancer)::Lease> leases;
+  for (int i = 0; i < 200; ++i) leases.push_back(balancer.pick());
+  auto const ahead = static_cast<int>(tests::stats_of(balancer, "0").in_flight) -
+                     static_cast<int>(tests::stats_of(balancer, "1").in_flight);
+  CHECK(ahead >= 0);
+  CHECK(ahead <= 6);
+}
+
+TEST_CASE("policies pass on what their load needs and nothing else") {
+  using namespace poise;
+  STATIC_REQUIRE_FALSE(hooks::has_on_finish<LeastConnections>);
+  STATIC_REQUIRE_FALSE(hooks::has_on_finish<P2C>);
+  STATIC_REQUIRE_FALSE(hooks::has_on_tick<P2C>);
+  STATIC_REQUIRE_FALSE(hooks::has_state<P2C>);
+  STATIC_REQUIRE_FALSE(hooks::time_use<P2C> == hooks::UsesTime::always);
+  STATIC_REQUIRE(hooks::has_on_finish<Least<Weighted<PeakEwma>>>);
+  STATIC_REQUIRE(hooks::has_on_finish<PowerOfTwo<Score>>);
+  STATIC_REQUIRE(std::same_as<hooks::StateOf<PowerOfTwo<Weighted<Ewma>>>, Ewma::State>);
+  STATIC_REQUIRE(hooks::time_use<PowerOfTwo<Weighted<Ewma>>> == hooks::UsesTime::always);
+  STATIC_REQUIRE(std::is_empty_v<Least<Weighted<InFlight>>>);
+  STATIC_REQUIRE(detail::explores_one_in<Weighted<Ewma>> == detail::explores_one_in<Ewma>);
+  STATIC_REQUIRE(detail::explores_one_in<Weighted<InFlight>> == 0);
+  CHECK(hooks::name(LeastLatency{}) == "least_latency");
+  CHECK(hooks::name(PowerOfTwo<PeakEwma>{}) == "p2c(peak_ewma)");
+  CHECK(hooks::name(Least<Weighted<Score>>{}) == "least(weighted(score))");
+}
+
+namespace {
+
+struct Ticking {
+  int* ticks;
+  void on_tick(poise::Time) const { ++*ticks; }
+  int operator()(poise::Candidates const&, std::size_t, poise::Context const&) const { return 0; }
+};
+
+}  // namespace
+
+TEST_CASE("a load hears the ticks through whatever wraps it") {
+  int ticks = 0;
+  using Policy = poise::PowerOfTwo<poise::Weighted<Ticking>>;
+  poise::Balancer<Policy, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(2), Policy{poise::Weighted<Ticking>{Ticking{&ticks}}}, {.seed = 1}};
+  balancer.tick();
+  CHECK(ticks == 1);
+}
+
+TEST_CASE("what is known of a backend survives updates and dies with the policy") {
+  tests::Clock const clock;
+  poise::Balancer<poise::LeastLatency, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(2), {}, {.clock = clock, .seed = 1}};
+  auto const share_of_0 = [&] {
+    auto const before = tests::stats_of(balancer, "0").total;
+    for (int i = 0; i < 1000; ++i) balancer.pick().finish(Ending::cancelled);
+    return static_cast<double>(tests::stats_of(balancer, "0").total - before) / 1000;
+  };
+  for (int i = 0; i < 1000; ++i) {
+    auto lease = balancer.pick();
+    lease.finish(Ending::success, lease->id() == "0" ? 50ms : 1ms);
+  }
+  CHECK(share_of_0() < 0.05);
+  balancer.update({{.id = "x"}, {.id = "1", .address = "1"}, {.id = "0", .address = "0"}});
+  balancer.remove("x");
+  CHECK(share_of_0() < 0.05);
+  balancer.set_policy({});
+  CHECK(share_of_0() > 0.4);
+}
+
+TEMPLATE_LIST_TEST_CASE("two threads that learn at once lose no request", "", LatencyAware) {
+  poise::Balancer<TestType> balancer{tests::numbered(3)};
+  auto const work = [&] {
+    for (int i = 0; i < 20'000; ++i) {
+      auto lease = balancer.pick();
+      lease.finish(i % 7 == 0 ? Ending::error : Ending::success, std::chrono::microseconds{i % 50});
+    }
+  };
+  std::thread other{work};
+  work();
+  other.join();
+  std::uint64_t total = 0;
+  for (auto const& each : balancer.stats().backends) {
+    CHECK(each.in_flight == 0);
+    total += each.total;
+  }
+  CHECK(total == 40'000);
+}

@@ -4,9 +4,15 @@
 //
 //   leaking     the same policy, records and cursors behind a raw pointer that is never freed: what
 //               is left when only the protection is removed
+//
 //   scan        the plain loop for the fewest requests in flight, first index wins, over the same
-//   records next++      one shared counter modulo n, with the same statistics textbook    a
-//   shared_mutex, healthy backends filtered into a vector, the chosen one copied out
+//               records
+//
+//   next++      one shared counter modulo n, with the same statistics
+//
+//   textbook    a shared_mutex, healthy backends filtered into a vector, the chosen one copied out
+//
+// What the policies cost that look at latency is in latency.cpp.
 
 #include <atomic>
 #include <map>
@@ -209,6 +215,8 @@ int main(int argc, char** argv) {
   enlist<RoundRobin>("round_robin");
   enlist<ExactRoundRobin>("exact_round_robin");
   enlist<SmoothWeighted, true>("smooth_weighted");
+  enlist<Random>("random");
+  enlist<WeightedRandom, true>("weighted_random");
   enlist<LeastConnections>("least_connections");
   enlist<P2C>("p2c");
   enlist<P2C, true>("p2c_weighted");
@@ -219,6 +227,8 @@ int main(int argc, char** argv) {
   return bench::run(argc, argv,
                     {{"cycle/round_robin", "leaking/round_robin", 1.3, 10},
                      {"cycle/smooth_weighted", "leaking/round_robin", 1.8, 10},
+                     {"cycle/random", "leaking/round_robin", 3.0, 10},
+                     {"cycle/weighted_random", "leaking/round_robin", 3.0, 10},
                      {"cycle/p2c", "leaking/round_robin", 3.0, 10},
                      {"cycle/p2c_weighted", "leaking/round_robin"},
                      {"cycle/least_connections", "scan", 1.3, 100},

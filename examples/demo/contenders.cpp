@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Add a line to the list, and your policy takes part.
+// Policies come by name, so one Run serves them all; rules would be further types (run.hpp).
 
 #include "contenders.hpp"
 
-#include <utility>
-
+#include <poise/compose/named.hpp>
 #include <poise/poise.hpp>
 
 #include "run.hpp"
@@ -13,25 +12,27 @@ namespace demo {
 
 namespace {
 
-/// A policy and, if it needs them, rules that watch the outcomes (observers of the runtime).
-template <class Policy, class... Rules>
-Contender contender(std::string about, Policy const& policy, Rules const&... rules) {
-  return {poise::hooks::name(policy), std::move(about),
-          [=](Scenario const& scenario, Screen& screen) {
-            return Run<Policy, Rules...>{scenario, policy, rules...}(screen);
+Contender contender(std::string const& text) {
+  auto const policy = poise::policy_named(text);
+  return {poise::hooks::name(policy), [policy](Scenario const& scenario, Screen& screen) {
+            return Run<poise::AnyPolicy>{scenario, policy}(screen);
           }};
 }
 
 }  // namespace
 
-std::vector<Contender> contenders() {
-  return {
-      contender("one after the other, weights ignored; each thread by itself", poise::RoundRobin{}),
-      contender("the same, but all threads take turns together", poise::ExactRoundRobin{}),
-      contender("one after the other in proportion to weight", poise::SmoothWeighted{}),
-      contender("the least busy of all", poise::LeastConnections{}),
-      contender("the less busy of two drawn at random", poise::P2C{}),
-  };
+std::vector<Contender> contenders(std::string const& policy) {
+  std::vector<std::string> names{policy};
+  if (policy.empty())
+    names = {"round_robin", "smooth_weighted", "random",        "least_connections",
+             "p2c",         "least_latency",   "p2c(peak_ewma)"};
+  if (policy == "all") {
+    names = {"p2c(peak_ewma)"};
+    for (auto const& each : poise::known_policies()) names.emplace_back(each.name);
+  }
+  std::vector<Contender> all;
+  for (auto const& name : names) all.push_back(contender(name));
+  return all;
 }
 
 }  // namespace demo

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Who takes part: the one list of policies.
+// Who takes part.
 
 #include <functional>
 #include <string>
@@ -15,10 +15,11 @@ namespace demo {
 
 struct Contender {
   std::string name;
-  std::string about;
   std::function<Log(Scenario const&, Screen&)> run;
 };
 
-[[nodiscard]] std::vector<Contender> contenders();
+/// By name and parameters; "all", or "" for the usual ones.
+/// *Errors* poise::ConfigError: what is wrong with the text, and the known names.
+[[nodiscard]] std::vector<Contender> contenders(std::string const& policy);
 
 }  // namespace demo

@@ -49,9 +49,8 @@ void warn_if_late(std::vector<demo::Result> const& results) {
         late.count() * 1000);
 }
 
-void run(demo::Scenario const& scenario, std::vector<demo::Contender> contenders) {
-  if (scenario.policy != "all")
-    std::erase_if(contenders, [&](auto const& each) { return each.name != scenario.policy; });
+void run(demo::Scenario const& scenario) {
+  auto const contenders = demo::contenders(scenario.policy);
   demo::Screen screen{scenario};
   fmt::print("{}\n", introduction(scenario, contenders.size()));
   std::vector<demo::Result> results;
@@ -69,10 +68,9 @@ void run(demo::Scenario const& scenario, std::vector<demo::Contender> contenders
 
 int main(int argc, char** argv) {
   try {
-    auto const contenders = demo::contenders();
-    auto const options = demo::parse({argv + 1, argv + argc}, contenders);
-    if (options.help) fmt::print("{}", demo::help(contenders));
-    else run(options.scenario, contenders);
+    auto const options = demo::parse({argv + 1, argv + argc});
+    if (options.help) fmt::print("{}", demo::help());
+    else run(options.scenario);
     return 0;
   } catch (demo::BadOption const& error) {
     fmt::print(stderr, "demo: {}\n", error.what());

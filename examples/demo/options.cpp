@@ -11,6 +11,9 @@
 #include <string_view>
 
 #include <fmt/format.h>
+#include <poise/compose/named.hpp>
+
+#include "contenders.hpp"
 
 namespace demo {
 
@@ -27,19 +30,18 @@ std::uint64_t number(std::string const& option, std::string const& text, std::ui
   return value;
 }
 
-std::string policy(std::string const& text, std::vector<Contender> const& contenders) {
-  std::string known;
-  for (auto const& each : contenders) {
-    if (each.name == text) return text;
-    known += each.name + ", ";
+std::string policy(std::string const& text) {
+  try {
+    (void)contenders(text);
+    return text;
+  } catch (poise::ConfigError const& error) {
+    throw BadOption{error.what()};
   }
-  if (text == "all") return text;
-  throw BadOption{fmt::format("there is no policy \"{}\"; there are {}and all", text, known)};
 }
 
 }  // namespace
 
-Options parse(std::vector<std::string> const& words, std::vector<Contender> const& contenders) {
+Options parse(std::vector<std::string> const& words) {
   Options options;
   auto& scenario = options.scenario;
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -51,7 +53,7 @@ Options parse(std::vector<std::string> const& words, std::vector<Contender> cons
       if (i + 1 == words.size()) throw BadOption{option + " needs a value; see --help"};
       return words[++i];
     };
-    if (option == "--policy") scenario.policy = policy(value(), contenders);
+    if (option == "--policy") scenario.policy = policy(value());
     else if (option == "--backends") scenario.backends = number(option, value(), 2, 12);
     else if (option == "--rate")
       scenario.rate = static_cast<double>(number(option, value(), 10, 20000));
@@ -70,7 +72,7 @@ Options parse(std::vector<std::string> const& words, std::vector<Contender> cons
   return options;
 }
 
-std::string help(std::vector<Contender> const& contenders) {
+std::string help() {
   Scenario const defaults;
   auto text = fmt::format(R"(Every policy of poise against the same bad day.
 
@@ -78,7 +80,8 @@ Starts HTTP servers on loopback, sends them requests through a poise::Balancer, 
 wrong, and ends with a table of what each policy made of it. Servers, sockets and failures are real;
 only the servers' work is a timer.
 
-  --policy NAME   one of the policies below, or all (default: {})
+  --policy NAME   one of the policies below, with parameters if wanted: 'p2c(load=peak_ewma)'; or
+                  all (default: some of them)
   --backends N    how many servers, 2 to 12 (default: {})
   --rate R        requests per second, 10 to 20000 (default: {:.0f}; five servers can do {:.0f})
   --seconds S     how long each policy runs, 1 to 3600 (default: {:.0f})
@@ -88,9 +91,10 @@ only the servers' work is a timer.
 
 Policies:
 )",
-                          defaults.policy, defaults.backends, defaults.rate,
-                          capacity(defaults.backends), defaults.length.count(), defaults.seed);
-  for (auto const& each : contenders) text += fmt::format("  {:<20}{}\n", each.name, each.about);
+                          defaults.backends, defaults.rate, capacity(defaults.backends),
+                          defaults.length.count(), defaults.seed);
+  for (auto const& each : poise::known_policies())
+    text += fmt::format("  {:<20}{}\n", each.name, each.about);
   auto const turns = script(defaults.backends);
   auto const span = [&](std::size_t first) {
     return fmt::format("{:.0f} to {:.0f} %", 100 * turns[first].at, 100 * turns[first + 1].at);

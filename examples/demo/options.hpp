@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "contenders.hpp"
 #include "scenario.hpp"
 
 namespace demo {
@@ -23,8 +22,7 @@ struct Options {
   bool help = false;
 };
 
-[[nodiscard]] Options parse(std::vector<std::string> const& words,
-                            std::vector<Contender> const& contenders);
-[[nodiscard]] std::string help(std::vector<Contender> const& contenders);
+[[nodiscard]] Options parse(std::vector<std::string> const& words);
+[[nodiscard]] std::string help();
 
 }  // namespace demo

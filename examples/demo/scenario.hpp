@@ -18,7 +18,7 @@ using Instant = Clock::time_point;
 using Seconds = std::chrono::duration<double>;
 
 struct Scenario {
-  std::string policy = "all";
+  std::string policy{};  // empty: the usual ones
   std::size_t backends = 5;
   double rate = 2000;  // requests per second
   Seconds length{7};   // per policy

@@ -395,9 +395,10 @@ END
 # -- what changes promise ----------------------------------------------------------------------------
 
 mutant refused_claim_stays all core/choose.hpp evenness plain asymmetric <<'END'
-        record.undo();
+    record.undo();
+    return nullptr;
 =>
-        ;
+    return nullptr;
 END
 
 mutant drain_is_not_published all core/draft.hpp membership plain asymmetric <<'END'

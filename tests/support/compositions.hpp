@@ -8,8 +8,17 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include <poise/compose/any_policy.hpp>
+#include <poise/compose/failover.hpp>
+#include <poise/compose/filter.hpp>
+#include <poise/compose/priority_router.hpp>
+#include <poise/compose/retry.hpp>
+#include <poise/compose/subset.hpp>
+#include <poise/compose/zone_aware.hpp>
 #include <poise/hash.hpp>
 #include <poise/policy.hpp>
 #include <poise/policy/round_robin.hpp>
@@ -29,10 +38,13 @@ struct ProbeLog {
   int plans = 0;
   int picks = 0;
   int admits = 0;
+  int admitted = 0;
+  int fresh = 0;  // backends whose state was seen for the first time
   int ends = 0;
   int ticks = 0;
   int decisions = 0;
-  int mistakes = 0;  // a state of another backend, of another probe, or a pick without time
+  int mistakes = 0;       // a state of another backend, of another probe, or a pick without time
+  std::string last_id{};  // of the backend let in last
   poise::Time last_tick{};
   poise::Ending last_ending = poise::Ending::success;
 };
@@ -78,6 +90,8 @@ struct Probe {
     auto& state = candidates.template state<State>(i);
     check(state, candidates[i]);
     ++state.picks;
+    ++log->admitted;
+    log->last_id = candidates[i].id();
     return true;
   }
   void on_finish(poise::Finish& finish) const {
@@ -99,11 +113,132 @@ struct Probe {
  private:
   void check(State& state, poise::Backend const& backend) const {
     if (state.id.empty()) {
+      ++log->fresh;
       state.id = backend.id();
       state.owner = log.get();
     }
     if (state.id != backend.id() || state.owner != log.get()) ++log->mistakes;
   }
 };
+
+// -- the list --------------------------------------------------------------------------------------
+
+/// Refuses the backend "hidden".
+struct NotHidden {
+  bool operator()(poise::Backend const& backend) const { return backend.id() != "hidden"; }
+};
+
+using Leaf = Probe<>;
+template <class P>
+using Filtered = poise::Filter<P, NotHidden>;
+template <class P>
+using Routed = poise::PriorityRouter<P, Leaf, P>;
+
+/// The probes inside a composition, each with a log of its own.
+struct Leaves {
+  std::vector<std::shared_ptr<ProbeLog>> logs{};
+  std::string refuses{};  // by all of them
+
+  Leaf make() {
+    Leaf leaf;
+    leaf.refuses = refuses;
+    logs.push_back(leaf.log);
+    return leaf;
+  }
+  [[nodiscard]] int sum(int ProbeLog::* what) const {
+    int result = 0;
+    for (auto const& log : logs) result += (*log).*what;
+    return result;
+  }
+};
+
+/// Makes a composition with options that fit `fleet()`.
+template <class P>
+struct Build;
+template <>
+struct Build<Leaf> {
+  static Leaf with(Leaves& leaves) { return leaves.make(); }
+};
+template <>
+struct Build<poise::AnyPolicy> {
+  static poise::AnyPolicy with(Leaves& leaves) { return poise::AnyPolicy{leaves.make()}; }
+};
+template <class P>
+struct Build<Filtered<P>> {
+  static auto with(Leaves& leaves) { return Filtered<P>{{}, Build<P>::with(leaves)}; }
+};
+template <class High, class Normal, class Low>
+struct Build<poise::PriorityRouter<High, Normal, Low>> {
+  static auto with(Leaves& leaves) {
+    return poise::PriorityRouter<High, Normal, Low>{
+        {}, Build<High>::with(leaves), Build<Normal>::with(leaves), Build<Low>::with(leaves)};
+  }
+};
+template <class P>
+struct Build<poise::Failover<P>> {
+  static auto with(Leaves& leaves) { return poise::Failover<P>{{}, Build<P>::with(leaves)}; }
+};
+template <class P>
+struct Build<poise::Retry<P>> {
+  static auto with(Leaves& leaves) {
+    return poise::Retry<P>{{.attempts = 3}, Build<P>::with(leaves)};
+  }
+};
+template <class P>
+struct Build<poise::ZoneAware<P>> {
+  static auto with(Leaves& leaves) {
+    return poise::ZoneAware<P>{{.local = "a"}, Build<P>::with(leaves)};
+  }
+};
+template <class P>
+struct Build<poise::Subset<P>> {
+  static auto with(Leaves& leaves) {
+    return poise::Subset<P>{{.client = 1, .clients = 5, .size = 7}, Build<P>::with(leaves)};
+  }
+};
+
+/// Twelve backends in three zones and three tiers, and the hidden one.
+inline std::vector<poise::Endpoint> fleet() {
+  std::vector<poise::Endpoint> result;
+  for (std::uint32_t i = 0; i < 12; ++i)
+    result.push_back({.id = std::string(1, static_cast<char>('a' + i)),
+                      .weight = 1 + i % 2,
+                      .zone = std::string(1, static_cast<char>('a' + i % 3)),
+                      .tier = i / 4});
+  result.push_back({.id = "hidden", .zone = "a"});
+  return result;
+}
+
+/// Outer<Inner<Leaf>> for each of the inner ones.
+template <template <class> class Outer, template <class> class... Inner>
+using Row = std::tuple<Outer<Inner<Leaf>>...>;
+template <template <class> class Outer>
+using RowOfAll =
+    Row<Outer, Filtered, Routed, poise::Failover, poise::Retry, poise::ZoneAware, poise::Subset>;
+
+/// Every wrapper around every other.
+using Pairs = decltype(std::tuple_cat(
+    std::declval<RowOfAll<Filtered>>(), std::declval<RowOfAll<Routed>>(),
+    std::declval<RowOfAll<poise::Failover>>(), std::declval<RowOfAll<poise::Retry>>(),
+    std::declval<RowOfAll<poise::ZoneAware>>(), std::declval<RowOfAll<poise::Subset>>()));
+
+/// Around policies chosen at run time.
+using Erased = std::tuple<Filtered<poise::AnyPolicy>,
+                          poise::PriorityRouter<poise::AnyPolicy, Leaf, poise::AnyPolicy>,
+                          poise::Failover<poise::AnyPolicy>, poise::Retry<poise::AnyPolicy>,
+                          poise::ZoneAware<poise::AnyPolicy>, poise::Subset<poise::AnyPolicy>>;
+
+using TenDeep = poise::Retry<Filtered<Routed<poise::Failover<
+    poise::Subset<poise::ZoneAware<poise::Retry<Filtered<Routed<poise::Failover<Leaf>>>>>>>>>>;
+
+using AllCompositions = decltype(std::tuple_cat(std::declval<Pairs>(), std::declval<Erased>(),
+                                                std::declval<std::tuple<TenDeep>>()));
+
+template <class P>
+inline constexpr bool filters = false;
+template <class P>
+inline constexpr bool filters<Filtered<P>> = true;
+template <template <class...> class Outer, class... P>
+inline constexpr bool filters<Outer<P...>> = (filters<P> && ...);
 
 }  // namespace tests

@@ -13,9 +13,9 @@
 // child says its State by type or makes it at run time, and a pick follows no extra pointer.
 //
 // Path: a wrapper of several pushes the number of the child that picked, counted from 1. admit()
-// pushes it again, so that a backend that a scan found is known to the child that let it in. What
-// does not fit (32 bits) falls out at the far end: those children do not hear of ends, and no other
-// child hears in their place. Types that nest too deep do not compile.
+// pushes it again, so that a backend that a scan found is known to the child that let it in. Types
+// that nest too deep for the path do not compile. Type-erased ones can hide their depth: if it is
+// too much the innermost wrappers do not know who picked, and none of their children hears.
 
 #include <algorithm>
 #include <array>
@@ -104,6 +104,10 @@ struct Step {
   static constexpr std::uint32_t most = (1U << Bits) - 1U;
 
   static void push(Path& path, std::size_t child) noexcept {
+    auto top = path;
+    (void)top.pop(32 - Bits);
+    if (top != Path{}) [[unlikely]]
+      path = {};  // it does not fit: what lies deeper is forgotten
     path.push(static_cast<std::uint32_t>(child) + 1, Bits);
   }
   /// The child that was pushed; nothing if none was.

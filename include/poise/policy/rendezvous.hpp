@@ -71,6 +71,17 @@ struct Rendezvous {
                               });
   }
 
+  /// The share of all hashes that each member gets at this moment, by position.
+  [[nodiscard]] static std::vector<double> shares(Plan const&, Candidates const& candidates) {
+    std::vector<double> result(candidates.members());
+    double sum = 0;
+    for (std::size_t position = 0; position < result.size(); ++position)
+      if (candidates.index_of(position) != Candidates::none)
+        sum += result[position] = static_cast<double>(candidates.member_weight(position));
+    for (auto& share : result) share /= sum;
+    return result;
+  }
+
  private:
   /// The candidate whose time comes first.
   template <class Time, class Accept, class Draw>

@@ -71,7 +71,7 @@ TEMPLATE_LIST_TEST_CASE("of two backends the failing one is isolated and the oth
   fleet.run(200s, 500);
   CHECK(fleet.phase("0") == Phase::healthy);
   auto const after = fleet.since(fleet.clock.now() - 20s);
-  CHECK(after[0] * 10 > after[1] * 8);
+  CHECK(after[0] * 10 > after[1] * 5);  // latency-aware ones may keep a favourite among equals
 }
 
 TEMPLATE_LIST_TEST_CASE("a backend that comes back warms up, whatever the policy", "",

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+// What holds of every policy made of policies: wrappers around wrappers, and ten of them.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <poise/balancer.hpp>
+#include <poise/random.hpp>
+
+#include "support/catch.hpp"
+#include "support/clock.hpp"
+#include "support/compositions.hpp"
+#include "support/servers.hpp"
+#include "support/text.hpp"
+
+using poise::Ending;
+using poise::HealthState;
+using poise::Priority;
+using tests::AllCompositions;
+using tests::Build;
+using tests::fleet;
+using tests::Leaves;
+using tests::ProbeLog;
+
+namespace {
+
+/// One balancer type for all of them.
+using Balancer = poise::Balancer<poise::AnyPolicy, void, poise::Runtime<tests::Clock>>;
+
+template <class P>
+struct Fixture {
+  Leaves leaves;
+  tests::Clock clock{};
+  Balancer balancer;
+
+  explicit Fixture(std::string refuses = {})
+      : leaves{.refuses = std::move(refuses)},
+        balancer{fleet(), poise::AnyPolicy{Build<P>::with(leaves)}, {.clock = clock, .seed = 1}} {}
+
+  /// So many picks of all priorities, each finished; false if one did not go as it should.
+  bool serve(int count, std::vector<std::uint64_t> const& excluded = {}) {
+    bool good = true;
+    for (int i = 0; i < count; ++i) {
+      auto const admitted = leaves.sum(&ProbeLog::admitted);
+      auto const ends = leaves.sum(&ProbeLog::ends);
+      auto const key = std::to_string(i / 2);
+      auto lease = balancer.pick({.route_key = i % 2 == 0 ? std::string_view{key} : "",
+                                  .priority = static_cast<Priority>(i % 3),
+                                  .excluded = excluded});
+      if (!lease) {
+        good = good && leaves.sum(&ProbeLog::admitted) == admitted;
+        continue;
+      }
+      auto const& backend = *lease;
+      good = good && !backend.drained() && backend.health() != HealthState::unhealthy;
+      good = good && !(tests::filters<P> && backend.id() == "hidden");
+      good = good && leaves.sum(&ProbeLog::admitted) == admitted + 1 && let_in(backend.id());
+      lease.finish();
+      good = good && leaves.sum(&ProbeLog::ends) == ends + 1;
+    }
+    return good && leaves.sum(&ProbeLog::mistakes) == 0;
+  }
+  /// Is this the backend that one of the probes let in last?
+  bool let_in(std::string const& id) const {
+    for (auto const& log : leaves.logs)
+      if (log->last_id == id) return true;
+    return false;
+  }
+};
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("whoever picks in a composition hears the end, and nobody else", "",
+                        AllCompositions) {
+  Fixture<TestType> test;
+  CHECK(test.serve(60));
+  CHECK(test.leaves.sum(&ProbeLog::ends) == 60);
+}
+
+TEMPLATE_LIST_TEST_CASE("a composition picks who is eligible whatever happens to backends", "",
+                        AllCompositions) {
+  Fixture<TestType> test;
+  auto& balancer = test.balancer;
+  std::uint64_t random = 7;
+  for (int step = 0; step < 150; ++step) {
+    random = poise::detail::mix(random + 1);
+    auto const id = std::string(1, static_cast<char>('a' + random / 16 % 12));
+    std::vector<std::uint64_t> excluded;
+    switch (random % 8) {
+      case 0: balancer.drain(id); break;
+      case 1:
+      case 2: balancer.undrain(id); break;
+      case 3: balancer.set_health(id, HealthState::unhealthy); break;
+      case 4: balancer.set_health(id, HealthState::degraded); break;
+      case 5: balancer.set_health(id, std::nullopt); break;
+      case 6: balancer.set_admission(id, {.max_in_flight = random / 256 % 2 == 0 ? 0U : 9U}); break;
+      default:
+        for (auto const& each : balancer.stats().backends)
+          if (excluded.size() < random / 256 % 8) excluded.push_back(each.serial);
+    }
+    REQUIRE(test.serve(6, excluded));
+  }
+  CHECK(test.leaves.sum(&ProbeLog::ends) > 300);
+}
+
+TEMPLATE_LIST_TEST_CASE("a composition keeps the state of backends that stay", "",
+                        AllCompositions) {
+  Fixture<TestType> test;
+  CHECK(test.serve(300));
+  auto const fresh = test.leaves.sum(&ProbeLog::fresh);
+  auto endpoints = fleet();
+  std::swap(endpoints[0], endpoints[9]);
+  test.balancer.update(endpoints);
+  CHECK(test.serve(300));
+  CHECK(test.leaves.sum(&ProbeLog::fresh) == fresh);
+  test.balancer.set_policy(poise::AnyPolicy{Build<TestType>::with(test.leaves)});
+  CHECK(test.serve(30));
+  CHECK(test.leaves.sum(&ProbeLog::fresh) > fresh);
+}
+
+TEMPLATE_LIST_TEST_CASE("a composition asks whoever picked whether it admits", "",
+                        AllCompositions) {
+  Fixture<TestType> test{"b"};
+  CHECK(test.serve(120));
+  CHECK(tests::stats_of(test.balancer, "b").total == 0);
+  for (auto const& each : fleet())
+    if (each.id != "b") test.balancer.drain(each.id);
+  CHECK_FALSE(test.balancer.pick());
+}
+
+TEMPLATE_LIST_TEST_CASE("a tick reaches every policy in a composition", "", AllCompositions) {
+  Fixture<TestType> test;
+  test.balancer.tick(poise::Time{poise::Duration{77}});
+  for (auto const& log : test.leaves.logs) {
+    CHECK(log->ticks >= 1);
+    CHECK(log->last_tick == poise::Time{poise::Duration{77}});
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a composition decides on retries", "", AllCompositions) {
+  // Probes allow 2 tries, a Retry 3 and asks nobody.
+  Fixture<TestType> test;
+  int tries = 0;
+  test.balancer.call([&](auto&) {
+    ++tries;
+    return poise::Outcome{Ending::refused};
+  });
+  CHECK(tries == (test.leaves.sum(&ProbeLog::decisions) == 0 ? 3 : 2));
+}
+
+TEMPLATE_LIST_TEST_CASE("a composition uses time and keys and a name as what it wraps", "",
+                        AllCompositions) {
+  Leaves leaves;
+  auto const policy = Build<TestType>::with(leaves);
+  CHECK(poise::hooks::uses_time(policy));
+  CHECK(poise::hooks::keyed(policy));
+  CHECK(poise::hooks::hears_finish(policy));
+  CHECK(tests::mentions(poise::hooks::name(policy), "probe"));
+  STATIC_REQUIRE(poise::hooks::time_use<TestType> != poise::hooks::UsesTime::never);
+  STATIC_REQUIRE(poise::Policy<TestType>);
+  STATIC_REQUIRE(poise::detail::check_policy<TestType>());
+}
+
+TEMPLATE_LIST_TEST_CASE("a composition of which all backends are excluded repeats one", "",
+                        AllCompositions) {
+  // Five are left, so that the request can name all of them.
+  Fixture<TestType> test;
+  std::vector<std::uint64_t> excluded;
+  for (auto const& each : test.balancer.stats().backends) {
+    if (excluded.size() < 5) excluded.push_back(each.serial);
+    else test.balancer.drain(each.id);
+  }
+  CHECK(test.serve(12, excluded));
+  CHECK(test.leaves.sum(&ProbeLog::ends) == 12);
+}
+
+TEST_CASE("what policies do not have their wrappers do not have") {
+  using Plain =
+      tests::Filtered<poise::Failover<poise::ZoneAware<poise::Subset<poise::RoundRobin>>>>;
+  STATIC_REQUIRE_FALSE(poise::hooks::has_on_finish<Plain>);
+  STATIC_REQUIRE_FALSE(poise::hooks::has_on_tick<Plain>);
+  STATIC_REQUIRE_FALSE(poise::hooks::has_decide<Plain>);
+  STATIC_REQUIRE(poise::hooks::time_use<Plain> == poise::hooks::UsesTime::never);
+  using Half = tests::Probe<false, false>;
+  STATIC_REQUIRE(poise::hooks::time_use<poise::Failover<Half>> == poise::hooks::UsesTime::never);
+  CHECK_FALSE(poise::hooks::keyed(poise::Failover<Half>{}));
+}
+
+TEST_CASE("a type that nests too deep for its path does not compile") {
+  // 32 bits: ten wrappers of three bits each fit.
+  STATIC_REQUIRE(poise::detail::path_bits<tests::TenDeep> == 2 + 3 + 3 + 2 + 3);
+  using Three = poise::Failover<poise::Failover<poise::Failover<tests::Leaf>>>;
+  STATIC_REQUIRE(poise::detail::path_bits<Three> == 9);
+}
+
+TEST_CASE("a path that overflows at run time reaches nobody instead of the wrong one") {
+  // Type-erased wrappers hide their depth. Ten numbers of three bits fit; the eleventh makes the
+  // innermost ten forgotten.
+  using Step = poise::detail::Step<3>;
+  for (std::size_t const depth : {10U, 11U, 12U, 25U}) {
+    poise::Path path;
+    for (std::size_t level = 0; level < depth; ++level) Step::push(path, level % 7);
+    auto const known = depth <= 10 ? depth : (depth - 1) % 10 + 1;
+    for (std::size_t level = depth; level-- > depth - known;) REQUIRE(Step::pop(path) == level % 7);
+    for (std::size_t level = 0; level < depth - known; ++level) REQUIRE_FALSE(Step::pop(path));
+  }
+}
+
+TEST_CASE("erased wrappers nested beyond the path tell nobody of ends") {
+  using poise::AnyPolicy;
+  Leaves leaves;
+  auto policy = AnyPolicy{leaves.make()};
+  for (int depth = 0; depth < 12; ++depth)
+    policy = AnyPolicy{poise::PriorityRouter<AnyPolicy, poise::RoundRobin, AnyPolicy>{
+        {}, AnyPolicy{poise::RoundRobin{}}, {}, std::move(policy)}};
+  Balancer twelve{fleet(), policy, {.seed = 1}};
+  CHECK(tests::picks(twelve, 5, {.priority = Priority::low}).size() >= 5);
+  CHECK(leaves.sum(&ProbeLog::ends) == 5);  // 24 bits fit
+  for (int depth = 0; depth < 8; ++depth)
+    policy = AnyPolicy{poise::PriorityRouter<AnyPolicy, poise::RoundRobin, AnyPolicy>{
+        {}, AnyPolicy{poise::RoundRobin{}}, {}, std::move(policy)}};
+  Balancer twenty{fleet(), policy, {.seed = 1}};
+  CHECK(tests::picks(twenty, 5, {.priority = Priority::low}).size() >= 5);
+  CHECK(leaves.sum(&ProbeLog::ends) == 5);
+  CHECK(leaves.sum(&ProbeLog::mistakes) == 0);
+}

@@ -15,7 +15,13 @@
 #include <vector>
 
 #include <poise/compose/any_policy.hpp>
+#include <poise/compose/failover.hpp>
+#include <poise/compose/filter.hpp>
 #include <poise/compose/policy_text.hpp>
+#include <poise/compose/priority_router.hpp>
+#include <poise/compose/retry.hpp>
+#include <poise/compose/subset.hpp>
+#include <poise/compose/zone_aware.hpp>
 #include <poise/error.hpp>
 #include <poise/fwd.hpp>
 #include <poise/load.hpp>
@@ -122,6 +128,50 @@ struct NamedPolicies {
     return AnyPolicy{LeastLatency{Ewma{latency_options(arguments)}}};
   }
 
+  // -- policies around policies ----------------------------------------------------------------
+
+  static AnyPolicy inner(PolicyArguments& arguments, std::string_view key = "policy") {
+    auto const* policy = arguments.find(key, true);
+    return policy == nullptr ? AnyPolicy{P2C{}} : make(*policy);
+  }
+
+  static AnyPolicy retry(PolicyArguments& arguments) {
+    RetryOptions options;
+    options.attempts = arguments.count("attempts", options.attempts);
+    options.base = arguments.duration("base", options.base);
+    options.cap = arguments.duration("cap", options.cap);
+    return AnyPolicy{Retry<AnyPolicy>{options, inner(arguments)}};
+  }
+  static AnyPolicy failover(PolicyArguments& arguments) {
+    using Mode = FailoverOptions::Mode;
+    auto const mode = arguments.word("mode", {"spill", "all_or_nothing"}, 0);
+    return AnyPolicy{
+        Failover<AnyPolicy>{{mode == 0 ? Mode::spill : Mode::all_or_nothing}, inner(arguments)}};
+  }
+  static AnyPolicy zone_aware(PolicyArguments& arguments) {
+    ZoneOptions options{.local = arguments.text("local", {})};
+    return AnyPolicy{ZoneAware<AnyPolicy>{std::move(options), inner(arguments)}};
+  }
+  static AnyPolicy subset(PolicyArguments& arguments) {
+    SubsetOptions options;
+    options.client = arguments.count("client", options.client);
+    options.clients = arguments.count("clients", options.clients);
+    options.size = arguments.count("size", options.size);
+    return AnyPolicy{Subset<AnyPolicy>{options, inner(arguments)}};
+  }
+  static AnyPolicy priority(PolicyArguments& arguments) {
+    PriorityOptions const options{.fall = arguments.flag("fall", false)};
+    auto high = inner(arguments, "high");
+    auto normal = inner(arguments, "normal");
+    return AnyPolicy{PriorityRouter<AnyPolicy, AnyPolicy, AnyPolicy>{
+        options, std::move(high), std::move(normal), inner(arguments, "low")}};
+  }
+  static AnyPolicy filter(PolicyArguments& arguments) {
+    InZone const zone{arguments.text("zone", {})};
+    if (zone.zone.empty()) throw ConfigError{"filter() needs a zone: filter(p2c, zone=eu-1a)"};
+    return AnyPolicy{Filter{zone, inner(arguments)}};
+  }
+
   static constexpr std::array entries{
       Entry{{"round_robin", "", "one after the other, each thread by itself"}, &plain<RoundRobin>},
       Entry{{"exact_round_robin", "", "one after the other, all threads together"},
@@ -137,6 +187,20 @@ struct NamedPolicies {
             &plain<LeastConnections>},
       Entry{{"least_latency", "window=10, timeout=0s", "the shortest expected latency of all"},
             &least_latency},
+      Entry{{"retry", "policy=p2c, attempts=3, base=25ms, cap=250ms",
+             "call() tries again on another backend"},
+            &retry},
+      Entry{{"failover", "policy=p2c, mode=spill", "lower tiers take what higher ones can't carry"},
+            &failover},
+      Entry{
+          {"zone_aware", "policy=p2c, local=ZONE", "the client's zone, as far as it can carry it"},
+          &zone_aware},
+      Entry{{"subset", "policy=p2c, client=0, clients=1, size=20", "each client uses some of many"},
+            &subset},
+      Entry{{"priority", "high=p2c, normal=p2c, low=p2c, fall=no",
+             "a policy for each priority of requests"},
+            &priority},
+      Entry{{"filter", "policy=p2c, zone=ZONE", "only the backends of one zone"}, &filter},
   };
 };
 

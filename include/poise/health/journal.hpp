@@ -71,10 +71,17 @@ class Journal {
 
   void write(Transition transition) {
     std::scoped_lock const lock{mutex_};
-    auto& history = histories_[transition.id];
+    auto& [phase, history] = files_[transition.id];
+    phase = transition.to;
     history.push_back(transition);
     if (history.size() > kept_) history.pop_front();
     if (listener_) untold_.push_back(std::move(transition));
+  }
+
+  /// A backend appears in this phase; what was written of its predecessor stays.
+  void open(std::string const& id, Phase phase) {
+    std::scoped_lock const lock{mutex_};
+    files_[id].phase = phase;
   }
 
   /// Calls the listener for what it has not heard. What it throws passes; the rest is told next
@@ -85,16 +92,22 @@ class Journal {
 
   [[nodiscard]] std::vector<Transition> history(std::string_view id) const {
     std::scoped_lock const lock{mutex_};
-    auto const found = histories_.find(id);
-    if (found == histories_.end()) return {};
-    return {found->second.begin(), found->second.end()};
+    auto const found = files_.find(id);
+    if (found == files_.end()) return {};
+    return {found->second.history.begin(), found->second.history.end()};
+  }
+
+  [[nodiscard]] std::optional<Phase> phase(std::string_view id) const {
+    std::scoped_lock const lock{mutex_};
+    auto const found = files_.find(id);
+    return found == files_.end() ? std::nullopt : std::optional{found->second.phase};
   }
 
   /// Forgets backends that are gone: all for which `stays(id)` is false.
   template <class Stays>
   void prune(Stays const& stays) {
     std::scoped_lock const lock{mutex_};
-    std::erase_if(histories_,
+    std::erase_if(files_,
                   [&](auto const& each) { return !each.first.empty() && !stays(each.first); });
   }
 
@@ -110,7 +123,11 @@ class Journal {
   std::size_t const kept_;
   Listener const listener_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::deque<Transition>, std::less<>> histories_;
+  struct File {
+    Phase phase{};
+    std::deque<Transition> history{};
+  };
+  std::map<std::string, File, std::less<>> files_;
   std::deque<Transition> untold_;
 };
 

@@ -166,6 +166,10 @@ class Monitor {
   [[nodiscard]] std::vector<Transition> history(std::string_view id) const {
     return shared_->journal.history(id);
   }
+  /// Where a backend stands; nothing before the first tick, or if there is none of this id.
+  [[nodiscard]] std::optional<Phase> phase(std::string_view id) const {
+    return shared_->journal.phase(id);
+  }
   /// Are too few left, so that Panic::mode rules?
   [[nodiscard]] bool panicking() const noexcept { return shared_->panicking.load(); }
 
@@ -301,6 +305,7 @@ class Monitor {
       auto& state = state_of(each);
       if (!state.known) {
         state.known = true;
+        journal.open(each.backend.id(), state.machine.phase());
         state.at_interval = Tally::of(each.backend);
         state.total_at_pace = each.backend.total();
         if (running && each.health == HealthState::healthy)

@@ -102,8 +102,7 @@ class Fleet {
     return most;
   }
   [[nodiscard]] poise::health::Phase phase(std::string const& id) const {
-    auto const history = monitor.history(id);
-    return history.empty() ? poise::health::Phase::healthy : history.back().to;
+    return monitor.phase(id).value();
   }
   poise::HealthState health(std::string const& id) { return stats_of(balancer, id).health; }
 

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// Policies by name: every name makes a policy that works, a policy's own name makes it again, and a
+// wrong one is answered with the right ones.
+
+#include <poise/compose/named.hpp>
+
+#include <cstdint>
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/poise.hpp>
+
+#include "support/catch.hpp"
+#include "support/text.hpp"
+
+using poise::AnyPolicy;
+using poise::ConfigError;
+using poise::policy_named;
+
+namespace {
+
+std::string refusal(std::string_view text) {
+  return tests::thrown<ConfigError>([&] { (void)policy_named(text); });
+}
+
+std::string names() {
+  std::string all;
+  for (auto const& each : poise::known_policies())
+    all += (all.empty() ? "" : ", ") + std::string{each.name};
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("every known policy picks every backend, with the parameters that are listed") {
+  for (auto const& known : poise::known_policies()) {
+    auto const text = std::string{known.name} +
+                      (known.parameters.empty() ? "" : "(" + std::string{known.parameters} + ")");
+    CAPTURE(text);
+    CHECK_FALSE(known.about.empty());
+    poise::VirtualClock const clock;
+    poise::Balancer<AnyPolicy, void, poise::Runtime<poise::VirtualClock>> balancer{
+        {{.id = "a", .zone = "ZONE"}, {.id = "b", .zone = "ZONE"}, {.id = "c", .zone = "ZONE"}},
+        policy_named(text),
+        {.clock = clock, .seed = 1}};
+    std::set<std::string> seen;
+    for (int i = 0; i < 300; ++i) {
+      auto lease = balancer.pick({.route_key = std::to_string(i)});
+      REQUIRE(lease);
+      seen.insert(lease->id());
+    }
+    CHECK(seen.size() == 3);
+  }
+}
+
+TEST_CASE(
+    "the parameters that are listed are the defaults, and a policy's own name makes it again") {
+  for (auto const& known : poise::known_policies()) {
+    CAPTURE(known.name, known.parameters);
+    if (known.parameters.find("ZONE") != std::string_view::npos) continue;  // has no default
+    auto const policy = policy_named(known.name);
+    CHECK(policy_named(policy.name()).name() == policy.name());
+    if (!known.parameters.empty())
+      CHECK(policy_named(std::string{known.name} + "(" + std::string{known.parameters} + ")")
+                .name() == policy.name());
+  }
+}
+
+TEST_CASE("policies around policies are named too, and hand their parameters on") {
+  CHECK(policy_named("retry(failover(p2c(peak_ewma), mode=all_or_nothing), attempts=5)").name() ==
+        "retry(failover(p2c(peak_ewma)))");
+  CHECK(policy_named("priority(least_connections, p2c, round_robin)").name() ==
+        "priority(least_connections, p2c, round_robin)");
+  CHECK(policy_named("priority(low=random, high=p2c)").name() == "priority(p2c, p2c, random)");
+
+  poise::Balancer<AnyPolicy> balancer{poise::endpoints({"a", "b", "c"}),
+                                      policy_named("retry(p2c, attempts=3, base=0s, cap=0s)")};
+  int calls = 0;
+  balancer.call([&](auto&) {
+    ++calls;
+    return poise::Outcome{poise::Ending::error};
+  });
+  CHECK(calls == 3);
+
+  CHECK(tests::mentions(refusal("retry(attempts=0)"), "attempts"));
+  CHECK(tests::mentions(refusal("subset(client=3, clients=3)"), "client"));
+  CHECK(tests::mentions(refusal("zone_aware(p2c)"), "zone"));
+  CHECK(refusal("filter(p2c)") == "filter() needs a zone: filter(p2c, zone=eu-1a)");
+  CHECK(refusal("failover(mode=some)") ==
+        "failover(): mode is \"some\", but must be one of spill, all_or_nothing");
+}
+
+TEST_CASE("loads are named with their parameters") {
+  CHECK(policy_named("p2c(load=peak_ewma)").name() == "p2c(peak_ewma)");
+  CHECK(policy_named("p2c(peak_ewma(window=20, timeout=1s))").name() == "p2c(peak_ewma)");
+  CHECK(policy_named("p2c(weighted(ewma))").name() == "p2c(weighted(ewma))");
+  CHECK(policy_named("p2c(in_flight)").name() == "p2c(in_flight)");
+  CHECK(policy_named("least(load=score(per_request=1, per_millisecond=0))").name() ==
+        "least(score)");
+}
+
+TEST_CASE("a wrong name is answered with the known ones") {
+  CHECK(refusal("p3c") == "there is no policy \"p3c\"; there are " + names());
+  CHECK(refusal("P2C") == "there is no policy \"P2C\"; there are " + names());
+  CHECK(refusal("p2c(load=speed)") ==
+        "there is no load \"speed\"; there are in_flight, ewma, peak_ewma, score, weighted(...)");
+  CHECK(refusal("p2c(weighted)") ==
+        "weighted() needs a load: one of in_flight, ewma, peak_ewma, score, weighted(...)");
+  CHECK(refusal("p2c(weighted(weighted(ewma)))") ==
+        "there is no load \"weighted\"; there are in_flight, ewma, peak_ewma, score, "
+        "weighted(...)");
+}
+
+TEST_CASE("a wrong parameter is answered with the known ones") {
+  CHECK(refusal("p2c(lod=ewma)") == "p2c() does not know \"lod\"; it takes load");
+  CHECK(refusal("round_robin(3)") == "round_robin() does not know \"3\"; it takes nothing");
+  CHECK(refusal("p2c(ewma, ewma)") == "p2c() does not know \"ewma\"; it takes load");
+  CHECK(refusal("p2c(peak_ewma(windw=3))") ==
+        "peak_ewma() does not know \"windw\"; it takes window, timeout");
+  CHECK(tests::mentions(refusal("least_latency(window=0)"), "window is 0"));
+  CHECK(tests::mentions(refusal("least_latency(timeout=3)"), "timeout is \"3\", but must be a"));
+}
+
+TEST_CASE("text at random is a policy or refused") {
+  std::mt19937_64 random{3};
+  std::vector<std::string> const parts{
+      "p2c",   "least",    "(", ")",          ",",  "load=", "ewma", "score",
+      "retry", "weighted", "=", "attempts=3", "\"", "3",     "1ms",  "x"};
+  int made = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string text;
+    for (auto length = 1 + random() % 7; length > 0; --length)
+      text += parts[random() % parts.size()];
+    try {
+      (void)policy_named(text);
+      ++made;
+    } catch (ConfigError const&) {
+    }
+  }
+  CHECK(made > 100);
+}

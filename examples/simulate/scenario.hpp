@@ -39,7 +39,7 @@ struct Incident {
 };
 
 struct Scenario {
-  std::string name = "scenario";
+  std::string name{};
   std::size_t clients = 1;
   std::vector<ServerKind> servers{};
   Work work{};

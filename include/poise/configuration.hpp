@@ -16,7 +16,7 @@
 namespace poise::detail {
 
 inline std::string no_weight(std::string_view id) {
-  return "weight of " + quoted(id) +
+  return "weight of " + detail::quoted(id) +
          " is 0; every weight is 0, so nothing can be picked (use drain() to take a backend out)";
 }
 
@@ -33,9 +33,9 @@ inline void check(std::vector<Endpoint>& endpoints, bool weight_may_be_zero = fa
     if (endpoint.id.empty())
       throw ConfigError{"endpoint number " + std::to_string(i) + " has neither id nor address"};
     if (auto const other = index.insert(i, id_at); other != IdIndex::absent)
-      throw ConfigError{"the id " + quoted(endpoint.id) + " is given to endpoints number " +
-                        std::to_string(other) + " (" + quoted(endpoints[other].address) + ") and " +
-                        std::to_string(i) + " (" + quoted(endpoint.address) +
+      throw ConfigError{"the id " + detail::quoted(endpoint.id) + " is given to endpoints number " +
+                        std::to_string(other) + " (" + detail::quoted(endpoints[other].address) +
+                        ") and " + std::to_string(i) + " (" + detail::quoted(endpoint.address) +
                         "): ids must differ, since statistics follow them"};
     weights += endpoint.weight;
   }

@@ -38,8 +38,9 @@ class Ring {
   /// *Cost* O(n): a pass that sorts by the top bits, then each handful by itself.
   explicit Ring(std::vector<Point> points, bool drop_equal = false) {
     if (points.empty()) return;
-    shift_ = digits - std::min(digits, static_cast<unsigned>(std::bit_width(points.size())));
-    shift_ = std::min(shift_, digits - 1);
+    // As many arcs as points, within a third.
+    auto const bits = static_cast<unsigned>(std::bit_width(points.size() - points.size() / 4));
+    shift_ = digits - std::clamp(bits, 1U, digits);
     scatter(points);
     for (std::size_t arc = 0; arc + 1 < starts_.size(); ++arc) sort_arc(arc);
     if (drop_equal) {
@@ -47,10 +48,12 @@ class Ring {
       points_.erase(std::unique(points_.begin(), points_.end(), same), points_.end());
       index();
     }
+    size_ = points_.size();
+    points_.resize(size_ + window, {std::numeric_limits<Hash>::max(), 0});
   }
 
-  [[nodiscard]] std::size_t size() const noexcept { return points_.size(); }
-  [[nodiscard]] bool empty() const noexcept { return points_.empty(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] Point const& operator[](std::size_t at) const noexcept { return points_[at]; }
   [[nodiscard]] std::size_t bytes() const noexcept {
     return points_.capacity() * sizeof(Point) + starts_.capacity() * sizeof(std::uint32_t);
@@ -59,7 +62,7 @@ class Ring {
   /// The first point that is not before `hash`, around the circle. *Requires* a point.
   [[nodiscard]] std::size_t next(Hash hash) const noexcept {
     auto const at = lower_bound(hash);
-    return at == points_.size() ? 0 : at;
+    return at == size_ ? 0 : at;
   }
   /// The point nearest to `hash`, the one before it if two are equally near. *Requires* a point.
   [[nodiscard]] std::size_t nearest(Hash hash) const noexcept {
@@ -74,14 +77,15 @@ class Ring {
     return back <= ahead ? before_it : after_it;
   }
   [[nodiscard]] std::size_t after(std::size_t at) const noexcept {
-    return at + 1 == points_.size() ? 0 : at + 1;
+    return at + 1 == size_ ? 0 : at + 1;
   }
   [[nodiscard]] std::size_t before(std::size_t at) const noexcept {
-    return (at == 0 ? points_.size() : at) - 1;
+    return (at == 0 ? size_ : at) - 1;
   }
 
  private:
   static constexpr unsigned digits = std::numeric_limits<Hash>::digits;
+  static constexpr std::size_t window = 4;  // so many points are looked at, whatever they are
 
   [[nodiscard]] std::size_t arc_of(Hash hash) const noexcept {
     return static_cast<std::size_t>(hash >> shift_);
@@ -89,18 +93,25 @@ class Ring {
 
   [[nodiscard]] std::size_t lower_bound(Hash hash) const noexcept {
     auto const arc = arc_of(hash);
-    std::size_t at = starts_[arc];
-    std::size_t const end = starts_[arc + 1];
-    // A handful, unless somebody's points are bunched.
-    constexpr std::size_t handful = 16;
-    if (end - at > handful) [[unlikely]]
-      return static_cast<std::size_t>(
-          std::lower_bound(points_.begin() + static_cast<std::ptrdiff_t>(at),
-                           points_.begin() + static_cast<std::ptrdiff_t>(end), hash,
-                           [](Point const& point, Hash wanted) { return point.hash < wanted; }) -
-          points_.begin());
-    while (at < end && points_[at].hash < hash) ++at;
-    return at;
+    std::size_t const start = starts_[arc];
+    // An arc has one point on average, and all points of later arcs are beyond the hash: so how
+    // many of the next four are before it says where to go, without a branch to mispredict.
+    auto const* const points = points_.data() + start;
+    auto const is_before = [&](std::size_t i) -> std::size_t { return points[i].hash < hash; };
+    auto const before = is_before(0) + is_before(1) + is_before(2) + is_before(3);
+    static_assert(window == 4);
+    if (before == window) [[unlikely]]
+      return search(start + window, starts_[arc + 1], hash);
+    return start + before;
+  }
+
+  [[gnu::noinline]] std::size_t search(std::size_t start, std::size_t end,
+                                       Hash hash) const noexcept {
+    auto const at = [&](std::size_t i) { return points_.begin() + static_cast<std::ptrdiff_t>(i); };
+    return static_cast<std::size_t>(
+        std::lower_bound(at(start), at(std::max(start, end)), hash,
+                         [](Point const& point, Hash wanted) { return point.hash < wanted; }) -
+        points_.begin());
   }
 
   /// Arc by arc, in the order given within each.
@@ -108,6 +119,7 @@ class Ring {
     starts_.assign((std::size_t{1} << (digits - shift_)) + 1, 0);
     for (auto const& point : points) ++starts_[arc_of(point.hash) + 1];
     for (std::size_t arc = 1; arc < starts_.size(); ++arc) starts_[arc] += starts_[arc - 1];
+    points_.reserve(points.size() + window);
     points_.resize(points.size());
     auto free = starts_;
     for (auto const& point : points) points_[free[arc_of(point.hash)]++] = point;
@@ -129,7 +141,8 @@ class Ring {
     starts_.back() = at;
   }
 
-  std::vector<Point> points_;
+  std::vector<Point> points_;  // and, after `size_`, some at the very end of the circle
+  std::size_t size_ = 0;
   std::vector<std::uint32_t> starts_;  // of the points with the same top bits, and the end
   unsigned shift_ = digits - 1;
 };

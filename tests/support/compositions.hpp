@@ -133,6 +133,10 @@ template <class P>
 using Filtered = poise::Filter<P, NotHidden>;
 template <class P>
 using Routed = poise::PriorityRouter<P, Leaf, P>;
+template <class P>
+using OneTier = poise::Failover<P>;  // a template of one parameter
+template <class P>
+using TwoTiers = poise::Failover<P, P>;
 
 /// The probes inside a composition, each with a log of its own.
 struct Leaves {
@@ -178,6 +182,13 @@ template <class P>
 struct Build<poise::Failover<P>> {
   static auto with(Leaves& leaves) { return poise::Failover<P>{{}, Build<P>::with(leaves)}; }
 };
+template <class P, class Secondary>
+struct Build<poise::Failover<P, Secondary>> {
+  static auto with(Leaves& leaves) {
+    return poise::Failover<P, Secondary>{
+        {}, Build<P>::with(leaves), Build<Secondary>::with(leaves)};
+  }
+};
 template <class P>
 struct Build<poise::Retry<P>> {
   static auto with(Leaves& leaves) {
@@ -214,13 +225,14 @@ template <template <class> class Outer, template <class> class... Inner>
 using Row = std::tuple<Outer<Inner<Leaf>>...>;
 template <template <class> class Outer>
 using RowOfAll =
-    Row<Outer, Filtered, Routed, poise::Failover, poise::Retry, poise::ZoneAware, poise::Subset>;
+    Row<Outer, Filtered, Routed, OneTier, TwoTiers, poise::Retry, poise::ZoneAware, poise::Subset>;
 
 /// Every wrapper around every other.
 using Pairs = decltype(std::tuple_cat(
     std::declval<RowOfAll<Filtered>>(), std::declval<RowOfAll<Routed>>(),
-    std::declval<RowOfAll<poise::Failover>>(), std::declval<RowOfAll<poise::Retry>>(),
-    std::declval<RowOfAll<poise::ZoneAware>>(), std::declval<RowOfAll<poise::Subset>>()));
+    std::declval<RowOfAll<OneTier>>(), std::declval<RowOfAll<TwoTiers>>(),
+    std::declval<RowOfAll<poise::Retry>>(), std::declval<RowOfAll<poise::ZoneAware>>(),
+    std::declval<RowOfAll<poise::Subset>>()));
 
 /// Around policies chosen at run time.
 using Erased = std::tuple<Filtered<poise::AnyPolicy>,

@@ -73,6 +73,14 @@ class Copies : public Around<P> {
   mutable std::array<std::unique_ptr<P const>, most - 1> others_{};
 };
 
+/// By chance; by key if the policy maps keys and there is one. The hash is mixed once more: the
+/// balancer draws healthy or degraded ones by its remainder, which says nothing new here.
+[[nodiscard]] inline std::uint64_t draw_below(std::uint64_t whole, bool keyed, Context& context) {
+  auto const key = context.request.key();
+  return keyed && !key.empty() ? mix(hash_text(key) + wyrand_step) % whole
+                               : context.random.below(whole);
+}
+
 /// The groups, in the order in which they are preferred.
 template <class P, class Key>
 struct Division {
@@ -182,12 +190,8 @@ class Dividing : public Copies<P> {
     return static_cast<std::size_t>(unused - used.begin());
   }
 
-  /// By chance; by key if the policy maps keys and there is one. The hash is mixed once more:
-  /// the balancer draws healthy or degraded ones by its remainder, which says nothing new here.
   static std::size_t draw(Plan const& plan, Context& context) {
-    auto const key = context.request.key();
-    auto const drawn = plan.keyed && !key.empty() ? mix(hash_text(key) + wyrand_step) % plan.whole
-                                                  : context.random.below(plan.whole);
+    auto const drawn = draw_below(plan.whole, plan.keyed, context);
     std::size_t group = 0;
     while (plan.groups[group].until <= drawn) ++group;
     return group;

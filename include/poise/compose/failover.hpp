@@ -26,6 +26,8 @@
 #include <poise/backend.hpp>
 #include <poise/candidates.hpp>
 #include <poise/compose/divided.hpp>
+#include <poise/compose/forward.hpp>
+#include <poise/compose/part.hpp>
 #include <poise/policy.hpp>
 
 namespace poise {
@@ -95,15 +97,34 @@ struct TierHealth {
 
 }  // namespace detail
 
-/// Tiers that nobody is in don't count, whatever their numbers. Drained backends and those of weight
-/// 0 are no part of a tier's total. A policy that maps keys has its tier drawn by key.
+namespace detail {
+
+/// The load of each tier, given who may be picked there.
+[[nodiscard]] inline std::vector<std::uint64_t> loads_of(std::vector<TierHealth> const& tiers,
+                                                         FailoverOptions::Mode mode) {
+  if (mode == FailoverOptions::Mode::spill) return tier_loads(tiers);
+  std::vector<std::uint64_t> loads(tiers.size());
+  auto const first = std::find_if(tiers.begin(), tiers.end(),
+                                  [](TierHealth const& tier) { return tier.healthy != 0; });
+  if (first != tiers.end()) loads[static_cast<std::size_t>(first - tiers.begin())] = 100;
+  return loads;
+}
+
+}  // namespace detail
+
+template <class Primary, class Secondary = void>
+class Failover;
+
+/// One policy, a copy for each tier. A tier that nobody is in doesn't count, whatever its number. Drained backends
+/// and those of weight 0 are no part of a tier's total. A policy that maps keys has its tier drawn
+/// by key.
 ///
 /// If a request excludes all of the drawn tier it gets an untried backend of the next. While some
 /// backends are degraded the balancer first divides healthy and degraded ones over all tiers, and
 /// each of the two spills by itself: see docs/composition.md.
 /// *Cost* one more random number while load spills; 40 bytes of plan a backend.
 template <class P>
-class Failover : public detail::Dividing<P, std::uint32_t> {
+class Failover<P, void> : public detail::Dividing<P, std::uint32_t> {
   using Base = detail::Dividing<P, std::uint32_t>;
 
  public:
@@ -120,19 +141,105 @@ class Failover : public detail::Dividing<P, std::uint32_t> {
     auto plan = this->divide(tiers, candidates, before, [](Backend const& backend, auto tier) {
       return backend.tier() == tier;
     });
-    auto loads = detail::tier_loads(detail::health_of(tiers, candidates));
-    if (options_.mode == FailoverOptions::Mode::all_or_nothing) {
-      bool taken = false;
-      for (std::size_t i = 0; i < loads.size(); ++i) {
-        loads[i] = !taken && plan.groups[i].part.size() != 0 ? 100 : 0;
-        taken = taken || loads[i] != 0;
-      }
-    }
-    Base::share(plan, loads);
+    Base::share(plan, detail::loads_of(detail::health_of(tiers, candidates), options_.mode));
     return plan;
   }
 
  private:
+  FailoverOptions options_;
+};
+/// Two policies: the primary for the first tier that anybody is in, the secondary for all others
+/// together. It may be a Failover itself: Failover<A, Failover<B, C>>. Retries are the primary's
+/// business, if it decides on any.
+template <class Primary, class Secondary>
+class Failover : public detail::Several<Primary, Secondary> {
+  using Base = detail::Several<Primary, Secondary>;
+  using Step = typename Base::Step;
+
+ public:
+  struct Plan {
+    detail::Part<Primary> first{};
+    detail::Part<Secondary> rest{};
+    std::uint64_t load = 0;  // of the first, in percent
+    bool keyed = false;
+  };
+
+  // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
+  Failover(FailoverOptions options = {}, Primary primary = {}, Secondary secondary = {})
+      : Base{std::move(primary), std::move(secondary)}, options_{options} {}
+
+  [[nodiscard]] Primary const& primary() const noexcept { return this->template child<0>(); }
+  [[nodiscard]] Secondary const& secondary() const noexcept { return this->template child<1>(); }
+  [[nodiscard]] std::string name() const {
+    return "failover(" + hooks::name(primary()) + ", " + hooks::name(secondary()) + ")";
+  }
+
+  [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
+    auto const tiers = detail::tiers_of(candidates);
+    auto const health = detail::health_of(tiers, candidates);
+    std::vector<detail::TierHealth> two{health[0], {}};
+    for (std::size_t tier = 1; tier < health.size(); ++tier) {
+      two[1].healthy += health[tier].healthy;
+      two[1].total += health[tier].total;
+    }
+    auto const is_first = [&](Backend const& backend) { return backend.tier() == tiers[0]; };
+    auto const is_other = [&](Backend const& backend) { return !is_first(backend); };
+    Plan plan;
+    plan.first = part<0>(candidates, is_first, before ? &before->first : nullptr);
+    plan.rest = part<1>(candidates, is_other, before ? &before->rest : nullptr);
+    plan.load = detail::loads_of(two, options_.mode)[0];
+    plan.keyed = this->keyed();
+    return plan;
+  }
+
+  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
+                                          Context& context) const {
+    auto const path = context.path;
+    bool const drawn = plan.load == 100 ||
+                       (plan.load != 0 && detail::draw_below(100, plan.keyed, context) < plan.load);
+    for (bool const first : {drawn, !drawn}) {
+      auto const i =
+          first ? plan.first.pick(primary(), context) : plan.rest.pick(secondary(), context);
+      if (i != Candidates::none) [[likely]] {
+        Step::push(context.path, first ? 0 : 1);
+        return i;
+      }
+      context.path = path;  // nobody whom this request may have
+    }
+    return Candidates::none;
+  }
+
+  [[nodiscard]] bool admit(Plan const& plan, Candidates const&, std::size_t i,
+                           std::uint32_t in_flight, Context& context) const
+    requires(hooks::has_admit<Primary> || hooks::has_admit<Secondary>)
+  {
+    auto const path = context.path;
+    (void)Step::pop(context.path);
+    bool const first = plan.first.holds(i);
+    if (first ? plan.first.admit(primary(), i, in_flight, context)
+              : plan.rest.admit(secondary(), i, in_flight, context)) {
+      Step::push(context.path, first ? 0 : 1);
+      return true;
+    }
+    context.path = path;
+    return false;
+  }
+
+  [[nodiscard]] Decision decide(Attempt const& attempt) const
+    requires(hooks::has_decide<Primary> || hooks::has_decide<Secondary>)
+  {
+    if constexpr (hooks::has_decide<Primary>) return hooks::decide(primary(), attempt);
+    else return hooks::decide(secondary(), attempt);
+  }
+
+ private:
+  template <std::size_t Number, class Keep, class Part>
+  [[nodiscard]] Part part(Candidates const& candidates, Keep const& keep,
+                          Part const* before) const {
+    auto const own = Base::own_roster(candidates, Number);
+    return Part{this->template child<Number>(), own ? Candidates{*own} : candidates, keep, before};
+  }
+
   FailoverOptions options_;
 };
 

@@ -3,8 +3,9 @@
 
 // How a wrapper forwards what it does not decide itself: bases for policies made of policies.
 //
-//   Wrapper<P...>    holds the policies; time, keys, state per backend, ticks, hearing of ends
-//   Around<P>        one policy: ends and retries go to it too
+//   Wrapper<P...>    holds the policies; time, keys, state per backend, ticks
+//   Several<P...>    more than one: ends go to the one that picked
+//   Around<P>        one policy: ends and retries go to it
 //   Through<P>       picks as well: for a wrapper that only adds a hook or replaces one
 //
 // State: a wrapper of one policy gives each backend the block that this policy makes. A wrapper of
@@ -156,6 +157,50 @@ class Wrapper : public Timed<joint_time_use<P...>, P...> {
       });
       return has_state ? std::make_shared<decltype(blocks)>(std::move(blocks)) : nullptr;
     }
+  }
+};
+
+/// Several policies in a wrapper, of which each pick asks one: it hears the end, with its own state.
+template <class... P>
+class Several : public Wrapper<P...> {
+  using Blocks = detail::Blocks<sizeof...(P)>;
+
+ protected:
+  using Step = detail::Step<2>;
+
+ public:
+  static constexpr unsigned path_bits = Wrapper<P...>::path_bits + 2;
+  static_assert(path_bits <= 32,
+                "poise wrappers are nested too deep: their paths need more than 32 bits");
+  static_assert(sizeof...(P) <= Step::most);
+  using Wrapper<P...>::Wrapper;
+
+  void on_finish(Finish& finish) const
+    requires(hooks::has_on_finish<P> || ...)
+  {
+    if (!finish.path) return;  // no child picked it
+    auto inner = finish;
+    auto const number = Step::pop(*inner.path);
+    if (!number) return;
+    if (finish.state_block != nullptr) inner.state_block = finish.state<Blocks>()[*number].get();
+    this->each_child([&](auto const& child, std::size_t each) {
+      if (each == *number) hooks::on_finish(child, inner);
+    });
+  }
+
+ protected:
+  /// The same candidates with one child's states; nothing if that child has none.
+  [[nodiscard]] static std::optional<Roster> own_roster(Candidates const& candidates,
+                                                        std::size_t number) {
+    if (candidates.roster().states.empty()) return std::nullopt;
+    auto const block = [&](std::size_t entry) {
+      return candidates.state<Blocks>(entry)[number].get();
+    };
+    if (block(0) == nullptr) return std::nullopt;
+    std::optional<Roster> own{candidates.roster()};
+    for (std::size_t entry = 0; entry < own->states.size(); ++entry)
+      own->states[entry] = block(entry);
+    return own;
   }
 };
 

@@ -106,8 +106,8 @@ class PolicyParser {
   }
 
   [[noreturn]] void fail(std::string const& what) const {
-    throw ConfigError{"policy " + quoted(text_) + ", character " + std::to_string(at_ + 1) + ": " +
-                      what};
+    throw ConfigError{"policy " + detail::quoted(text_) + ", character " +
+                      std::to_string(at_ + 1) + ": " + what};
   }
 
   std::string_view text_;
@@ -202,7 +202,7 @@ class PolicyArguments {
       if (taken_[i]) continue;
       auto const& argument = text_.arguments[i];
       auto const& what = argument.key.empty() ? argument.name : argument.key;
-      throw ConfigError{text_.name + "() does not know " + quoted(what) + "; it takes " +
+      throw ConfigError{text_.name + "() does not know " + detail::quoted(what) + "; it takes " +
                         (known_.empty() ? "nothing" : list(known_))};
     }
   }
@@ -253,7 +253,7 @@ class PolicyArguments {
 
   [[noreturn]] void refuse(std::string_view key, PolicyText const& value,
                            std::string const& wanted) const {
-    throw ConfigError{text_.name + "(): " + std::string{key} + " is " + quoted(value.name) +
+    throw ConfigError{text_.name + "(): " + std::string{key} + " is " + detail::quoted(value.name) +
                       (value.arguments.empty() ? "" : "(...)") + ", but must be " + wanted};
   }
 

@@ -34,15 +34,11 @@ struct PriorityOptions {
 /// filtered out"; with it, picks fail when all lower classes pick nobody either.
 /// *Cost* one jump; per policy that has state, a copy of the roster in the plan.
 template <class High, class Normal, class Low>
-class PriorityRouter : public detail::Wrapper<High, Normal, Low> {
-  using Base = detail::Wrapper<High, Normal, Low>;
-  using Step = detail::Step<2>;
+class PriorityRouter : public detail::Several<High, Normal, Low> {
+  using Base = detail::Several<High, Normal, Low>;
+  using Step = typename Base::Step;
 
  public:
-  static constexpr unsigned path_bits = Base::path_bits + 2;
-  static_assert(path_bits <= 32,
-                "poise wrappers are nested too deep: their paths need more than 32 bits");
-
   /// What one child sees, and what it made of it.
   template <class P>
   struct View {
@@ -113,19 +109,6 @@ class PriorityRouter : public detail::Wrapper<High, Normal, Low> {
     return false;
   }
 
-  void on_finish(Finish& finish) const
-    requires(hooks::has_on_finish<High> || hooks::has_on_finish<Normal> ||
-             hooks::has_on_finish<Low>)
-  {
-    if (!finish.path) return;  // no child picked it
-    auto inner = finish;
-    auto const child = Step::pop(*inner.path);
-    if (!child) return;
-    if (finish.state_block != nullptr)
-      inner.state_block = finish.state<detail::Blocks<3>>()[*child].get();
-    with(*child, [&](auto number) { hooks::on_finish(this->template child<number()>(), inner); });
-  }
-
   /// The class's own policy decides.
   [[nodiscard]] Decision decide(Attempt const& attempt) const
     requires(hooks::has_decide<High> || hooks::has_decide<Normal> || hooks::has_decide<Low>)
@@ -151,25 +134,11 @@ class PriorityRouter : public detail::Wrapper<High, Normal, Low> {
 
   template <std::size_t Number>
   [[nodiscard]] auto view(Candidates const& candidates, Plan const* before) const {
-    auto own = own_roster(candidates, Number);
+    auto own = Base::own_roster(candidates, Number);
     auto const* old = before != nullptr ? &std::get<Number>(*before).plan : nullptr;
     auto plan =
         hooks::plan(this->template child<Number>(), own ? Candidates{*own} : candidates, old);
     return std::tuple_element_t<Number, Plan>{std::move(own), std::move(plan)};
-  }
-
-  /// The same roster with one child's states; nothing if that child has none.
-  [[nodiscard]] static std::optional<Roster> own_roster(Candidates const& candidates,
-                                                        std::size_t number) {
-    if (candidates.roster().states.empty()) return std::nullopt;
-    auto const block = [&](std::size_t entry) {
-      return candidates.state<detail::Blocks<3>>(entry)[number].get();
-    };
-    if (block(0) == nullptr) return std::nullopt;
-    std::optional<Roster> own{candidates.roster()};
-    for (std::size_t entry = 0; entry < own->states.size(); ++entry)
-      own->states[entry] = block(entry);
-    return own;
   }
 
   PriorityOptions options_;

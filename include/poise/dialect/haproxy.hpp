@@ -6,8 +6,8 @@
 // With no function HAProxy takes sdbm and avalanche; with a function written down there is no
 // avalanche unless that is written too. What places a server is its `hash-key`:
 //
-//   id         (default) the label "id", else the first number from 1 that no server has, in order;
-//              so a server without label changes its points when one before it goes
+//   id         (default) the label "id", else the server's number in order, or the first free one
+//              after that; so a server without label changes its points when one before it goes
 //   id32       the same number, spread better                                          since 3.4
 //   addr       the IP address                                                          since 3.0
 //   addr_port  the IP address and the port                                             since 3.0
@@ -117,7 +117,7 @@ struct Haproxy {
   }
 
  private:
-  /// What HAProxy calls the servers: the number given, else the first free one.
+  /// What HAProxy calls the servers: the number given, else the first free one from their place on.
   [[nodiscard]] static std::vector<std::uint32_t> numbers(Members members) {
     std::vector<std::uint32_t> given(members.size(), 0);
     std::vector<std::uint32_t> taken;
@@ -136,11 +136,13 @@ struct Haproxy {
     if (auto const twice = std::adjacent_find(taken.begin(), taken.end()); twice != taken.end())
       throw ConfigError{"the label id " + std::to_string(*twice) +
                         " is given to two backends: to HAProxy they would be one place"};
-    std::uint32_t free = 1;
+    std::uint32_t next = 1;  // counts all servers, also those that were given a number
     for (auto& each : given) {
-      if (each != 0) continue;
-      while (std::binary_search(taken.begin(), taken.end(), free)) ++free;
-      each = free++;
+      if (each == 0) {
+        while (std::binary_search(taken.begin(), taken.end(), next)) ++next;
+        each = next;
+      }
+      ++next;
     }
     return given;
   }

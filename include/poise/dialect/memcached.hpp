@@ -87,6 +87,15 @@ void place_weighted(Members members, Name const& name,
 
 }  // namespace detail
 
+namespace detail {
+
+/// A server's name: the id, unless that is only its address.
+[[nodiscard]] inline std::string_view twemproxy_name(Member const& member) noexcept {
+  return member.id() == member.address() ? memcached_name(member.id()) : member.id();
+}
+
+}  // namespace detail
+
 /// twemproxy, `distribution: ketama`.
 struct Twemproxy {
   using Hash = std::uint32_t;
@@ -99,10 +108,7 @@ struct Twemproxy {
     return detail::memcached_hash(function, key);
   }
   static void place(Members members, std::vector<Ring<Hash>::Point>& points) {
-    auto const name_of = [](Member const& member) {
-      return member.id() == member.address() ? detail::memcached_name(member.id()) : member.id();
-    };
-    detail::place_weighted(members, name_of, points);
+    detail::place_weighted(members, detail::twemproxy_name, points);
   }
 };
 
@@ -138,7 +144,8 @@ struct LibmemcachedKetamaWeighted {
   }
 };
 
-/// twemproxy, `distribution: modula`: each server as often as its weight says.
+/// twemproxy, `distribution: modula`: each server as often as its weight says, in twemproxy's own
+/// order, by the length of the name and then by its bytes.
 struct TwemproxyModula {
   static constexpr char const* name = "twemproxy-modula";
   static constexpr ListRule rule{.eligible_only = true};
@@ -149,7 +156,13 @@ struct TwemproxyModula {
     return detail::memcached_hash(function, key);
   }
   static void list(Members members, std::vector<std::uint32_t>& owners) {
-    detail::list_by_weight(members, owners);
+    std::vector<Member> order{members.begin(), members.end()};
+    std::stable_sort(order.begin(), order.end(), [](Member const& a, Member const& b) {
+      auto const left = detail::twemproxy_name(a);
+      auto const right = detail::twemproxy_name(b);
+      return left.size() != right.size() ? left.size() < right.size() : left < right;
+    });
+    detail::list_by_weight(order, owners);
   }
 };
 

@@ -226,15 +226,16 @@ struct Latency {
   /// store. *Source* Ma, Muthukrishnan and Sandler 2013, "Frugal streaming".
   [[nodiscard]] std::optional<Finding> on_finish(Finished const& event, State& state) const {
     if (!event.latency) return {};
+    constexpr float shortest = 1;  // ns; a median of 0 could never grow again
     auto const sample = static_cast<float>(event.latency->count());
     auto const median = state.median.load();
     bool const slower = sample > median;
     if (event.outcome.ending != Ending::success && (!slower || median < 0)) return {};
-    constexpr float up = 17.0F / 16;
-    constexpr float down = 1 / up;
-    constexpr float shortest = 1;  // a median of 0 could never grow again
-    state.median.store(median < 0 ? std::max(sample, shortest)
-                                  : std::max(median * (slower ? up : down), shortest));
+    if (median < 0) [[unlikely]]
+      return state.median.store(std::max(sample, shortest)), std::nullopt;
+    // Half of all samples are slower: a branch would be mispredicted every other time.
+    static constexpr std::array<float, 2> step{16.0F / 17, 17.0F / 16};
+    state.median.store(std::max(median * step[slower ? 1 : 0], shortest));
     return {};
   }
   void on_interval(std::span<Subject<State>> pool) const {

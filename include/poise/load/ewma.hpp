@@ -18,9 +18,8 @@ namespace poise {
 namespace detail {
 
 struct MeanRule {
-  static float combine(float estimate, float sample, float keep) noexcept {
-    return sample + (estimate - sample) * keep;
-  }
+  /// Never: every sample is averaged in.
+  static bool replaces(Duration::rep, Duration::rep) noexcept { return false; }
 };
 
 }  // namespace detail

@@ -47,6 +47,10 @@ namespace detail {
 
 inline float nanoseconds(Duration time) noexcept { return static_cast<float>(time.count()); }
 
+/// What a latency counts as, at most: 9 minutes. Times 2^23, the most that can be in flight, it
+/// still fits 63 bits.
+inline constexpr auto longest_latency = Duration::rep{1} << 39U;
+
 /// What is typical of all backends. Written seldom, so that its line stays shared among readers. A
 /// copy starts afresh: measurements belong to one balancer.
 class alignas(64) PoolLatency {
@@ -69,6 +73,8 @@ class alignas(64) PoolLatency {
   [[nodiscard]] bool holds(Time renewed, Time now) const noexcept {
     return (now - renewed).count() <= hold_.load();
   }
+  /// No sample is better than 16 times the mean, or than 1 ns: a coarse clock measures zeros.
+  [[nodiscard]] Duration::rep least() const noexcept { return hold_.load() / 16 + 1; }
   /// How much of it is left otherwise: d, see above.
   [[nodiscard]] float left(Time renewed, Time now) const noexcept {
     auto const age = now - renewed - Duration{hold_.load()};
@@ -94,7 +100,8 @@ class alignas(64) PoolLatency {
 
  private:
   void store(float latency) noexcept {
-    latency = std::clamp(latency, 1.0F, 1e18F);  // a clock that stands still measures zeros
+    // At least 1 ns: a clock that stands still measures zeros.
+    latency = std::clamp(latency, 1.0F, static_cast<float>(longest_latency));
     mean_.store(latency);
     hold_.store(static_cast<Duration::rep>(latency));
   }
@@ -106,23 +113,22 @@ class alignas(64) PoolLatency {
   float window_;
 };
 
-/// What is known of one backend's latency. Two words, not one: a stamp of 32 bits that resolves
-/// microseconds wraps within hours. Threads may tear them apart, and then one pick reads a value
-/// with another one's age. A line of its own, because every request's end writes it.
+/// What is known of one backend's latency: in integers, because converting them to floats would take
+/// longer than all else that a pick does with them. Value and time are words of their own: a stamp
+/// of 32 bits that resolves microseconds wraps within hours. Threads may tear the two apart, and
+/// then one pick reads a value with another one's age. A line of its own, because every request's
+/// end writes it.
 struct alignas(64) LatencyEstimate {
-  struct Value {
-    float latency;          // ns; negative: unknown
-    std::uint32_t samples;  // successes
-  };
-  sync::Relaxed<std::uint64_t> value{std::bit_cast<std::uint64_t>(Value{-1, 0})};
+  sync::Relaxed<Duration::rep> latency{unknown};  // ns
   sync::Relaxed<Duration::rep> at{never};
+  sync::Relaxed<std::uint32_t> successes{0};
 
+  static constexpr Duration::rep unknown = -1;
   /// So long ago that it holds for nobody.
   static constexpr auto never = std::numeric_limits<Duration::rep>::min() / 2;
 
-  [[nodiscard]] Value load() const noexcept { return std::bit_cast<Value>(value.load()); }
-  void store(Value now_known, Time now) noexcept {
-    value.store(std::bit_cast<std::uint64_t>(now_known));
+  void store(Duration::rep now_known, Time now) noexcept {
+    latency.store(now_known);
     at.store(now.time_since_epoch().count());
   }
   [[nodiscard]] Time heard() const noexcept { return Time{Duration{at.load()}}; }
@@ -147,11 +153,11 @@ class LatencyLoad {
                         " ns; it must not be negative (0 stands for 16 mean latencies)"};
   }
 
-  /// What one more request would wait, if all take turns.
-  [[gnu::always_inline]] float operator()(Candidates const& candidates, std::size_t i,
-                                          Context const& context) const noexcept {
+  /// What one more request would wait, in ns, if all take turns.
+  [[gnu::always_inline]] Duration::rep operator()(Candidates const& candidates, std::size_t i,
+                                                  Context const& context) const noexcept {
     return latency(candidates.state<State>(i), context.now) *
-           static_cast<float>(candidates.in_flight(i) + 1);
+           (Duration::rep{candidates.in_flight(i)} + 1);
   }
 
   [[gnu::always_inline]] void on_finish(Finish& finish) const noexcept {
@@ -166,61 +172,66 @@ class LatencyLoad {
   }
 
   /// The estimate as it reads now, in ns.
-  [[gnu::always_inline]] float latency(State& state, Time now) const noexcept {
+  [[gnu::always_inline]] Duration::rep latency(State& state, Time now) const noexcept {
     if (pool_.holds(state.heard(), now)) [[likely]]
-      return state.load().latency;
+      return state.latency.load();
     return faded(state, now);
   }
 
  protected:
   /// How much of what was known counts beside a new sample.
   [[nodiscard]] float keep(State const& state, Time now) const noexcept {
-    // However dense the samples, one has a say of 1/16: a clock that stands still lets nothing age.
+    // However dense the samples, each has a say of 1/16: a clock that stands still lets nothing age.
     return pool_.left(state.heard(), now) * (15.0F / 16);
   }
   [[nodiscard]] PoolLatency const& pool() const noexcept { return pool_; }
 
   /// *Requires* a latency.
   [[gnu::always_inline]] void learn_success(Finish const& finish, State& state) const noexcept {
-    auto const sample = nanoseconds(*finish.latency);
-    auto const samples = state.load().samples + 1;
-    bool const is_power_of_two = (samples & (samples - 1)) == 0;
-    if (is_power_of_two || samples % 16 == 0) [[unlikely]]
-      pool_.add(sample, static_cast<float>(finish.backend.in_flight()));
-    learn(state, sample, finish.now, 1);
+    auto const sample = finish.latency->count();
+    auto const successes = state.successes.load() + 1;
+    state.successes.store(successes);
+    bool const is_power_of_two = (successes & (successes - 1)) == 0;
+    if (is_power_of_two || successes % 16 == 0) [[unlikely]]
+      pool_.add(static_cast<float>(sample), static_cast<float>(finish.backend.in_flight()));
+    learn(state, sample, finish.now);
   }
 
-  [[gnu::always_inline]] void learn(State& state, float sample, Time now,
-                                    std::uint32_t successes) const noexcept {
-    auto const old = state.load();
-    // A coarse clock measures zeros: no sample is better than 16 times the mean, or than 1 ns.
-    sample = std::max(sample, std::max(pool_.mean() / 16, 1.0F));
-    auto const latency =
-        old.latency < 0 ? sample : Rule::combine(old.latency, sample, keep(state, now));
-    state.store({latency, old.samples + successes}, now);
+  [[gnu::always_inline]] void learn(State& state, Duration::rep sample, Time now) const noexcept {
+    auto const old = state.latency.load();
+    sample = std::clamp(sample, pool_.least(), longest_latency);
+    if (Rule::replaces(old, sample) || old == State::unknown) state.store(sample, now);
+    else if (pool_.holds(state.heard(), now)) [[likely]]
+      state.store(old + (sample - old) / 16, now);
+    else state.store(sample + scaled(old - sample, keep(state, now)), now);
   }
 
  private:
-  [[gnu::noinline]] float faded(State& state, Time now) const noexcept {
-    auto const known = state.load().latency;
-    if (known < 0) return introduce(state, now);
-    auto const rest = pool_.mean() / 2;
-    return rest + (known - rest) * pool_.left(state.heard(), now);
+  [[gnu::noinline]] Duration::rep faded(State& state, Time now) const noexcept {
+    auto const known = state.latency.load();
+    if (known == State::unknown) return introduce(state, now);
+    auto const rest = static_cast<Duration::rep>(pool_.mean() / 2);
+    return rest + scaled(known - rest, pool_.left(state.heard(), now));
   }
 
-  float introduce(State& state, Time now) const noexcept {
-    auto const latency = pool_.mean();
-    if (pool_.known()) state.store({latency, 0}, now);
+  Duration::rep introduce(State& state, Time now) const noexcept {
+    auto const latency = static_cast<Duration::rep>(pool_.mean());
+    if (pool_.known()) state.store(latency, now);
     return latency;
   }
 
-  // By values: a Finish that had to lie in memory for this would cost every success 6 ns.
+  static Duration::rep scaled(Duration::rep time, float by) noexcept {
+    return static_cast<Duration::rep>(static_cast<float>(time) * by);
+  }
+
+  // By values: a Finish that had to lie in memory for this would be written at every success.
   [[gnu::noinline]] void learn_failure(State& state, Duration latency, Duration retry_after,
                                        std::uint32_t in_flight, Time now) const noexcept {
     auto const least = timeout_ > 0 ? timeout_ : 16 * pool_.mean();
     auto const sample = std::max(least, nanoseconds(std::max(latency, retry_after)));
     auto const idleness = pool_.busy() / static_cast<float>(std::max(in_flight, 1U));
-    learn(state, sample * std::max(idleness, 1.0F), now, 0);
+    auto const charged = std::min(sample * std::max(idleness, 1.0F), 1e18F);
+    learn(state, static_cast<Duration::rep>(charged), now);
   }
 
   float timeout_;

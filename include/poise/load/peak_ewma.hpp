@@ -19,8 +19,8 @@ namespace poise {
 namespace detail {
 
 struct PeakRule {
-  static float combine(float estimate, float sample, float keep) noexcept {
-    return sample > estimate ? sample : sample + (estimate - sample) * keep;
+  static bool replaces(Duration::rep estimate, Duration::rep sample) noexcept {
+    return sample > estimate;
   }
 };
 

@@ -56,7 +56,7 @@ struct Score : private detail::LatencyLoad<detail::MeanRule> {
                    Context const& context) const noexcept {
     auto& state = candidates.state<State>(i);
     auto requests = static_cast<float>(candidates.in_flight(i));
-    auto nanoseconds = latency(state, context.now);
+    auto nanoseconds = static_cast<float>(latency(state, context.now));
     auto const errors = state.errors.load() * pool().left(state.heard(), context.now);
     if (errors > 0) {
       // Who fails at once has nothing in flight: to that extent it counts as the mean backend.
@@ -72,9 +72,9 @@ struct Score : private detail::LatencyLoad<detail::MeanRule> {
     auto& state = finish.state<State>();
     auto const failed = is_failure(ending) ? 1.0F : 0.0F;
     state.errors.store(failed + (state.errors.load() - failed) * keep(state, finish.now));
-    auto const measured = detail::nanoseconds(finish.latency.value_or(Duration{-1}));
+    auto const measured = finish.latency.value_or(Duration{-1}).count();
     if (ending == Ending::success && finish.latency) learn_success(finish, state);
-    else if (measured > state.load().latency) learn(state, measured, finish.now, 0);
+    else if (measured > state.latency.load()) learn(state, measured, finish.now);
     else state.at.store(finish.now.time_since_epoch().count());
   }
 

@@ -9,11 +9,9 @@
 //
 // Source: Mitzenmacher 2001, "The power of two choices in randomized load balancing".
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include <poise/alias_table.hpp>
@@ -66,15 +64,11 @@ struct PowerOfTwo : detail::HasLoad<L> {
                                                         Context const& context) {
     auto const a = by(candidates, first, context);
     auto const b = by(candidates, second, context);
-    if constexpr (std::integral<std::remove_const_t<decltype(a)>>) {
-      return b < a ? second : first;  // counts are often equal, so this is often foreseen
-    } else {
-      // Which is less is chance, so a branch would be mispredicted: the mask is all ones for the
-      // second.
-      auto const better =
-          static_cast<std::size_t>(b < a) | static_cast<std::size_t>(!detail::is_number(a));
-      return first ^ ((first ^ second) & (std::size_t{0} - better));
-    }
+    // Which is less is chance too, so a branch would be mispredicted: the mask is all ones for the
+    // second.
+    auto const better =
+        static_cast<std::size_t>(b < a) | static_cast<std::size_t>(!detail::is_number(a));
+    return first ^ ((first ^ second) & (std::size_t{0} - better));
   }
 
   [[gnu::always_inline]] static Pair draw(std::size_t size, Rng& random) noexcept {

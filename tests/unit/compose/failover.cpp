@@ -325,3 +325,70 @@ TEST_CASE("a failover of filters passes over a tier that the filter empties") {
 TEST_CASE("a failover is named after what it wraps") {
   CHECK(poise::hooks::name(Failover<poise::P2C>{}) == "failover(p2c)");
 }
+
+// -- two policies --------------------------------------------------------------------------------
+
+TEST_CASE("two policies take the first tier and the rest") {
+  // Half of tier 0 is healthy: 70 % of the load. The other tiers are one to the secondary policy.
+  auto balancer =
+      balancer_of(Failover<poise::SmoothWeighted, poise::RoundRobin>{}, tiers_of({4, 2, 2}));
+  CHECK(by_tier(balancer, 100) == std::vector<std::uint64_t>{100, 0, 0, 0});
+  make(balancer, HealthState::unhealthy, 0, 0, 2);
+  check_shares(by_tier(balancer, 20'000), {70, 15, 15});
+  make(balancer, HealthState::unhealthy, 0, 2, 2);
+  CHECK(by_tier(balancer, 4) == std::vector<std::uint64_t>{0, 2, 2, 0});
+}
+
+TEST_CASE("the first tier of two policies is the first that anybody is in") {
+  auto balancer =
+      balancer_of(Failover<poise::RoundRobin, Failover<poise::RoundRobin, poise::RoundRobin>>{},
+                  {{.id = "a", .tier = 3}, {.id = "b", .tier = 5}, {.id = "c", .tier = 9}});
+  CHECK(picks(balancer, 2) == "aa");
+  balancer.drain("a");
+  CHECK(picks(balancer, 2) == "bb");
+  balancer.remove("b");
+  CHECK(picks(balancer, 2) == "cc");
+  balancer.remove("a");
+  CHECK(picks(balancer, 2) == "cc");
+}
+
+TEST_CASE("all or nothing holds for two policies too") {
+  auto balancer =
+      balancer_of(Failover<poise::RoundRobin, poise::RoundRobin>{all_or_nothing}, tiers_of({4, 2}));
+  make(balancer, HealthState::unhealthy, 0, 0, 3);
+  check_shares(by_tier(balancer, 100), {100, 0});
+}
+
+TEST_CASE("of two policies the one that picked hears the end, each with its own state") {
+  tests::Probe<> const first;
+  tests::Probe<> const rest;
+  auto balancer =
+      balancer_of(Failover<tests::Probe<>, tests::Probe<>>{{}, first, rest}, tiers_of({4, 4}));
+  (void)by_tier(balancer, 10);
+  CHECK(first.log->ends == 10);
+  make(balancer, HealthState::unhealthy, 0, 0, 2);
+  (void)by_tier(balancer, 200);
+  balancer.update(tiers_of({0, 4}));  // now the primary's
+  (void)by_tier(balancer, 10);
+  CHECK(first.log->ends + rest.log->ends == 220);
+  CHECK(first.log->ends >= 20 + 100);
+  CHECK(rest.log->ends >= 30);
+  CHECK(first.log->mistakes + rest.log->mistakes == 0);
+}
+
+TEST_CASE("two policies pass a request that excludes all of one on to the other") {
+  auto balancer = balancer_of(Failover<poise::RoundRobin, poise::RoundRobin>{}, tiers_of({2, 2}));
+  std::vector<std::uint64_t> excluded;
+  std::string tiers;
+  for (int i = 0; i < 4; ++i) {
+    auto lease = balancer.pick({.excluded = excluded});
+    tiers += std::to_string(lease->tier());
+    excluded.push_back(lease.serial());
+  }
+  CHECK(tiers == "0011");
+}
+
+TEST_CASE("two policies are named after both") {
+  CHECK(poise::hooks::name(Failover<poise::P2C, poise::RoundRobin>{}) ==
+        "failover(p2c, round_robin)");
+}

@@ -166,7 +166,7 @@ TEST_CASE("a condition that throws makes the change throw and changes nothing") 
   CHECK(picks(balancer, 3) == "abc");
 }
 
-TEST_CASE("a filter can be made of a condition that was wrong before") {
+TEST_CASE("a condition that changes its mind is heeded at the next change") {
   // The answer for a backend changed between two plans: what the policy kept of the first is not
   // taken for the second.
   Switch const keep;

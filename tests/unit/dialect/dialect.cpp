@@ -375,7 +375,7 @@ TEST_CASE("dialects refuse what their systems could not be told") {
                  "would need 160000160 points"));
 }
 
-TEST_CASE("the haproxy dialect numbers servers without id by the first free number") {
+TEST_CASE("the haproxy dialect numbers servers without id from their place on") {
   auto const ids = [](std::vector<std::string> labels) {
     std::vector<poise::Endpoint> endpoints;
     for (auto const& label : labels) {
@@ -388,6 +388,7 @@ TEST_CASE("the haproxy dialect numbers servers without id by the first free numb
     return text;
   };
   CHECK(ids({"", "2", ""}) == ids({"1", "2", "3"}));
-  CHECK(ids({"", "1", ""}) == ids({"2", "1", "3"}));
+  CHECK(ids({"", "1", ""}) == ids({"2", "1", "4"}));
+  CHECK(ids({"100", "", "2", ""}) == ids({"100", "3", "2", "5"}));
   CHECK(ids({"", "1", ""}) != ids({"1", "2", "3"}));
 }

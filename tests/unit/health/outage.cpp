@@ -43,7 +43,7 @@ class Crowd {
     for (int second = 0; second < seconds; ++second) {
       std::vector<std::uint64_t> got(servers);
       for (std::size_t request = 0; request < per_second; ++request) {
-        clock_.advance(1s / per_second);
+        clock_.advance(poise::Duration{1s} / per_second);
         auto lease = balancers_[dice_() % clients]->pick();
         if (!lease) {
           ++refused;

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+
+// What does health cost a request while all is well, beside the clock? Pick and finish with every
+// rule on, against the same balancer without any. Both run on a clock that costs nothing but its two
+// calls, since on a busy machine two reads of the real one vary by more than what is measured; what
+// those cost is printed too.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <poise/health/monitor.hpp>
+#include <poise/poise.hpp>
+#include <poise/resilience/limit.hpp>
+#include <poise/resilience/shed.hpp>
+
+#include "support/ratios.hpp"
+
+namespace {
+
+using namespace poise;
+
+std::vector<Endpoint> backends(std::size_t count) {
+  std::vector<Endpoint> result;
+  for (std::size_t i = 0; i < count; ++i) result.push_back({.id = std::to_string(i)});
+  return result;
+}
+
+/// A microsecond later at each call.
+struct CheapClock {
+  Time now() const noexcept { return Time{Duration{*ns += 1000}}; }
+  void sleep(Duration) const {}
+  std::int64_t* ns = &shared;
+  static inline std::int64_t shared = 0;
+};
+
+using AllRules =
+    Runtime<CheapClock, health::Standard, resilience::FixedLimit, resilience::AdaptiveLimit>;
+using OnlyLatency = Runtime<CheapClock, MeasureLatency>;
+using OnlyClock = Runtime<CheapClock>;
+using RealClock = Runtime<SteadyClock, health::Standard>;
+
+/// One thread; the balancer is warm: every backend has been asked, and ticked.
+template <class P, class R, bool ReadsClock>
+void cycle(benchmark::State& state) {
+  Balancer<P, void, R> balancer{backends(static_cast<std::size_t>(state.range(0)))};
+  for (int i = 0; i < 10'000; ++i) balancer.pick().finish();
+  balancer.tick();
+  CheapClock const clock;
+  for (auto _ : state) {
+    if constexpr (ReadsClock) benchmark::DoNotOptimize(clock.now());
+    auto lease = balancer.pick();
+    if constexpr (ReadsClock) benchmark::DoNotOptimize(clock.now());
+    lease.finish();
+  }
+}
+
+/// A tick with all rules, at an interval's end or between.
+void tick(benchmark::State& state) {
+  Balancer<RoundRobin, void, AllRules> balancer{
+      backends(static_cast<std::size_t>(state.range(0)))};
+  for (int i = 0; i < 10'000; ++i) balancer.pick().finish();
+  Time now = CheapClock{}.now();
+  for (auto _ : state) balancer.tick(now += std::chrono::seconds{1});
+}
+
+void sizes(benchmark::internal::Benchmark* it) {
+  for (auto const count : {3, 10, 100}) it->Arg(count);
+}
+
+template <class P>
+void enlist(std::string const& name) {
+  auto const add = [&](std::string const& kind, auto* run) {
+    sizes(benchmark::RegisterBenchmark((kind + "/" + name).c_str(), run));
+  };
+  add("all_rules", cycle<P, AllRules, false>);
+  add("measured", cycle<P, OnlyLatency, false>);
+  add("no_rules", cycle<P, OnlyClock, true>);
+  add("real_clock", cycle<P, RealClock, false>);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  enlist<RoundRobin>("round_robin");
+  enlist<P2C>("p2c");
+  for (auto const count : {10, 100, 1000})
+    benchmark::RegisterBenchmark("tick/all_rules", tick)->Arg(count);
+  auto const difference = bench::Comparison::difference;
+  return bench::run(argc, argv,
+                    {{"all_rules/round_robin", "no_rules/round_robin", 5, 3, difference},
+                     {"all_rules/p2c", "no_rules/p2c", 5, 3, difference},
+                     {"measured/round_robin", "no_rules/round_robin", 0, 3, difference}},
+                    25);
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+
+// Which policy is best for your servers? See --help.
+
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <poise/error.hpp>
+
+#include "options.hpp"
+#include "picture.hpp"
+#include "report.hpp"
+#include "run.hpp"
+
+namespace {
+
+using namespace simulate;
+
+std::ofstream opened(std::string const& path) {
+  std::ofstream file{path};
+  if (!file) throw poise::ConfigError{"can't write " + poise::detail::quoted(path)};
+  return file;
+}
+
+void show_progress(std::size_t done, std::size_t all) {
+  static bool const watched = isatty(STDERR_FILENO) != 0;
+  if (!watched) return;
+  fmt::print(stderr, "\r{} of {} simulations{}", done, all, done == all ? "\r\033[K" : "");
+  std::fflush(stderr);
+}
+
+void simulate_all(Options const& options) {
+  // Opened before the work, so that a wrong path doesn't cost it.
+  auto csv = options.csv.empty() ? std::ofstream{} : opened(options.csv);
+  auto picture = options.picture.empty() ? std::ofstream{} : opened(options.picture);
+  auto const tables = run(options.plan, show_progress);
+  for (auto const& table : tables) fmt::print("{}\n", table_text(table));
+  fmt::print("{}", advice(tables));
+  if (csv.is_open()) write_csv(csv, tables, options.plan.seeds);
+  if (picture.is_open()) picture << (options.picture.ends_with(".svg") ? svg(tables) : html(tables));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    auto const options = parse({argv + 1, argv + argc});
+    if (options.help) fmt::print("{}", help());
+    else if (options.list) fmt::print("{}", list());
+    else simulate_all(options);
+    return 0;
+  } catch (std::exception const& error) {
+    fmt::print(stderr, "simulate: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+
+#include "options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "policies.hpp"
+#include "trace.hpp"
+
+namespace simulate {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The folder of scenarios that came with this program: from where it stands upwards.
+std::optional<fs::path> scenario_folder() {
+  std::error_code ignored;
+  for (auto start : {fs::current_path(ignored), fs::read_symlink("/proc/self/exe", ignored)})
+    for (; !start.empty(); start = start.parent_path()) {
+      auto const folder = start / "examples" / "scenarios";
+      if (fs::is_directory(folder, ignored)) return folder;
+      if (start == start.root_path()) break;
+    }
+  return std::nullopt;
+}
+
+std::vector<std::string> own_scenarios() {
+  std::vector<std::string> names;
+  if (auto const folder = scenario_folder())
+    for (auto const& entry : fs::directory_iterator{*folder})
+      if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string joined(std::vector<std::string> const& words) {
+  std::string all;
+  for (auto const& word : words) all += (all.empty() ? "" : ", ") + word;
+  return all;
+}
+
+/// A file, or one of ours by name.
+fs::path path_of(std::string const& name) {
+  std::error_code ignored;
+  if (fs::is_regular_file(name, ignored)) return name;
+  if (auto const folder = scenario_folder())
+    if (auto const path = *folder / (name + ".txt"); fs::is_regular_file(path, ignored))
+      return path;
+  throw poise::ConfigError{"there is no scenario or file " + poise::detail::quoted(name) +
+                           "; there are " + joined(own_scenarios()) + " and all"};
+}
+
+Scenario load(std::string const& name) {
+  auto const path = path_of(name);
+  std::ifstream file{path};
+  if (!file) throw poise::ConfigError{"can't read " + poise::detail::quoted(path.string())};
+  try {
+    auto scenario = read_scenario(file, path.parent_path().string());
+    if (scenario.name.empty()) scenario.name = path.stem().string();
+    return scenario;
+  } catch (poise::ConfigError const& error) {
+    throw poise::ConfigError{path.string() + ": " + error.what()};
+  }
+}
+
+/// "grey", or "grey@1s": with all times scaled so that the mean work is 1 s.
+Case named_case(std::string const& text) {
+  auto const at = std::min(text.rfind('@'), text.size());
+  auto scenario = load(text.substr(0, at));
+  if (at == text.size()) return {scenario.name, scenario};
+  auto const mean = detail::Line{1, ""}.duration("the mean after @", text.substr(at + 1), 1);
+  return {scenario.name + text.substr(at), scenario.scaled(mean / scenario.work.mean)};
+}
+
+/// Splits at commas, but not within parentheses: a policy's text may hold some.
+std::vector<std::string> split(std::string const& text) {
+  std::vector<std::string> words{""};
+  int depth = 0;
+  for (char const letter : text) {
+    depth += letter == '(' ? 1 : letter == ')' ? -1 : 0;
+    if (letter == ',' && depth == 0) words.emplace_back();
+    else words.back() += letter;
+  }
+  return words;
+}
+
+std::uint64_t whole(std::string const& option, std::string const& text) {
+  std::uint64_t value = 0;
+  auto const* end = text.data() + text.size();
+  auto const [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || rest != end)
+    throw poise::ConfigError{option + " is " + poise::detail::quoted(text) +
+                             ", but must be a whole number"};
+  return value;
+}
+
+void use_trace(Plan& plan, std::string const& file) {
+  auto const work = detail::read_work(file);
+  for (auto& each : plan.cases) {
+    // The load stays what the scenario says; its times are as in the file.
+    if (each.scenario.rate > 0) each.scenario.utilisation = each.scenario.load();
+    each.scenario.rate = 0;
+    each.scenario = each.scenario.scaled(work.mean / each.scenario.work.mean);
+    each.scenario.work = work;
+  }
+}
+
+std::vector<Case> cases_of(std::string const& text) {
+  std::vector<Case> cases;
+  for (auto const& word : split(text)) {
+    if (word != "all") {
+      cases.push_back(named_case(word));
+      continue;
+    }
+    for (auto const& name : own_scenarios())
+      for (auto const* mean : {"@100us", "@10ms", "@1s"}) cases.push_back(named_case(name + mean));
+  }
+  return cases;
+}
+
+}  // namespace
+
+Options parse(std::vector<std::string> const& words) {
+  Options options;
+  std::string scenarios = "grey";
+  std::string policies = "all";
+  std::string trace;
+  options.plan.seeds = {1, 2, 3, 4, 5};
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    // "--seeds 1" and "--seeds=1" are the same.
+    auto const equals = words[i].find('=');
+    auto const option = words[i].substr(0, equals);
+    auto const value = [&] {
+      if (equals != std::string::npos) return words[i].substr(equals + 1);
+      if (i + 1 == words.size()) throw poise::ConfigError{option + " needs a value; see --help"};
+      return words[++i];
+    };
+    if (option == "--policies") policies = value();
+    else if (option == "--scenario") scenarios = value();
+    else if (option == "--trace") trace = value();
+    else if (option == "--csv") options.csv = value();
+    else if (option == "--picture") options.picture = value();
+    else if (option == "--threads") {
+      auto const threads = whole(option, value());
+      if (threads < 1 || threads > 1024)
+        throw poise::ConfigError{"--threads must be from 1 to 1024"};
+      options.plan.threads = static_cast<unsigned>(threads);
+    } else if (option == "--seeds") {
+      options.plan.seeds.clear();
+      for (auto const& seed : split(value())) options.plan.seeds.push_back(whole(option, seed));
+    } else if (option == "--list") {
+      options.list = true;
+    } else if (option == "--help" || option == "-h") {
+      options.help = true;
+    } else {
+      throw poise::ConfigError{"there is no option " + poise::detail::quoted(words[i]) +
+                               "; there are --policies, --scenario, --trace, --seeds, --csv, "
+                               "--picture, --threads, --list and --help"};
+    }
+  }
+  if (options.help || options.list) return options;
+  if (!options.picture.empty() && !options.picture.ends_with(".svg") &&
+      !options.picture.ends_with(".html"))
+    throw poise::ConfigError{"--picture is " + poise::detail::quoted(options.picture) +
+                             ", but must end in .svg or .html"};
+  for (auto const& policy : split(policies))
+    if (policy == "all")
+      for (auto const& each : all_policies()) options.plan.policies.push_back(each);
+    else options.plan.policies.push_back(policy);
+  for (auto const& policy : options.plan.policies) (void)make_policy(policy);  // refuses bad ones
+  options.plan.cases = cases_of(scenarios);
+  if (!trace.empty()) use_trace(options.plan, trace);
+  return options;
+}
+
+std::string help() {
+  return R"(Which policy is best for your servers? Simulates them all in virtual time.
+
+Every policy drives real balancers, one per client, against simulated servers; nothing of a policy is
+written twice. Beside them stand bounds that nobody can have: dispatchers that see everything.
+
+  --scenario NAME   a scenario of --list, a file, several with commas, or all (default: grey).
+                    NAME@1s scales all its times so that the mean work is 1 s
+  --policies NAMES  policies of --list, with parameters if wanted, or all (default)
+  --trace FILE      work as in this file: one latency in ms a line
+  --seeds 1,2,3     one run each; tables show medians (default: 1 to 5)
+  --csv FILE        every run as a line
+  --picture FILE    .svg or .html
+  --threads N       default: all cores. The results don't depend on it
+  --list            scenarios and policies
+  --help            this text
+
+Columns: latencies in ms as the client sees them; an error or timeout counts as the timeout.
+  errors %   requests without a good answer
+  imbalance  the most tries per capacity that a server got, over the mean: 1 is even
+  p99/bound  the median over seeds of p99 divided by the best bound's
+
+docs/simulator.md explains the format of scenarios.
+)";
+}
+
+std::string list() {
+  std::string text = "Scenarios:\n";
+  for (auto const& name : own_scenarios()) {
+    std::ifstream file{path_of(name)};
+    std::string about;
+    std::getline(file, about);
+    text += fmt::format("  {:<18}{}\n", name, about.starts_with("# ") ? about.substr(2) : "");
+  }
+  text += "\nPolicies:\n";
+  for (auto const& each : poise::known_policies())
+    text += fmt::format("  {:<18}{}{}\n", each.name, each.about,
+                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
+  return text;
+}
+
+}  // namespace simulate

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What is shown of the results: tables, advice, CSV.
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "run.hpp"
+
+namespace simulate {
+
+/// The policies of a scenario, best first, with the bounds above them.
+[[nodiscard]] std::string table_text(Table const& table);
+/// Which policy to take, over all scenarios, and why.
+[[nodiscard]] std::string advice(std::vector<Table> const& tables);
+void write_csv(std::ostream& out, std::vector<Table> const& tables,
+               std::vector<std::uint64_t> const& seeds);
+
+}  // namespace simulate

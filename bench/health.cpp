@@ -58,8 +58,7 @@ void cycle(benchmark::State& state) {
 
 /// A tick with all rules, at an interval's end or between.
 void tick(benchmark::State& state) {
-  Balancer<RoundRobin, void, AllRules> balancer{
-      backends(static_cast<std::size_t>(state.range(0)))};
+  Balancer<RoundRobin, void, AllRules> balancer{backends(static_cast<std::size_t>(state.range(0)))};
   for (int i = 0; i < 10'000; ++i) balancer.pick().finish();
   Time now = CheapClock{}.now();
   for (auto _ : state) balancer.tick(now += std::chrono::seconds{1});

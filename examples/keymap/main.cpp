@@ -119,6 +119,17 @@ std::optional<std::uint32_t> number(std::string const& text) {
   return value;
 }
 
+/// "id=N", "guid=TEXT" or "addr=HOST:PORT".
+void add_fact(poise::Endpoint& backend, std::string const& word, std::string const& where) {
+  auto const equals = word.find('=');
+  auto const key = word.substr(0, equals);
+  auto const value = equals == std::string::npos ? "" : word.substr(equals + 1);
+  if (value.empty() || (key != "id" && key != "guid" && key != "addr"))
+    throw Wrong{where + ": \"" + word + "\" is none of id=N, guid=TEXT, addr=HOST:PORT"};
+  if (key == "addr") backend.address = value;
+  else backend.labels.push_back({key, value});
+}
+
 /// One line of a file of backends; `where` is "file:line".
 poise::Endpoint parse_backend(std::string const& line, std::string const& where) {
   std::istringstream words{line};
@@ -131,15 +142,7 @@ poise::Endpoint parse_backend(std::string const& line, std::string const& where)
     throw Wrong{where + ": the weight \"" + weight + "\" is no number from 0 to 2^32 - 1"};
   backend.weight = *parsed;
   backend.address = backend.id;
-  for (std::string word; words >> word;) {
-    auto const equals = word.find('=');
-    auto const key = word.substr(0, equals);
-    auto const value = equals == std::string::npos ? "" : word.substr(equals + 1);
-    if (value.empty() || (key != "id" && key != "guid" && key != "addr"))
-      throw Wrong{where + ": \"" + word + "\" is none of id=N, guid=TEXT, addr=HOST:PORT"};
-    if (key == "addr") backend.address = value;
-    else backend.labels.push_back({key, value});
-  }
+  for (std::string word; words >> word;) add_fact(backend, word, where);
   return backend;
 }
 
@@ -168,12 +171,14 @@ std::unique_ptr<keymap::Mapper> make_mapper(Options const& options,
     throw Wrong{file + ": " + error.what()};
   }
   if (!with_down) return mapper;
-  for (auto const& name : options.down) {
-    if (std::none_of(backends.begin(), backends.end(),
-                     [&](auto const& each) { return each.id == name; }))
-      throw Wrong{"--down: there is no backend \"" + name + "\" in " + file};
-    mapper->drain(name);
-  }
+  auto const is_known = [&](std::string const& name) {
+    return std::any_of(backends.begin(), backends.end(),
+                       [&](auto const& each) { return each.id == name; });
+  };
+  auto const unknown = std::find_if_not(options.down.begin(), options.down.end(), is_known);
+  if (unknown != options.down.end())
+    throw Wrong{"--down: there is no backend \"" + *unknown + "\" in " + file};
+  for (auto const& name : options.down) mapper->drain(name);
   if (std::all_of(backends.begin(), backends.end(), [&](auto const& each) {
         return each.weight == 0 ||
                std::count(options.down.begin(), options.down.end(), each.id) > 0;

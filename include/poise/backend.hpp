@@ -104,13 +104,13 @@ class alignas(64) Backend {
   /// Requests that failed by the backend's fault.
   [[nodiscard]] std::uint64_t failed() const noexcept {
     std::uint64_t sum = 0;
-    for (std::size_t ending = 0; ending < ending_count; ++ending)
-      if (is_failure(static_cast<Ending>(ending))) sum += endings_[ending].load();
+    for (std::size_t ending = 1; ending < ending_count; ++ending)
+      if (is_failure(static_cast<Ending>(ending))) sum += ended(static_cast<Ending>(ending));
     return sum;
   }
   /// Requests that ended so. Successes are not counted one by one: total - in flight - the others.
   [[nodiscard]] std::uint64_t ended(Ending ending) const noexcept {
-    return endings_[static_cast<std::size_t>(ending)].load();
+    return ending == Ending::success ? 0 : endings_[index_of(ending)].load();
   }
   /// The decayed mean of recent latencies; empty before the first sample, or if nobody measures.
   [[nodiscard]] std::optional<Duration> latency() const noexcept {
@@ -139,10 +139,12 @@ class alignas(64) Backend {
     return std::bit_cast<detail::Condition>(condition_.load());
   }
 
-  /// Counts one ended request. *Cost* on success without a latency: one load.
+  /// Counts one ended request. *Cost* on success: one load, and with a latency one more and a store.
   [[gnu::always_inline]] void count(Outcome outcome, Duration latency, Time now) noexcept {
     bool const all_is_well = outcome.ending == Ending::success && error_rate_.load() == 0;
-    if (!all_is_well || latency >= Duration::zero()) count_in_full(outcome, latency, now);
+    if (!all_is_well) [[unlikely]]
+      return count_in_full(outcome, latency, now);
+    if (latency >= Duration::zero()) mix_in(static_cast<float>(latency.count()), now);
   }
 
   /// A backend that nobody asked since the last tick is forgiven in time. Called by one thread.
@@ -162,8 +164,7 @@ class alignas(64) Backend {
     std::uint64_t const busy = old.in_flight();
     auto const total_then = old.total();
     recorded_.store(total_then - std::min(total_then, busy));
-    for (std::size_t ending = 0; ending < ending_count; ++ending)
-      endings_[ending].store(old.endings_[ending].load());
+    for (std::size_t i = 0; i < endings_.size(); ++i) endings_[i].store(old.endings_[i].load());
     latency_.store(old.latency_.load());
     error_rate_.store(old.error_rate_.load());
     admission_.store(old.admission_.load());
@@ -180,7 +181,7 @@ class alignas(64) Backend {
   sync::Relaxed<std::uint32_t> position_{0};  // in the current membership
 
   // Second line: failures and what is counted out of band.
-  std::array<sync::Relaxed<std::uint64_t>, ending_count> endings_{};
+  std::array<sync::Relaxed<std::uint64_t>, ending_count - 1> endings_{};  // all but success
   sync::Relaxed<std::uint64_t> recorded_{0};
   std::uint64_t total_at_tick_ = 0;
   Admission declared_admission_{};  // what the operator set, before rules; under the lock
@@ -191,9 +192,12 @@ class alignas(64) Backend {
  private:
   static_assert(sizeof(detail::Condition) == sizeof(std::uint32_t));
 
+  static constexpr std::size_t index_of(Ending ending) noexcept {
+    return static_cast<std::size_t>(ending) - 1;
+  }
+
   [[gnu::noinline]] void count_in_full(Outcome outcome, Duration latency, Time now) noexcept {
-    if (outcome.ending != Ending::success)
-      endings_[static_cast<std::size_t>(outcome.ending)].add(1);
+    if (outcome.ending != Ending::success) endings_[index_of(outcome.ending)].add(1);
     if (!is_verdict(outcome.ending)) return;
     count_verdict(is_failure(outcome.ending));
     if (latency >= Duration::zero())
@@ -215,8 +219,13 @@ class alignas(64) Backend {
     // A failure tells of the backend's speed only if it was slower: failing fast is not being fast.
     if (ending != Ending::success && sample <= old.value) return;
     if (ending != Ending::success && old.value < 0) return;
+    mix_in(sample, now);
+  }
+
+  [[gnu::always_inline]] void mix_in(float sample, Time now) noexcept {
+    auto const old = std::bit_cast<detail::Stamped>(latency_.load()).value;
     // mean <- mean + (sample - mean) / 16; the first sample is the mean. Not tuned here.
-    auto const mean = old.value < 0 ? sample : old.value + (sample - old.value) / 16;
+    auto const mean = old < 0 ? sample : old + (sample - old) / 16;
     latency_.store(
         std::bit_cast<std::uint64_t>(detail::Stamped{mean, detail::Stamped::stamp(now)}));
   }

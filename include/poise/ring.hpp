@@ -36,7 +36,7 @@ class Ring {
   Ring() = default;
   /// Points in any order; equal hashes stay in the order given, or only the first one stays.
   /// *Cost* O(n): a pass that sorts by the top bits, then each handful by itself.
-  explicit Ring(std::vector<Point> points, bool drop_equal = false) {
+  explicit Ring(std::vector<Point> const& points, bool drop_equal = false) {
     if (points.empty()) return;
     // As many arcs as points, within a third.
     auto const bits = static_cast<unsigned>(std::bit_width(points.size() - points.size() / 4));
@@ -105,8 +105,8 @@ class Ring {
     return start + before;
   }
 
-  [[gnu::noinline]] std::size_t search(std::size_t start, std::size_t end,
-                                       Hash hash) const noexcept {
+  [[nodiscard, gnu::noinline]] std::size_t search(std::size_t start, std::size_t end,
+                                                  Hash hash) const noexcept {
     auto const at = [&](std::size_t i) { return points_.begin() + static_cast<std::ptrdiff_t>(i); };
     return static_cast<std::size_t>(
         std::lower_bound(at(start), at(std::max(start, end)), hash,

@@ -106,7 +106,7 @@ struct Event {
 struct Standing {
   Backend const& backend;
   std::uint32_t weight;
-  HealthState health;  ///< In on_tick what rules found; in arrange what picks will see.
+  HealthState health;   ///< In on_tick what rules found; in arrange what picks will see.
   Admission admission;  ///< In on_tick at first what the operator set; in arrange what is in force.
   bool const drained;
   void* state_block = nullptr;

@@ -2,7 +2,8 @@
 #
 # What the folders promise, checked line by line:
 #   1. Includes point down.
-#        4  health/ resilience/ observe/ discovery/ asio/    never include each other
+#        5  asio/                                            sockets and timers for what is below
+#        4  health/ resilience/ observe/ discovery/          never include each other
 #        3  core/, core lease balancer
 #        2  compose/, policy/                                a policy includes nothing of this layer
 #        1  dialect/, load/, every other header beside this list
@@ -16,7 +17,9 @@ cmake_minimum_required(VERSION 3.25)
 
 # The layer of a header, given relative to include/poise; empty for a folder that nobody placed.
 function(get_layer file result)
-  if(file MATCHES "^(health|resilience|observe|discovery|asio)/")
+  if(file MATCHES "^asio/")
+    set(layer 5)
+  elseif(file MATCHES "^(health|resilience|observe|discovery)/")
     set(layer 4)
   elseif(file MATCHES "^(core/.*|(core|lease|balancer)\\.hpp)$")
     set(layer 3)

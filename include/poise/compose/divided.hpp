@@ -53,6 +53,11 @@ class Copies : public Around<P> {
     for (auto const& other : others_)
       if (other) hooks::on_tick(*other, now);
   }
+  [[nodiscard]] bool may_refuse() const
+    requires(hooks::asks_may_refuse<P>)
+  {
+    return hooks::may_refuse(this->inner());
+  }
   /// The copy that picked hears it; the first one what none of them picked.
   void on_finish(Finish& finish) const
     requires(hooks::has_on_finish<P>)
@@ -114,15 +119,16 @@ class Dividing : public Copies<P> {
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
     auto const path = context.path;
-    auto const first = plan.sole != Candidates::none ? plan.sole : draw(plan, context);
-    for (std::size_t step = 0; step < plan.groups.size(); ++step) {
-      auto const& group = plan.groups[(first + step) % plan.groups.size()];
+    auto next = plan.sole != Candidates::none ? plan.sole : draw(plan, context);
+    for (auto left = plan.groups.size(); left != 0; --left) {
+      auto const& group = plan.groups[next];
       auto const i = group.part.pick(*group.policy, context);
       if (i != Candidates::none) [[likely]] {
         Copies<P>::Step::push(context.path, group.copy);
         return i;
       }
       context.path = path;  // nobody whom this request may have
+      if (++next == plan.groups.size()) next = 0;
     }
     return Candidates::none;
   }

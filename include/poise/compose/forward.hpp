@@ -105,9 +105,7 @@ struct Step {
   static constexpr std::uint32_t most = (1U << Bits) - 1U;
 
   static void push(Path& path, std::size_t child) noexcept {
-    auto top = path;
-    (void)top.pop(32 - Bits);
-    if (top != Path{}) [[unlikely]]
+    if (path.bits() >> (32U - Bits) != 0) [[unlikely]]
       path = {};  // it does not fit: what lies deeper is forgotten
     path.push(static_cast<std::uint32_t>(child) + 1, Bits);
   }
@@ -175,6 +173,11 @@ class Several : public Wrapper<P...> {
   static_assert(sizeof...(P) <= Step::most);
   using Wrapper<P...>::Wrapper;
 
+  [[nodiscard]] bool may_refuse() const
+    requires(hooks::asks_may_refuse<P> || ...)
+  {
+    return this->any_child([](auto const& child) { return hooks::may_refuse(child); });
+  }
   void on_finish(Finish& finish) const
     requires(hooks::has_on_finish<P> || ...)
   {
@@ -242,6 +245,11 @@ class Through : public Around<P> {
     requires(hooks::has_admit<P>)
   {
     return hooks::admit(this->inner(), plan, candidates, i, in_flight, context);
+  }
+  [[nodiscard]] bool may_refuse() const
+    requires(hooks::asks_may_refuse<P>)
+  {
+    return hooks::may_refuse(this->inner());
   }
 };
 

@@ -73,7 +73,8 @@ class Part {
 
   /// Asks a few times more, then takes the first usable backend from a random start. The context is
   /// a copy: if the pick's own were referred to, it could not live in registers.
-  [[gnu::noinline, gnu::cold]] Found insist(P const& policy, Context context, Path path) const {
+  [[nodiscard, gnu::noinline, gnu::cold]] Found insist(P const& policy, Context context,
+                                                       Path path) const {
     Candidates const candidates{roster_};
     constexpr int asks = 4;  // as the balancer does
     for (int ask = 0; ask < asks; ++ask) {

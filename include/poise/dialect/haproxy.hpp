@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,7 @@
 #include <poise/hash/sdbm.hpp>
 #include <poise/hash/wt6.hpp>
 #include <poise/hash/xxhash.hpp>
+#include <poise/ip.hpp>
 #include <poise/ring.hpp>
 
 namespace poise::dialect {
@@ -60,6 +62,15 @@ namespace detail {
   if (result.ec == std::errc::result_out_of_range)
     return text.starts_with('-') ? Limits::min() : Limits::max();
   return number;
+}
+
+/// The number that the text is, all of it.
+template <class Number>
+[[nodiscard]] std::optional<Number> whole_number(std::string_view text) noexcept {
+  Number number{};
+  auto const result = std::from_chars(text.data(), text.data() + text.size(), number);
+  bool const whole = result.ec == std::errc{} && result.ptr == text.data() + text.size();
+  return whole ? std::optional{number} : std::nullopt;
 }
 
 [[nodiscard]] inline std::uint32_t haproxy_hash(HaproxyFunction function, bool avalanche,
@@ -124,10 +135,8 @@ struct Haproxy {
     for (std::size_t i = 0; i < members.size(); ++i) {
       auto const text = members[i].label("id");
       if (text.empty()) continue;
-      auto const* const end = text.data() + text.size();
-      auto const result = std::from_chars(text.data(), end, given[i]);
-      if (result.ec != std::errc{} || result.ptr != end || given[i] == 0 ||
-          given[i] > std::numeric_limits<std::int32_t>::max())
+      given[i] = detail::whole_number<std::uint32_t>(text).value_or(0);
+      if (given[i] == 0 || given[i] > std::numeric_limits<std::int32_t>::max())
         throw ConfigError{"label id of " + poise::detail::quoted(members[i].id()) + " is " +
                           poise::detail::quoted(text) + "; HAProxy's ids are numbers from 1"};
       taken.push_back(given[i]);
@@ -164,19 +173,16 @@ struct Haproxy {
 
   [[nodiscard]] std::uint32_t address_key(Member const& member) const {
     auto const [host, port_text] = split(member.address());
-    auto const ip = Ip::parse(host);
-    std::uint16_t port = 0;
-    auto const* const end = port_text.data() + port_text.size();
-    auto const result = std::from_chars(port_text.data(), end, port);
-    bool const has_port = !port_text.empty() && result.ec == std::errc{} && result.ptr == end;
-    if (!ip || (key == HaproxyKey::addr_port && !has_port))
+    auto const ip = poise::detail::Ip::parse(host);
+    auto const port = detail::whole_number<std::uint16_t>(port_text);
+    if (!ip || (key == HaproxyKey::addr_port && !port))
       throw ConfigError{"the address " + poise::detail::quoted(member.address()) + " of " +
                         poise::detail::quoted(member.id()) + " is not IP" +
                         (key == HaproxyKey::addr_port ? ":PORT" : "") +
                         ", which HAProxy's hash-key needs"};
-    auto const start = key == HaproxyKey::addr_port ? hash::avalanche(port) : 0;
-    if (ip->size == 16) return hash::xxh32(ip->text(), start);
-    return hash::avalanche(start + hash::detail::load_little<std::uint32_t>(ip->bytes.data()));
+    auto const start = key == HaproxyKey::addr_port ? hash::avalanche(*port) : 0;
+    if (ip->size == 16) return hash::xxh32(ip->view(), start);
+    return hash::avalanche(start + hash::detail::load_little<std::uint32_t>(ip->view()));
   }
 
   static constexpr std::uint32_t swapped(std::uint32_t word) noexcept {

@@ -24,13 +24,8 @@
 // Names: `id` is what the system calls the server, `address` where it is. What a system needs
 // beyond these two is taken from labels.
 
-#include <arpa/inet.h>
-
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -124,28 +119,6 @@ struct HostPort {
   if (at == 0 || address[at - 1] != ':') return {address, {}};
   return {address.substr(0, at - 1), address.substr(at)};
 }
-
-/// An IP address as the bytes it has on the wire.
-struct Ip {
-  std::array<char, 16> bytes{};
-  std::size_t size = 0;  // 4 or 16
-
-  [[nodiscard]] std::string_view text() const noexcept { return {bytes.data(), size}; }
-
-  /// Of "10.0.0.1", "::1" or "[::1]".
-  [[nodiscard]] static std::optional<Ip> parse(std::string_view host) noexcept {
-    if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
-      host = host.substr(1, host.size() - 2);
-    std::array<char, INET6_ADDRSTRLEN> text{};  // inet_pton wants its end marked
-    if (host.size() >= text.size()) return std::nullopt;
-    std::memcpy(text.data(), host.data(), host.size());
-    Ip ip;
-    if (inet_pton(AF_INET, text.data(), ip.bytes.data()) == 1) ip.size = 4;
-    else if (inet_pton(AF_INET6, text.data(), ip.bytes.data()) == 1) ip.size = 16;
-    else return std::nullopt;
-    return ip;
-  }
-};
 
 }  // namespace dialect
 

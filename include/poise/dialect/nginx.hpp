@@ -16,6 +16,7 @@
 
 #include <poise/dialect/member.hpp>
 #include <poise/hash/crc32.hpp>
+#include <poise/ip.hpp>
 #include <poise/ring.hpp>
 
 namespace poise::dialect {
@@ -91,8 +92,9 @@ struct NginxIpHash {
   }
   [[nodiscard]] static std::uint32_t again(std::string_view key, std::uint32_t before,
                                            unsigned) noexcept {
+    using poise::detail::Ip;
     auto const ip = Ip::parse(key).value_or(Ip{.size = 4});
-    for (char const letter : ip.text().substr(0, ip.size == 4 ? 3 : 16))
+    for (char const letter : ip.view().substr(0, ip.size == 4 ? 3 : 16))
       before = (before * 113 + static_cast<unsigned char>(letter)) % 6271;
     return before;
   }

@@ -7,9 +7,6 @@
 // and nginx agree on IPv4 and differ on IPv6. A backend that is down keeps its points, and its keys
 // walk on to the next one.
 
-#include <arpa/inet.h>
-
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,6 +15,7 @@
 #include <poise/dialect/member.hpp>
 #include <poise/dialect/nginx.hpp>
 #include <poise/hash/crc32.hpp>
+#include <poise/ip.hpp>
 #include <poise/ring.hpp>
 
 namespace poise::dialect {
@@ -33,13 +31,11 @@ struct Pingora {
     detail::reserve_chained(members, points);
     for (auto const& member : members) {
       auto const [host, port] = split(member.address());
-      auto const ip = Ip::parse(host);
+      auto const ip = poise::detail::Ip::parse(host);
       if (!ip || port.empty())
         throw ConfigError{"the address " + poise::detail::quoted(member.address()) +
                           " is not IP:PORT, which is all that pingora hashes"};
-      std::array<char, INET6_ADDRSTRLEN> text{};
-      inet_ntop(ip->size == 4 ? AF_INET : AF_INET6, ip->bytes.data(), text.data(), text.size());
-      detail::place_chained(text.data(), port, member, points);
+      detail::place_chained(ip->text(), port, member, points);
     }
   }
 };

@@ -18,17 +18,18 @@ constexpr std::uint32_t signed_byte(char letter) noexcept {
   return static_cast<std::uint32_t>(static_cast<signed char>(letter));
 }
 
-/// The number whose bytes stand at `from`, the least significant first.
+/// The number whose bytes the text starts with, the least significant first.
 template <class Word>
-[[nodiscard]] constexpr Word load_little(char const* from) noexcept {
+[[nodiscard]] constexpr Word load_little(std::string_view text) noexcept {
   if (!std::is_constant_evaluated() && std::endian::native == std::endian::little) {
     Word word;
-    std::memcpy(&word, from, sizeof word);
+    auto const* const bytes = text.data();
+    std::memcpy(&word, bytes, sizeof word);
     return word;
   }
   Word word = 0;
   for (std::size_t i = 0; i < sizeof(Word); ++i)
-    word |= static_cast<Word>(static_cast<Word>(byte(from[i])) << (8 * i));
+    word |= static_cast<Word>(static_cast<Word>(byte(text[i])) << (8 * i));
   return word;
 }
 

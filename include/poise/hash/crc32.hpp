@@ -41,17 +41,15 @@ class Crc32 {
  public:
   constexpr Crc32& add(std::string_view text) noexcept {
     auto const& tables = detail::crc_tables;
-    auto const* at = text.data();
-    auto left = text.size();
-    for (; left >= 8; left -= 8, at += 8) {
-      auto const low = state_ ^ detail::load_little<std::uint32_t>(at);
-      auto const high = detail::load_little<std::uint32_t>(at + 4);
+    for (; text.size() >= 8; text.remove_prefix(8)) {
+      auto const low = state_ ^ detail::load_little<std::uint32_t>(text);
+      auto const high = detail::load_little<std::uint32_t>(text.substr(4));
       state_ = tables[7][low & 255U] ^ tables[6][low >> 8U & 255U] ^ tables[5][low >> 16U & 255U] ^
                tables[4][low >> 24U] ^ tables[3][high & 255U] ^ tables[2][high >> 8U & 255U] ^
                tables[1][high >> 16U & 255U] ^ tables[0][high >> 24U];
     }
-    for (; left > 0; --left, ++at)
-      state_ = (state_ >> 8U) ^ tables[0][(state_ ^ detail::byte(*at)) & 255U];
+    for (char const letter : text)
+      state_ = (state_ >> 8U) ^ tables[0][(state_ ^ detail::byte(letter)) & 255U];
     return *this;
   }
   [[nodiscard]] constexpr std::uint32_t value() const noexcept { return ~state_; }

@@ -31,15 +31,15 @@ inline constexpr std::array<std::uint32_t, 64> md5_sines{
     0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039, 0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1,
     0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391};
 
-/// Mixes 64 bytes into the digest.
-constexpr void md5_block(Md5& digest, char const* block) noexcept {
+/// Mixes the first 64 bytes into the digest.
+constexpr void md5_block(Md5& digest, std::string_view text) noexcept {
   constexpr std::array<std::array<int, 4>, 4> turns{
       {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}}};
   auto [a, b, c, d] = digest;
-  for (std::uint32_t step = 0; step < 64; ++step) {
+  for (std::size_t step = 0; step < 64; ++step) {
     auto const round = step / 16;
     std::uint32_t mixed = 0;
-    std::uint32_t word = 0;
+    std::size_t word = 0;
     if (round == 0) {
       mixed = (b & c) | (~b & d);
       word = step;
@@ -54,7 +54,7 @@ constexpr void md5_block(Md5& digest, char const* block) noexcept {
       word = 7 * step;
     }
     auto const sum =
-        a + mixed + md5_sines[step] + load_little<std::uint32_t>(block + word % 16 * 4);
+        a + mixed + md5_sines[step] + load_little<std::uint32_t>(text.substr(word % 16 * 4));
     a = d;
     d = c;
     c = b;
@@ -71,7 +71,7 @@ constexpr void md5_block(Md5& digest, char const* block) noexcept {
 [[nodiscard]] constexpr Md5 md5(std::string_view text) noexcept {
   Md5 digest{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
   auto rest = text;
-  for (; rest.size() >= 64; rest.remove_prefix(64)) detail::md5_block(digest, rest.data());
+  for (; rest.size() >= 64; rest.remove_prefix(64)) detail::md5_block(digest, rest);
   // What is left, then 0x80, zeros, and the length in bits: one block more, or two.
   std::array<char, 128> end{};
   for (std::size_t i = 0; i < rest.size(); ++i) end[i] = rest[i];
@@ -80,7 +80,8 @@ constexpr void md5_block(Md5& digest, char const* block) noexcept {
   auto const bits = static_cast<std::uint64_t>(text.size()) * 8;
   for (std::size_t i = 0; i < 8; ++i)
     end[size - 8 + i] = static_cast<char>(static_cast<unsigned char>(bits >> (8 * i)));
-  for (std::size_t at = 0; at < size; at += 64) detail::md5_block(digest, end.data() + at);
+  for (std::size_t at = 0; at < size; at += 64)
+    detail::md5_block(digest, std::string_view{end.data() + at, 64});
   return digest;
 }
 

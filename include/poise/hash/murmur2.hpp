@@ -23,7 +23,7 @@ inline constexpr std::uint64_t murmur2_std_seed = 0xc70f6907;
   auto sum = seed ^ (static_cast<std::uint64_t>(text.size()) * factor);
   auto rest = text;
   for (; rest.size() >= 8; rest.remove_prefix(8)) {
-    auto const word = detail::load_little<std::uint64_t>(rest.data());
+    auto const word = detail::load_little<std::uint64_t>(rest);
     sum = (sum ^ (shift_mix(word * factor) * factor)) * factor;
   }
   if (!rest.empty()) {

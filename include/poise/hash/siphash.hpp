@@ -45,8 +45,7 @@ struct Secret {
     v[0] ^= word;
   };
   auto rest = text;
-  for (; rest.size() >= 8; rest.remove_prefix(8))
-    take(detail::load_little<std::uint64_t>(rest.data()));
+  for (; rest.size() >= 8; rest.remove_prefix(8)) take(detail::load_little<std::uint64_t>(rest));
   auto last = static_cast<std::uint64_t>(text.size()) << 56U;
   for (std::size_t i = 0; i < rest.size(); ++i)
     last |= static_cast<std::uint64_t>(detail::byte(rest[i])) << (8 * i);

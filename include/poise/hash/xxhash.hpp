@@ -36,7 +36,7 @@ struct Xxh32 {
   }
   static constexpr Word finish(Word sum, std::string_view rest) noexcept {
     for (; rest.size() >= 4; rest.remove_prefix(4))
-      sum = std::rotl(sum + load_little<Word>(rest.data()) * p3, 17) * p4;
+      sum = std::rotl(sum + load_little<Word>(rest) * p3, 17) * p4;
     for (char const letter : rest) sum = std::rotl(sum + byte(letter) * p5, 11) * p1;
     sum = (sum ^ (sum >> 15U)) * p2;
     sum = (sum ^ (sum >> 13U)) * p3;
@@ -63,9 +63,9 @@ struct Xxh64 {
   }
   static constexpr Word finish(Word sum, std::string_view rest) noexcept {
     for (; rest.size() >= 8; rest.remove_prefix(8))
-      sum = std::rotl(sum ^ round(0, load_little<Word>(rest.data())), 27) * p1 + p4;
+      sum = std::rotl(sum ^ round(0, load_little<Word>(rest)), 27) * p1 + p4;
     if (rest.size() >= 4) {
-      sum = std::rotl(sum ^ (load_little<std::uint32_t>(rest.data()) * p1), 23) * p2 + p3;
+      sum = std::rotl(sum ^ (load_little<std::uint32_t>(rest) * p1), 23) * p2 + p3;
       rest.remove_prefix(4);
     }
     for (char const letter : rest) sum = std::rotl(sum ^ (byte(letter) * p5), 11) * p1;
@@ -86,7 +86,7 @@ template <class X>
     std::array<Word, 4> lanes{seed + X::p1 + X::p2, seed + X::p2, seed, seed - X::p1};
     for (; rest.size() >= stripe; rest.remove_prefix(stripe))
       for (std::size_t i = 0; i < 4; ++i)
-        lanes[i] = X::round(lanes[i], load_little<Word>(rest.data() + i * sizeof(Word)));
+        lanes[i] = X::round(lanes[i], load_little<Word>(rest.substr(i * sizeof(Word))));
     sum = X::merge(lanes);
   }
   return X::finish(sum + static_cast<Word>(text.size()), rest);

@@ -115,7 +115,8 @@ struct Subject {
 struct Consecutive {
   static constexpr std::string_view name = "consecutive failures";
   std::uint32_t failures = 5;
-  std::uint32_t unreachable = 1;  ///< Of failures to connect: nothing was sent, and nothing will be.
+  std::uint32_t unreachable =
+      1;  ///< Of failures to connect: nothing was sent, and nothing will be.
   Enforcement enforcement{};
 
   struct State {
@@ -268,8 +269,8 @@ struct Latency {
   }
   /// `factor` times the median of all but one of these, which are sorted.
   [[nodiscard]] double limit(std::vector<float> const& sorted, float own) const {
-    auto const self = static_cast<std::size_t>(std::ranges::lower_bound(sorted, own) -
-                                               sorted.begin());
+    auto const self =
+        static_cast<std::size_t>(std::ranges::lower_bound(sorted, own) - sorted.begin());
     auto const other = [&](std::size_t i) {
       return static_cast<double>(sorted[std::min(i < self ? i : i + 1, sorted.size() - 1)]);
     };

@@ -29,8 +29,8 @@ struct Transition {
     watched,  ///< Found, but its criterion was only to detect this time.
     capped,   ///< Found, but too many are out already, or it is the last of its tier.
   };
-  Time at{};           ///< By the balancer's clock.
-  std::string id{};    ///< The backend's; empty for panic.
+  Time at{};         ///< By the balancer's clock.
+  std::string id{};  ///< The backend's; empty for panic.
   Phase from{};
   Phase to{};
   std::string cause{};  ///< A criterion's name, a signal's, or what a probe said.

@@ -100,15 +100,11 @@ class Inbox {
 template <class C>
 inline constexpr bool judges_requests =
     requires(C const& criterion, Finished const& event, hooks::StateOf<C>& state) {
-      {
-        criterion.on_finish(event, state)
-      } -> std::convertible_to<std::optional<Finding>>;
+      { criterion.on_finish(event, state) } -> std::convertible_to<std::optional<Finding>>;
     };
 template <class C>
-inline constexpr bool judges_pool =
-    requires(C& criterion, std::span<Subject<hooks::StateOf<C>>> pool) {
-      criterion.on_interval(pool);
-    };
+inline constexpr bool judges_pool = requires(
+    C& criterion, std::span<Subject<hooks::StateOf<C>>> pool) { criterion.on_interval(pool); };
 
 template <class C>
 consteval bool check_criterion() {
@@ -204,13 +200,14 @@ class Monitor {
       : shared_{std::make_shared<Shared>(std::move(options), std::move(criteria)...)} {}
 
   template <std::size_t... I>
-  [[gnu::always_inline]] void judge(Finished const& event, State& state, Phase phase,
-                                    std::index_sequence<I...>) const {
+  [[gnu::always_inline]] void judge(Finished const& event, State& state,
+                                    [[maybe_unused]] Phase phase, std::index_sequence<I...>) const {
     (
         [&] {
           if constexpr (detail::judges_requests<Criteria>)
-            if (auto const finding = std::get<I>(shared_->criteria)
-                                         .on_finish(event, std::get<I>(state.criteria))) [[unlikely]]
+            if (auto const finding =
+                    std::get<I>(shared_->criteria).on_finish(event, std::get<I>(state.criteria)))
+                [[unlikely]]
               note(event, state, phase, I, *finding);
         }(),
         ...);
@@ -312,8 +309,8 @@ class Monitor {
           follow(each, Signal::appeared, {.cause = "joined"});
       }
       if (each.health == state.told) return;
-      auto const signal = each.health == HealthState::unhealthy  ? Signal::down
-                          : each.health == HealthState::degraded ? Signal::degrade
+      auto const signal = each.health == HealthState::unhealthy      ? Signal::down
+                          : each.health == HealthState::degraded     ? Signal::degrade
                           : state.machine.phase() == Phase::degraded ? Signal::served
                                                                      : Signal::up;
       state.heard_probe.reset();  // whoever reported is not expected to repeat it
@@ -401,8 +398,7 @@ class Monitor {
         because.note = Transition::Note::capped;
         return follow(each, Signal::degrade, std::move(because));
       }
-      auto const base =
-          finding.unreachable ? options.ejection.unreachable : options.ejection.base;
+      auto const base = finding.unreachable ? options.ejection.unreachable : options.ejection.base;
       follow(each, Signal::eject, std::move(because), base);
     }
 
@@ -469,7 +465,7 @@ class Monitor {
 
     template <std::size_t... I>
     void reset(State& state, std::index_sequence<I...>) {
-      auto const one = [](auto const& criterion, auto& own) {
+      [[maybe_unused]] auto const one = [](auto const& criterion, auto& own) {
         if constexpr (requires { criterion.reset(own); }) criterion.reset(own);
       };
       (one(std::get<I>(criteria), std::get<I>(state.criteria)), ...);
@@ -550,8 +546,7 @@ class Monitor {
         auto& state = state_of(each);
         auto const total = each.backend.total();
         if (state.machine.phase() == Phase::slow_start) {
-          auto const part =
-              std::max(least, ramp(now - state.machine.since(), options.slow_start));
+          auto const part = std::max(least, ramp(now - state.machine.since(), options.slow_start));
           if (state.pace == 0) state.pace = least > 0 ? part : part / static_cast<double>(up);
           else if (measured)
             state.pace = steer(state.pace, static_cast<double>(total - state.total_at_pace),

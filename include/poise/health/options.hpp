@@ -18,9 +18,9 @@ namespace poise::health {
 
 /// How long a backend stays out, and how many may be out at once.
 struct Ejection {
-  Duration base = std::chrono::seconds{30};       ///< The first time; the n-th takes n times that.
+  Duration base = std::chrono::seconds{30};        ///< The first time; the n-th takes n times that.
   Duration unreachable = std::chrono::seconds{5};  ///< Instead of base, if it can't be connected.
-  Duration max = std::chrono::seconds{300};       ///< Never longer than this, jitter apart.
+  Duration max = std::chrono::seconds{300};        ///< Never longer than this, jitter apart.
   double jitter = 0.1;  ///< Up to this share is added, so that not all come back at once.
   double cap = 0.5;     ///< Of all backends, at most this share; but one may always go.
 };

@@ -55,27 +55,44 @@ inline constexpr std::size_t signal_count = 9;
   return index < names.size() ? names[index] : "unknown signal";
 }
 
+/// One step of the machine.
+struct Step {
+  Phase from;
+  Signal signal;
+  Phase to;
+};
+
+/// All of them.
+inline constexpr std::array<Step, 22> steps{{
+    {Phase::healthy, Signal::doubt, Phase::suspect},
+    {Phase::healthy, Signal::degrade, Phase::degraded},
+    {Phase::healthy, Signal::eject, Phase::ejected},
+    {Phase::healthy, Signal::down, Phase::ejected},
+    {Phase::healthy, Signal::appeared, Phase::slow_start},
+    {Phase::suspect, Signal::served, Phase::healthy},
+    {Phase::suspect, Signal::up, Phase::healthy},
+    {Phase::suspect, Signal::degrade, Phase::degraded},
+    {Phase::suspect, Signal::eject, Phase::ejected},
+    {Phase::suspect, Signal::down, Phase::ejected},
+    {Phase::degraded, Signal::served, Phase::healthy},
+    {Phase::degraded, Signal::eject, Phase::ejected},
+    {Phase::degraded, Signal::down, Phase::ejected},
+    {Phase::ejected, Signal::served, Phase::probation},
+    {Phase::ejected, Signal::up, Phase::probation},
+    {Phase::probation, Signal::passed, Phase::slow_start},
+    {Phase::probation, Signal::failed, Phase::ejected},
+    {Phase::probation, Signal::down, Phase::ejected},
+    {Phase::slow_start, Signal::served, Phase::healthy},
+    {Phase::slow_start, Signal::degrade, Phase::degraded},
+    {Phase::slow_start, Signal::eject, Phase::ejected},
+    {Phase::slow_start, Signal::down, Phase::ejected},
+}};
+
 /// Where a signal leads; the same phase if it changes nothing.
 [[nodiscard]] constexpr Phase next(Phase phase, Signal signal) noexcept {
-  using enum Phase;
-  // doubt, degrade, eject, served, passed, failed, down, up, appeared
-  constexpr std::array<std::array<Phase, signal_count>, phase_count> table{{
-      /* healthy    */ {suspect, degraded, ejected, healthy, healthy, healthy, ejected, healthy,
-                        slow_start},
-      /* suspect    */
-      {suspect, degraded, ejected, healthy, suspect, suspect, ejected, healthy, suspect},
-      /* degraded   */
-      {degraded, degraded, ejected, healthy, degraded, degraded, ejected, degraded, degraded},
-      /* ejected    */
-      {ejected, ejected, ejected, probation, ejected, ejected, ejected, probation, ejected},
-      /* probation  */
-      {probation, probation, probation, probation, slow_start, ejected, ejected, probation,
-       probation},
-      /* slow_start */
-      {slow_start, degraded, ejected, healthy, slow_start, slow_start, ejected, slow_start,
-       slow_start},
-  }};
-  return table[static_cast<std::size_t>(phase)][static_cast<std::size_t>(signal)];
+  for (auto const& step : steps)
+    if (step.from == phase && step.signal == signal) return step.to;
+  return phase;
 }
 
 /// What the world sees of a phase.

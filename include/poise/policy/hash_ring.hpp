@@ -120,9 +120,9 @@ struct HashRing {
             {&candidates.member(position), candidates.member_weight(position), position});
     std::vector<typename Points::Point> points;
     dialect.place(members, points);
-    auto table = std::make_shared<Table const>(
-        std::move(made_for), Points{std::move(points), Dialect::rule.drop_equal},
-        detail::SmoothTurns{smooth ? candidates.members() : 0});
+    auto table =
+        std::make_shared<Table const>(std::move(made_for), Points{points, Dialect::rule.drop_equal},
+                                      detail::SmoothTurns{smooth ? candidates.members() : 0});
     detail::warn_if_few(warn, "the hash ring", table->ring.size(), members.size(),
                         "shares will be uneven; give it more points or higher weights");
     return table;

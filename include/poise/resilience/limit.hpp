@@ -93,8 +93,7 @@ class AdaptiveLimit {
     if (!latency || latency->count() <= 0) return;
     auto const now_ns = static_cast<double>(latency->count());
     constexpr double forgetting = 1.001;
-    state.floor_ns =
-        state.floor_ns == 0 ? now_ns : std::min(now_ns, state.floor_ns * forgetting);
+    state.floor_ns = state.floor_ns == 0 ? now_ns : std::min(now_ns, state.floor_ns * forgetting);
     auto const gradient = std::clamp(options_.tolerance * state.floor_ns / now_ns, 0.5, 1.0);
     bool const used = backend.in_flight() * 2.0 >= state.limit;
     if (gradient == 1 && !used) return;  // nobody asked for more

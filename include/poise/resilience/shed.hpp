@@ -28,8 +28,9 @@
 namespace poise::resilience {
 
 struct ShedOptions {
-  double normal = 0.9;  ///< The part of a backend's limit that requests of normal priority may fill.
-  double low = 0.5;     ///< ... and of low priority.
+  double normal =
+      0.9;           ///< The part of a backend's limit that requests of normal priority may fill.
+  double low = 0.5;  ///< ... and of low priority.
 };
 
 /// *Errors* ConfigError: not 0 <= low <= normal <= 1.

@@ -192,6 +192,21 @@ TEST_CASE("what policies do not have their wrappers do not have") {
   CHECK_FALSE(poise::hooks::keyed(poise::Failover<Half>{}));
 }
 
+TEST_CASE("wrappers of erased policies have a last word if they or these do") {
+  using poise::AnyPolicy;
+  using poise::hooks::may_refuse;
+  auto const plain = [] { return AnyPolicy{poise::RoundRobin{}}; };
+  auto const strict = [] { return AnyPolicy{tests::Leaf{}}; };
+  CHECK_FALSE(may_refuse(poise::Retry<AnyPolicy>{{}, plain()}));
+  CHECK(may_refuse(poise::Retry<AnyPolicy>{{}, strict()}));
+  CHECK_FALSE(may_refuse(poise::Failover<AnyPolicy>{{}, plain()}));
+  CHECK(may_refuse(poise::Failover<AnyPolicy>{{}, strict()}));
+  CHECK_FALSE(may_refuse(poise::Failover<AnyPolicy, AnyPolicy>{{}, plain(), plain()}));
+  CHECK(may_refuse(poise::Failover<AnyPolicy, AnyPolicy>{{}, plain(), strict()}));
+  CHECK(may_refuse(tests::Filtered<AnyPolicy>{{}, plain()}));
+  CHECK(may_refuse(poise::Subset<AnyPolicy>{{.size = 1}, plain()}));
+}
+
 TEST_CASE("a type that nests too deep for its path does not compile") {
   // 32 bits: ten wrappers of three bits each fit.
   STATIC_REQUIRE(poise::detail::path_bits<tests::TenDeep> == 2 + 3 + 3 + 2 + 3);

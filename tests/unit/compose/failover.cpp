@@ -262,33 +262,45 @@ TEST_CASE("requests without a key are spread by chance even by a keyed policy") 
 
 // -- degraded backends ---------------------------------------------------------------------------
 
+namespace {
+
+/// Of 16 in each of two tiers: 4 healthy, 4 degraded, 8 unhealthy.
+template <class Balancer>
+void make_half_degraded(Balancer& balancer) {
+  for (std::uint32_t tier = 0; tier < 2; ++tier) {
+    make(balancer, HealthState::degraded, tier, 4, 4);
+    make(balancer, HealthState::unhealthy, tier, 8, 8);
+  }
+}
+
+/// Healthy and degraded ones of tier 0, then of tier 1.
+template <class Balancer>
+std::vector<std::uint64_t> by_tier_and_health(Balancer& balancer, std::size_t count, bool by_key) {
+  std::vector<std::uint64_t> result(4);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto const key = by_key ? "user " + std::to_string(i) : std::string{};
+    auto lease = balancer.pick({.route_key = key});
+    ++result[2 * lease->tier() + (lease->health() == HealthState::degraded ? 1 : 0)];
+  }
+  return result;
+}
+
+}  // namespace
+
 TEST_CASE("healthy and degraded backends are divided over all tiers and spill each by itself") {
   // Tier 0: 4 healthy, 4 degraded of 16. Tier 1: the same. In all 8 of 32 healthy: 35 %, degraded
   // likewise 35 %, so half of all picks each. Healthy: 35 % and 35 % of 70: half each tier;
   // degraded likewise. n = 20 000.
   auto balancer = balancer_of(Failover<poise::RoundRobin>{}, tiers_of({16, 16}));
-  for (std::uint32_t tier = 0; tier < 2; ++tier) {
-    make(balancer, HealthState::degraded, tier, 4, 4);
-    make(balancer, HealthState::unhealthy, tier, 8, 8);
-  }
-  std::map<std::pair<std::uint32_t, HealthState>, std::uint64_t> counts;
-  for (int i = 0; i < 20'000; ++i) {
-    auto lease = balancer.pick();
-    ++counts[{lease->tier(), lease->health()}];
-  }
-  std::vector<std::uint64_t> four;
-  for (auto const& [what, count] : counts) four.push_back(count);
-  check_shares(four, {1, 1, 1, 1});
+  make_half_degraded(balancer);
+  check_shares(by_tier_and_health(balancer, 20'000, false), {1, 1, 1, 1});
 }
 
 TEST_CASE("keys are spread over tiers also among the degraded") {
-  // Half of all picks go to degraded backends, by key; the tier of these is drawn independently.
+  // As above, by key: the tier of a key says nothing of its health. n = 20 000.
   auto balancer = balancer_of(Failover<tests::Keyed>{}, tiers_of({16, 16}));
-  for (std::uint32_t tier = 0; tier < 2; ++tier) {
-    make(balancer, HealthState::degraded, tier, 4, 4);
-    make(balancer, HealthState::unhealthy, tier, 8, 8);
-  }
-  check_shares(by_tier(balancer, 20'000, true), {1, 1});
+  make_half_degraded(balancer);
+  check_shares(by_tier_and_health(balancer, 20'000, true), {1, 1, 1, 1});
 }
 
 TEST_CASE("a degraded tier 0 serves before a healthy tier 1 would be alone") {

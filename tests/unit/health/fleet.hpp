@@ -74,8 +74,8 @@ class Fleet {
     }
     auto const number = static_cast<std::size_t>(std::stoul(lease->id()));
     nodes.resize(std::max(nodes.size(), number + 1));
-    auto const second = static_cast<std::size_t>(clock.now().time_since_epoch() /
-                                                 std::chrono::seconds{1});
+    auto const second =
+        static_cast<std::size_t>(clock.now().time_since_epoch() / std::chrono::seconds{1});
     auto& window = picks[second];
     window.resize(nodes.size());
     ++window[number];

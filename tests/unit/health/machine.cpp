@@ -30,7 +30,7 @@ std::vector<Signal> signals() {
 }
 
 /// Every step that leads somewhere, as docs/health.md draws them.
-std::set<std::string> steps() {
+std::set<std::string> all_steps() {
   std::set<std::string> result;
   for (auto const from : phases())
     for (auto const signal : signals())
@@ -43,18 +43,17 @@ std::set<std::string> steps() {
 }  // namespace
 
 TEST_CASE("the state machine has these steps and no others") {
-  CHECK(steps() == std::set<std::string>{
-                       "healthy doubt suspect",       "healthy degrade degraded",
-                       "healthy eject ejected",       "healthy down ejected",
-                       "healthy appeared slow start", "suspect degrade degraded",
-                       "suspect eject ejected",       "suspect served healthy",
-                       "suspect down ejected",        "suspect up healthy",
-                       "degraded eject ejected",      "degraded served healthy",
-                       "degraded down ejected",       "ejected served probation",
-                       "ejected up probation",        "probation passed slow start",
-                       "probation failed ejected",    "probation down ejected",
-                       "slow start degrade degraded", "slow start eject ejected",
-                       "slow start served healthy",   "slow start down ejected"});
+  CHECK(
+      all_steps() ==
+      std::set<std::string>{
+          "healthy doubt suspect",       "healthy degrade degraded",    "healthy eject ejected",
+          "healthy down ejected",        "healthy appeared slow start", "suspect degrade degraded",
+          "suspect eject ejected",       "suspect served healthy",      "suspect down ejected",
+          "suspect up healthy",          "degraded eject ejected",      "degraded served healthy",
+          "degraded down ejected",       "ejected served probation",    "ejected up probation",
+          "probation passed slow start", "probation failed ejected",    "probation down ejected",
+          "slow start degrade degraded", "slow start eject ejected",    "slow start served healthy",
+          "slow start down ejected"});
 }
 
 TEST_CASE("every phase leads back to healthy") {
@@ -87,7 +86,8 @@ TEST_CASE("ejections grow as Envoy's do, with base 30 s and max 300 s") {
   Recidivism record;
   std::vector<long> seconds;
   for (int i = 0; i < 13; ++i)
-    seconds.push_back(std::chrono::duration_cast<std::chrono::seconds>(record.eject(30s, 300s)).count());
+    seconds.push_back(
+        std::chrono::duration_cast<std::chrono::seconds>(record.eject(30s, 300s)).count());
   CHECK(seconds == std::vector<long>{30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300, 300});
   CHECK(record.times() == 11);  // base * n < max + base holds up to n = 10
   for (int i = 0; i < 9; ++i) record.forgive();

@@ -107,7 +107,8 @@ TEST_CASE("five failures in a row eject at once, four do not") {
   fail(fleet.balancer, "1", 1);
   CHECK(fleet.health("1") == HealthState::unhealthy);  // no tick was needed
   CHECK(last(fleet.monitor, "1").find("healthy -> ejected for 3") != std::string::npos);
-  CHECK(last(fleet.monitor, "1").find("consecutive failures 5.00, limit 5.00") != std::string::npos);
+  CHECK(last(fleet.monitor, "1").find("consecutive failures 5.00, limit 5.00") !=
+        std::string::npos);
 }
 
 TEST_CASE("one refused connection ejects, for a shorter time") {
@@ -229,8 +230,7 @@ TEST_CASE("one request in ten that takes a hundred times as long does not make a
   for (int second = 0; second < 30; ++second) {
     for (int i = 0; i < 100; ++i)
       for (auto const* id : {"0", "1", "2"})
-        fleet.balancer.record(id, Ending::success,
-                              *id == '1' && i % 10 == 0 ? 1000ms : 10ms);
+        fleet.balancer.record(id, Ending::success, *id == '1' && i % 10 == 0 ? 1000ms : 10ms);
     fleet.clock.advance(1s);
     fleet.balancer.tick();
   }
@@ -394,12 +394,27 @@ TEST_CASE("a request that was in flight before the probation does not decide it"
   CHECK(fleet.phase("0") == Phase::probation);
 }
 
+TEST_CASE("a backend that flaps gets less and less") {
+  // Every 10 s it works or fails in turn. Taken out for 30, 60, 90 s ..., it does ever less harm.
+  Fleet<Plain> fleet{3};
+  std::uint64_t last_minutes = 0;
+  for (int turn = 0; turn < 120; ++turn) {
+    fleet.nodes[1].ending = turn % 2 == 0 ? Ending::error : Ending::success;
+    auto const before = stats_of(fleet.balancer, "1").failed;
+    fleet.run(10s, 100);
+    if (turn >= 60) last_minutes += stats_of(fleet.balancer, "1").failed - before;
+  }
+  CHECK(last_minutes < 60);  // of 60,000 requests
+  CHECK(fleet.refused == 0);
+}
+
 // -- panic -------------------------------------------------------------------------------------------
 
 TEST_CASE("in an open panic everybody is picked but whom the operator took out") {
   std::vector<std::string> log;
   Fleet<Plain> fleet{
-      5, Standard{{.log = [&](Transition const& each) { log.push_back(message(each)); }, .seed = 1}}};
+      5,
+      Standard{{.log = [&](Transition const& each) { log.push_back(message(each)); }, .seed = 1}}};
   for (auto const* id : {"0", "1", "2"}) fleet.monitor.report(id, Signal::down, "tcp: refused");
   fleet.balancer.set_health("3", HealthState::unhealthy);
   fleet.balancer.drain("4");

@@ -73,8 +73,8 @@ class Crowd {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("after a total outage no server that is back gets more than twice its part", "",
-                        tests::AllPolicies) {
+TEMPLATE_LIST_TEST_CASE("after a total outage no server that is back gets more than twice its part",
+                        "", tests::AllPolicies) {
   for (auto const how : {Ending::error, Ending::refused}) {
     Crowd<TestType> crowd;
     CHECK(crowd.run(20, servers, how) <= 2 * per_second / servers);

@@ -129,8 +129,7 @@ class Life {
     auto const all = balancer_.stats().backends;
     INFO("seed " << seed_ << ' ' << when);
     bool selectable = false;
-    for (auto const& each : all)
-      selectable = selectable || (!each.drained && !declared_out(each));
+    for (auto const& each : all) selectable = selectable || (!each.drained && !declared_out(each));
     // The open panic sees to it; who is on probation has no request, so there is room for one.
     auto lease = balancer_.pick();
     if (selectable && !lease) FAIL("nobody is selectable: " << message(lease.error()));

@@ -109,6 +109,21 @@ TEMPLATE_LIST_TEST_CASE("a backend that healed has its fair share again after 10
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("a healed backend is found again where requests are few", "",
+                        LatencyAware) {
+  // One at a time on each, so that exploring alone would ask it once in 100 mean latencies. n = 7000
+  // picks in 10 s, expected 700: by chance alone their standard deviation would be 4 %.
+  Traffic<TestType> it(10, Server{});
+  it.run(1s, 700);
+  it.servers[3].service = 100ms;
+  it.run(5s, 700);
+  it.servers[3].service = 10ms;
+  it.run(1s, 700);
+  auto const share = it.shares_of(10s, 700)[3];
+  CHECK(share > 0.8 / 10);
+  CHECK(share < 1.2 / 10);
+}
+
 TEMPLATE_LIST_TEST_CASE("a backend that healed of failing has its fair share again too", "",
                         LatencyAware) {
   Traffic<TestType> it(10, busy());

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Probes by a function of yours that blocks: a query on a connection, a call of an RPC library.
+//
+//   poise::health::ProbeThreads probes{servers, monitor, [](auto const& target, auto deadline) {
+//     return ping(target.address, deadline) ? Probed{true, "pong"} : Probed{false, "no pong"};
+//   }};
+//
+// Two threads. A function can't be stopped from outside, so keep to the deadline: one that hangs
+// holds its thread. Backends whose last probe overran are left to the second thread alone, so those
+// that answer are asked on time by the first. Where a thousand backends may hang at once, use sockets
+// and an event loop instead (asio/prober.hpp).
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <poise/health/schedule.hpp>
+#include <poise/sync/relaxed.hpp>
+#include <poise/time.hpp>
+
+namespace poise::health {
+
+/// *Errors* ConfigError: see Schedule. The destructor waits for the probes that are running.
+class ProbeThreads {
+ public:
+  using Ask = std::function<Probed(Target const&, Time deadline)>;
+
+  /// *Requires* that the balancer outlives it and is not moved. `ask` runs on two threads at once.
+  template <class Balancer, class Monitor>
+  ProbeThreads(Balancer& balancer, Monitor monitor, Ask ask, ProbeOptions const& options = {})
+      : ask_{std::move(ask)}, schedule_{options} {
+    Probing const probing{balancer, std::move(monitor)};
+    targets_ = [probing] { return probing.targets(); };
+    report_ = [probing](Schedule::Report const& report) { probing.report(report); };
+    for (std::size_t i = 0; i < threads_.size(); ++i)
+      threads_[i] = std::thread{[this, i] { work(i == 1); }};
+  }
+  ProbeThreads(ProbeThreads const&) = delete;
+  ProbeThreads& operator=(ProbeThreads const&) = delete;
+  ~ProbeThreads() {
+    {
+      std::scoped_lock const lock{mutex_};
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    for (auto& thread : threads_) thread.join();
+  }
+
+  /// Probes, reports and readings of the set that threw.
+  [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(); }
+
+ private:
+  void work(bool takes_hung) {
+    std::unique_lock lock{mutex_};
+    while (!stopping_) {
+      auto const now = clock_.now();
+      if (now >= refresh_) {
+        refresh_ = now + std::chrono::seconds{1};
+        std::optional<std::vector<Target>> all;
+        unlocked(lock, [&] { all = targets_(); });
+        if (all) schedule_.update(*all, now);
+      } else if (auto expired = schedule_.expire(now)) {
+        tell(lock, expired->report);
+      } else if (auto due = schedule_.start(now, [&](bool hung) { return takes_hung || !hung; })) {
+        probe(lock, *due);
+      } else {
+        wait(lock, now);
+      }
+    }
+  }
+
+  void probe(std::unique_lock<std::mutex>& lock, Schedule::Probe const& due) {
+    Probed result{false, "the probe threw"};
+    unlocked(lock, [&] { result = ask_({due.id, due.address}, due.deadline); });
+    tell(lock, schedule_.finish(due.id, due.ticket, result, clock_.now()));
+    changed_.notify_all();
+  }
+
+  void tell(std::unique_lock<std::mutex>& lock, std::optional<Schedule::Report> const& report) {
+    if (report) unlocked(lock, [&] { report_(*report); });
+  }
+
+  /// Runs foreign code without the lock; what it throws is counted.
+  template <class Call>
+  void unlocked(std::unique_lock<std::mutex>& lock, Call call) {
+    lock.unlock();
+    try {
+      call();
+    } catch (...) {
+      failures_.add(1);
+    }
+    lock.lock();
+  }
+
+  /// A hung probe that only the other thread may take is due all the time: hence the least wait.
+  void wait(std::unique_lock<std::mutex>& lock, Time now) {
+    constexpr Duration least = std::chrono::milliseconds{5};
+    auto const next = std::min(schedule_.next().value_or(refresh_), refresh_);
+    changed_.wait_for(lock, std::max(next - now, least));
+  }
+
+  SteadyClock const clock_{};
+  Ask const ask_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Schedule schedule_;
+  Time refresh_{};
+  bool stopping_ = false;
+  std::function<std::vector<Target>()> targets_{};
+  std::function<void(Schedule::Report const&)> report_{};
+  sync::Relaxed<std::uint64_t> failures_{};
+  std::array<std::thread, 2> threads_{};
+};
+
+}  // namespace poise::health

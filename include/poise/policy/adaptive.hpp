@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The policy to take when in doubt: it learns how quickly each backend answers, keeps a short list
+// of those that were good a moment ago, and compares a few of them with a few others.
+//
+// Use it for anything that isn't keyed. It sees slow backends, failing ones, stalled ones and ones
+// that heal, without help from the servers and without a setting; nothing in it is a time in
+// seconds. Not for a rotation that must be exact, and not where a request costs less than the two
+// clock readings.
+//
+// Per backend: requests in flight n, the sum S of their ages, and decayed sums of latency Y and of
+// samples m, last touched at t. L is the mean latency of all backends, p and k a prior: p samples
+// of k L each stand for what nobody knows. An unknown backend costs k times the mean: neither a
+// magnet nor an outcast.
+//
+//   latency(k) = (Y d + S + p k L) / (m d + p)      d = 1 / (1 + z + z*z/2),  z = (now - t) / (100 L)
+//   cost(k)    = (n + 1) latency(k)
+//
+// The list is the board: slots {backend, cost as it was when somebody looked}.
+//
+//   pick    the best slot, looked at again; the second best if that is better now; two backends at
+//           random; one more slot. The cheapest of them wins, and its slot is charged for it.
+//   finish  the sums take in the latency; an error counts as 16 L at least, a success as 5 L at
+//           most. The backend's cost is posted: it takes the worst slot if it is better than that.
+//   explore one pick in 85 takes the cheapest of 8 at random, with k = 1: so who healed comes back.
+//
+// Ages (S) are samples that are not over: a stalled backend gets dearer before it has answered.
+//
+// Races: sums and slots are written without locks, and threads may lose each other's writes. What
+// that costs, what each part is worth, and where the rule loses: docs/adaptive.md.
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include <poise/alias_table.hpp>
+#include <poise/candidates.hpp>
+#include <poise/policy.hpp>
+#include <poise/sync/relaxed.hpp>
+#include <poise/time.hpp>
+
+namespace poise {
+
+namespace detail {
+
+/// What is known of one backend. A line of its own: every pick and every end writes one.
+struct alignas(64) Experience {
+  struct Sums {
+    float latency = 0;  // ns
+    float samples = 0;
+  };
+
+  sync::Relaxed<std::uint64_t> sums{std::bit_cast<std::uint64_t>(Sums{})};
+  sync::Relaxed<Duration::rep> at{0};       // of the last sample
+  sync::Relaxed<std::uint64_t> running{0};  // see Running
+  sync::Relaxed<std::uint32_t> key{0};      // the backend's name on the board
+  sync::Relaxed<std::uint32_t> slot{0};     // where it was last put there
+  sync::Relaxed<std::uint32_t> successes{0};
+};
+
+/// How many requests run and the sum of their starts, in one word, so that both always belong
+/// together: the count in the low 20 bits, the sum above, modulo 2^44, in units of 64 ns. The age of
+/// all is  count * now - sum,  exact while it is below 2^43 units (6 days).
+///
+/// Plain loads and stores: threads may lose an entry, and a pick that is refused after all leaves
+/// one behind. Each end compares with the backend's own count, and keeps the mean age if it differs.
+class Running {
+ public:
+  static void begin(Experience& it, Time now) noexcept {
+    it.running.store(it.running.load() + entry(now));
+  }
+  /// `left` requests are in flight beside the one that ends.
+  static void end(Experience& it, Time started, Time now, std::uint32_t left) noexcept {
+    auto const word = it.running.load();
+    auto const rest = word - entry(started);
+    it.running.store(count(word) == left + 1 ? rest : corrected(word, now, left));
+  }
+  /// In ns.
+  static float age(std::uint64_t word, Time now) noexcept {
+    return static_cast<float>(std::max<std::int64_t>(units_of_age(word, now), 0)) * unit;
+  }
+
+ private:
+  static constexpr unsigned count_bits = 20;
+  static constexpr std::uint64_t count_mask = (1U << count_bits) - 1;
+  static constexpr int unit = 64;
+
+  static std::uint64_t entry(Time start) noexcept { return (units(start) << count_bits) + 1; }
+  static std::uint64_t units(Time time) noexcept {
+    return static_cast<std::uint64_t>(time.time_since_epoch().count()) / unit;
+  }
+  static std::uint64_t count(std::uint64_t word) noexcept { return word & count_mask; }
+  static std::int64_t units_of_age(std::uint64_t word, Time now) noexcept {
+    auto const sum = (count(word) * units(now) << count_bits) - (word & ~count_mask);
+    return static_cast<std::int64_t>(sum) >> count_bits;
+  }
+  [[gnu::noinline, gnu::cold]] static std::uint64_t corrected(std::uint64_t word, Time now,
+                                                              std::uint64_t left) noexcept {
+    if (count(word) == 0) return left * entry(now);  // nothing is known of them
+    auto const age = std::max<std::int64_t>(units_of_age(word, now), 0);
+    auto const kept = static_cast<double>(age) / static_cast<double>(count(word));
+    return left * entry(now) -
+           (static_cast<std::uint64_t>(kept * static_cast<double>(left)) << count_bits);
+  }
+};
+
+/// The mean latency of successes, L. On a line that is written seldom.
+class alignas(64) MeanLatency {
+ public:
+  MeanLatency() noexcept { store(1e6F); }  // 1 ms until somebody succeeds
+  MeanLatency(MeanLatency const&) noexcept : MeanLatency{} {}
+  MeanLatency& operator=(MeanLatency const&) = delete;
+
+  [[nodiscard]] float get() const noexcept { return mean_.load(); }
+  [[nodiscard]] bool known() const noexcept { return samples_.load() != 0; }
+  void add(float sample) noexcept {
+    auto const samples = std::min(samples_.load() + 1, longest);
+    auto const mean = samples == 1 ? 0 : get();
+    // A clock that stands still measures zeros.
+    store(std::max(mean + (sample - mean) / static_cast<float>(samples), 1.0F));
+    samples_.store(samples);
+  }
+  /// 1/d, see above, for sums last touched at `at`.
+  [[nodiscard]] float faded(Duration::rep at, Time now) const noexcept {
+    auto const age = static_cast<float>(now.time_since_epoch().count() - at);
+    auto const z = std::max(age, 0.0F) * per_window_.load();
+    return 1 + z + z * z / 2;
+  }
+
+ private:
+  static constexpr std::uint32_t longest = 64;  // of every 4th success
+  static constexpr float window = 100;          // means until a sum has faded to 0.4
+  void store(float mean) noexcept {
+    mean_.store(mean);
+    per_window_.store(1 / (window * mean));
+  }
+  sync::Relaxed<float> mean_{0};
+  sync::Relaxed<float> per_window_{0};
+  sync::Relaxed<std::uint32_t> samples_{0};
+};
+
+/// A few backends and what they cost. Words, so that key and cost always belong together.
+template <std::size_t Size>
+class alignas(64) Board {
+  static_assert(Size >= 2 && Size <= 256);
+
+ public:
+  static constexpr float empty = std::numeric_limits<float>::infinity();
+
+  struct Slot {
+    std::uint32_t key;
+    float cost;
+  };
+  /// Slots by number, and costs as they are written there.
+  struct Survey {
+    std::uint32_t first;
+    std::uint32_t second;
+    std::uint32_t worst;
+  };
+
+  [[nodiscard]] Slot at(std::size_t slot) const noexcept {
+    auto const word = words_[slot].load();
+    return {static_cast<std::uint32_t>(word),
+            std::bit_cast<float>(static_cast<std::uint32_t>(word >> 32U))};
+  }
+  void set(std::size_t slot, Slot content) noexcept {
+    words_[slot].store(ranked(content.cost, content.key));
+  }
+  /// Compares like the cost: costs are not negative, and then their bits compare as they do.
+  static constexpr std::uint64_t ranked(float cost, std::uint32_t low) noexcept {
+    return static_cast<std::uint64_t>(std::bit_cast<std::uint32_t>(cost)) << 32U | low;
+  }
+  /// The two best and the worst. No branch depends on the costs: all would be mispredicted.
+  [[nodiscard]] Survey survey() const noexcept {
+    auto best = ranked(0);
+    auto second = ~std::uint64_t{0};
+    auto worst = best;
+    for (std::uint32_t i = 1; i < Size; ++i) {
+      auto const each = ranked(i);
+      second = std::min(second, std::max(best, each));
+      best = std::min(best, each);
+      worst = std::max(worst, each);
+    }
+    return {number_of(best), number_of(second), number_of(worst)};
+  }
+  [[nodiscard]] std::uint32_t worst() const noexcept {
+    auto worst = ranked(0);
+    for (std::uint32_t i = 1; i < Size; ++i) worst = std::max(worst, ranked(i));
+    return number_of(worst);
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t ranked(std::uint32_t slot) const noexcept {
+    return (words_[slot].load() & ~std::uint64_t{0xff}) | slot;  // instead of the key's last byte
+  }
+  static std::uint32_t number_of(std::uint64_t ranked) noexcept {
+    return static_cast<std::uint32_t>(ranked & 0xff);
+  }
+
+  struct Word : sync::Relaxed<std::uint64_t> {
+    Word() noexcept : Relaxed{ranked(empty, 0)} {}
+  };
+  std::array<Word, Size> words_{};
+};
+
+}  // namespace detail
+
+/// @tparam Fresh   backends looked at at random, per pick
+/// @tparam Slots   on the board
+/// @tparam Repairs slots looked at again, per pick, beside the best
+///
+/// Weights are not divisors: latency contains capacity already. They are shares of admission: fresh
+/// backends are drawn by weight, and the board proposes a backend of weight w with probability
+/// w / (the largest weight).
+///
+/// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes a
+/// backend, 20 in the plan, a clock read at pick and at finish.
+template <std::size_t Fresh = 2, std::size_t Slots = 16, std::size_t Repairs = 1>
+class BasicAdaptive {
+  static_assert(Fresh >= 1 && Slots >= 2,
+                "the board needs two slots, and fresh backends to fill it");
+  using Board = detail::Board<Slots>;
+
+ public:
+  static constexpr char const* name = "adaptive";
+  static constexpr bool uses_time = true;
+  using State = detail::Experience;
+
+  BasicAdaptive() = default;
+  /// A copy starts afresh: what was measured belongs to one balancer.
+  BasicAdaptive(BasicAdaptive const&) noexcept : BasicAdaptive{} {}
+  BasicAdaptive& operator=(BasicAdaptive const&) = delete;
+  ~BasicAdaptive() = default;
+
+  /// From the keys on the board to candidates, and weights.
+  class Plan {
+   public:
+    Plan() = default;
+    explicit Plan(Candidates const& candidates) : keys_(candidates.size()) {
+      while (cells_.size() < 2 * candidates.size()) cells_.resize(2 * cells_.size());
+      for (std::uint32_t i = 0; i < candidates.size(); ++i) {
+        // Serials are never used twice; those of 2^32 backends later will do.
+        keys_[i] = static_cast<std::uint32_t>(candidates[i].serial());
+        auto at = keys_[i] & mask();
+        while (cells_[at].index != absent) at = (at + 1) & mask();
+        cells_[at] = {keys_[i], i};
+        heaviest_ = std::max(heaviest_, candidates.weight(i));
+      }
+      if (!candidates.equal_weights()) by_weight_ = AliasTable{candidates.weights()};
+    }
+
+    [[nodiscard]] std::uint32_t key(std::size_t i) const noexcept { return keys_[i]; }
+    /// Candidates::none if it isn't one now.
+    [[nodiscard]] std::size_t find(std::uint32_t key) const noexcept {
+      for (auto at = key & mask(); cells_[at].index != absent; at = (at + 1) & mask())
+        if (cells_[at].key == key) return cells_[at].index;
+      return Candidates::none;
+    }
+    [[nodiscard]] std::size_t draw(Candidates const& candidates, Rng& random) const noexcept {
+      return by_weight_.empty() ? random.below(candidates.size()) : by_weight_.draw(random);
+    }
+    /// The k-th of several. The first one may be had for 32 bits that are left over.
+    [[nodiscard]] std::size_t draw(Candidates const& candidates, Rng& random, std::size_t k,
+                                   std::uint64_t bits) const noexcept {
+      if (k != 0 || !by_weight_.empty()) return draw(candidates, random);
+      return static_cast<std::size_t>(bits * candidates.size() >> 32U);  // bias n / 2^32
+    }
+    /// May the board propose it this time?
+    [[nodiscard]] bool allows(Candidates const& candidates, std::size_t i,
+                              Rng& random) const noexcept {
+      return by_weight_.empty() || random.below(heaviest_) < candidates.weight(i);
+    }
+
+   private:
+    static constexpr auto absent = std::numeric_limits<std::uint32_t>::max();
+    struct Cell {
+      std::uint32_t key = 0;
+      std::uint32_t index = absent;
+    };
+    [[nodiscard]] std::size_t mask() const noexcept { return cells_.size() - 1; }
+
+    std::vector<std::uint32_t> keys_{};
+    std::vector<Cell> cells_ = std::vector<Cell>(2);  // a hash table, at most half full
+    AliasTable by_weight_{};
+    std::uint32_t heaviest_ = 0;
+  };
+
+  [[nodiscard]] Plan plan(Candidates const& candidates, Plan const*) const {
+    Plan plan{candidates};
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+      candidates.state<State>(i).key.store(plan.key(i));
+    return plan;
+  }
+
+  std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
+    auto const i = propose(plan, candidates, context);
+    if (context.now != Time{}) detail::Running::begin(candidates.state<State>(i), context.now);
+    return i;
+  }
+
+  void on_finish(Finish& finish) const noexcept {
+    auto& state = finish.state<State>();
+    auto const in_flight = finish.backend.in_flight();
+    auto const left = in_flight == 0 ? 0 : in_flight - 1;
+    if (finish.started != Time{}) detail::Running::end(state, finish.started, finish.now, left);
+    learn(state, finish);
+    auto const cost_now = cost(state, left, finish.now, cautious);
+    if (!replace(state, cost_now)) post(state, cost_now, board_.worst());
+  }
+
+ private:
+  static constexpr float prior = 3;     // samples
+  static constexpr float cautious = 2;  // mean latencies of an unknown backend
+  static constexpr float curious = 1;   // the same for picks that explore
+  static constexpr float urgency = 10;  // times the ages of what runs
+  static constexpr float most_samples = 30;
+  static constexpr float slowest_success = 5;   // mean latencies
+  static constexpr float fastest_failure = 16;  // mean latencies
+  static constexpr int explored = 8;
+  static constexpr std::size_t few = 4;  // backends that are simply all looked at
+
+  struct Choice {
+    std::size_t index = Candidates::none;
+    float cost = Board::empty;
+  };
+
+  std::size_t propose(Plan const& plan, Candidates const& candidates, Context& context) const {
+    if (!context.unrestricted()) [[unlikely]]
+      return best_usable(plan, candidates, context);
+    if (candidates.size() <= few) return best_of_all(plan, candidates, context);
+    auto const bits = context.random();
+    if (bits % 256 < 3) [[unlikely]]
+      return best_of_some(plan, candidates, context, curious);
+    return best_of_board(plan, candidates, context, bits >> 8U);
+  }
+
+  /// `chance` has 56 random bits: the upper 32 for the first fresh backend, others for repairs.
+  std::size_t best_of_board(Plan const& plan, Candidates const& candidates, Context& context,
+                            std::uint64_t chance) const {
+    auto const now = context.now;
+    auto const survey = board_.survey();
+    // Which is the cheapest is chance, so a branch would be mispredicted: costs compare as words
+    // that end in a number, and the numbers lead to the rest.
+    std::array<Choice, 2 + Repairs> known;
+    std::array<std::uint32_t, 2 + Repairs> slots;
+    slots[0] = survey.first;
+    known[0] = look(plan, candidates, now, slots[0]);
+    for (std::size_t k = 0; k < Repairs; ++k) {
+      slots[2 + k] = static_cast<std::uint32_t>((chance + k) % Slots);
+      known[2 + k] = look(plan, candidates, now, slots[2 + k]);
+    }
+    auto const second = board_.at(slots[1] = survey.second);
+    known[1] = {plan.find(second.key), second.cost};
+    if (known[1].index == Candidates::none) known[1].cost = Board::empty;
+
+    std::array<Choice, Fresh> fresh;
+    for (std::size_t k = 0; k < Fresh; ++k) {
+      auto const i = plan.draw(candidates, context.random, k, chance >> 24U);
+      fresh[k] = {i, cost(candidates, i, now, cautious)};
+    }
+    auto const old = cheapest(known);
+    auto const& best_old = known[old];
+    auto const& best_fresh = fresh[cheapest(fresh)];
+    bool const stays = best_old.cost <= best_fresh.cost && best_old.index != Candidates::none &&
+                       plan.allows(candidates, best_old.index, context.random);
+    auto& state = candidates.state<State>(best_fresh.index);
+    auto const price = stays ? best_fresh.cost : charged(candidates, best_fresh);
+    if (!replace(state, price)) post(state, price, survey.worst);
+    if (stays) {
+      board_.set(slots[old], {plan.key(best_old.index), charged(candidates, best_old)});
+      return best_old.index;
+    }
+    // Not allowed this time, for its weight: it must not stand in everybody's way.
+    if (best_old.cost <= best_fresh.cost && best_old.cost < Board::empty)
+      board_.set(slots[old], {0, Board::empty});
+    return best_fresh.index;
+  }
+
+  template <std::size_t Size>
+  static std::size_t cheapest(std::array<Choice, Size> const& choices) noexcept {
+    auto best = Board::ranked(choices[0].cost, 0);
+    for (std::uint32_t k = 1; k < Size; ++k)
+      best = std::min(best, Board::ranked(choices[k].cost, k));
+    return static_cast<std::size_t>(best & 0xff);
+  }
+
+  /// Evaluates a slot again and writes it down.
+  Choice look(Plan const& plan, Candidates const& candidates, Time now, std::size_t slot) const {
+    auto const old = board_.at(slot);
+    if (old.cost == Board::empty) return {};
+    auto const i = plan.find(old.key);
+    if (i == Candidates::none) {
+      board_.set(slot, {0, Board::empty});
+      return {};
+    }
+    auto const now_costs = cost(candidates, i, now, cautious);
+    board_.set(slot, {old.key, now_costs});
+    return {i, now_costs};
+  }
+
+  /// Writes a new cost where the backend stands on the board. False if it doesn't.
+  bool replace(State const& state, float cost) const noexcept {
+    auto const slot = state.slot.load();
+    auto const key = state.key.load();
+    if (board_.at(slot).key != key) return false;
+    board_.set(slot, {key, cost});
+    return true;
+  }
+  /// Puts it in the worst slot, if it is better than that.
+  void post(State& state, float cost, std::uint32_t worst) const noexcept {
+    if (cost >= board_.at(worst).cost) return;
+    board_.set(worst, {state.key.load(), cost});
+    state.slot.store(worst);
+  }
+
+  /// What it will cost once this request is on its way.
+  static float charged(Candidates const& candidates, Choice const& choice) noexcept {
+    auto const n = static_cast<float>(candidates.in_flight(choice.index));
+    return choice.cost * (n + 2) / (n + 1);
+  }
+
+  std::size_t best_of_all(Plan const& plan, Candidates const& candidates, Context& context) const {
+    auto const size = candidates.size();
+    auto const start = size == 1 ? 0 : context.random.below(size);
+    Choice best;
+    for (std::size_t step = 0; step < size; ++step) {
+      auto const i = start + step < size ? start + step : start + step - size;
+      auto const each = cost(candidates, i, context.now, cautious);
+      if (each < best.cost) best = {i, each};
+    }
+    if (best.index != Candidates::none && plan.allows(candidates, best.index, context.random))
+      return best.index;
+    return plan.draw(candidates, context.random);
+  }
+
+  std::size_t best_of_some(Plan const& plan, Candidates const& candidates, Context& context,
+                           float unknown) const {
+    Choice best;
+    for (int k = 0; k < explored; ++k) {
+      auto const i = plan.draw(candidates, context.random);
+      auto const each = cost(candidates, i, context.now, unknown);
+      if (each < best.cost && context.usable(candidates, i)) best = {i, each};
+    }
+    return best.index;
+  }
+
+  /// Seldom: some are excluded or have refused.
+  [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan,
+                                                       Candidates const& candidates,
+                                                       Context& context) const {
+    auto const found = best_of_some(plan, candidates, context, cautious);
+    if (found != Candidates::none) return found;
+    auto const start = context.random.below(candidates.size());
+    for (std::size_t step = 0; step < candidates.size(); ++step)
+      if (auto const i = (start + step) % candidates.size(); context.usable(candidates, i))
+        return i;
+    return start;
+  }
+
+  float cost(Candidates const& candidates, std::size_t i, Time now, float unknown) const noexcept {
+    return cost(candidates.state<State>(i), candidates.in_flight(i), now, unknown);
+  }
+  float cost(State const& state, std::uint32_t in_flight, Time now, float unknown) const noexcept {
+    auto const mean = mean_.get();
+    auto const sums = std::bit_cast<State::Sums>(state.sums.load());
+    // Both sides of the fraction times 1/d: one division instead of two.
+    auto const faded = mean_.faded(state.at.load(), now);
+    auto const ages = urgency * detail::Running::age(state.running.load(), now);
+    return static_cast<float>(in_flight + 1) *
+           (sums.latency + (ages + prior * unknown * mean) * faded) /
+           (sums.samples + prior * faded);
+  }
+
+  void learn(State& state, Finish const& finish) const noexcept {
+    auto const ending = finish.outcome.ending;
+    bool const failed = is_failure(ending);
+    if (!failed && (ending != Ending::success || !finish.latency)) return;
+    auto const mean = mean_.get();
+    auto sample = static_cast<float>(finish.latency.value_or(Duration{}).count());
+    if (failed)
+      sample = std::max(
+          {sample, fastest_failure * mean, static_cast<float>(finish.outcome.retry_after.count())});
+    else if (mean_.known()) sample = std::min(sample, slowest_success * mean);
+
+    // At most as much as leaves most_samples in the end.
+    constexpr auto most_kept = 1 - 1 / most_samples;
+    auto const kept = std::min(1 / mean_.faded(state.at.load(), finish.now), most_kept);
+    auto const old = std::bit_cast<State::Sums>(state.sums.load());
+    State::Sums const sums{old.latency * kept + sample, old.samples * kept + 1};
+    state.sums.store(std::bit_cast<std::uint64_t>(sums));
+    state.at.store(finish.now.time_since_epoch().count());
+    if (failed) return;
+    auto const successes = state.successes.load();
+    state.successes.store(successes + 1);
+    if (successes % 4 == 0) mean_.add(sample);
+  }
+
+  mutable Board board_{};
+  mutable detail::MeanLatency mean_{};
+};
+
+/// The recommended size.
+using Adaptive = BasicAdaptive<>;
+/// Half the price, 1 to 2 % worse.
+using SmallAdaptive = BasicAdaptive<1, 8, 0>;
+
+}  // namespace poise

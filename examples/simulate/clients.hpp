@@ -44,7 +44,8 @@ class Clients {
             return static_cast<std::uint32_t>(std::stoul(each.id));
           },
           make_(),
-          poise::Runtime<poise::VirtualClock>{.clock = clock_, .seed = poise::detail::mix(seed_ * count_ + client)});
+          poise::Runtime<poise::VirtualClock>{.clock = clock_,
+                                              .seed = poise::detail::mix(seed_ * count_ + client)});
   }
   void advance(double now) noexcept {
     clock_.set(poise::Time{poise::Duration{static_cast<std::int64_t>(now)}});

@@ -164,14 +164,10 @@ class Engine {
   // -- the order of events -----------------------------------------------------------------------
 
   void step() {
-    std::array const times{departures_.time(),
-                           front(outbound_),
-                           front(homebound_),
-                           failing_.empty() ? never : failing_.top().at,
-                           patient_until(),
-                           script_.empty() ? never : script_.top().at,
-                           next_tick_,
-                           next_arrival_};
+    std::array const times{departures_.time(), front(outbound_),
+                           front(homebound_),  failing_.empty() ? never : failing_.top().at,
+                           patient_until(),    script_.empty() ? never : script_.top().at,
+                           next_tick_,         next_arrival_};
     std::size_t source = 0;
     for (std::size_t i = 1; i < times.size(); ++i)
       if (times[i] < times[source]) source = i;
@@ -192,9 +188,7 @@ class Engine {
         dispatcher_.tick(now_);
         next_tick_ += tick_every();
         break;
-      default:
-        arrive();
-        next_arrival_ = arrivals_.next();
+      default: arrive(); next_arrival_ = arrivals_.next();
     }
   }
 
@@ -233,8 +227,8 @@ class Engine {
     auto& job = jobs_[id];
     job.start = now_;
     job.work = scenario_.work.draw(work_);
-    job.client = static_cast<std::uint32_t>(
-        scenario_.clients == 1 ? 0 : clients_.below(scenario_.clients));
+    job.client =
+        static_cast<std::uint32_t>(scenario_.clients == 1 ? 0 : clients_.below(scenario_.clients));
     job.tries = 0;
     job.client_waits = true;
     ++waiting_clients_;
@@ -258,8 +252,7 @@ class Engine {
     ++hosts_[host].assigned;
     job.server_has_it = true;
     if (auto const slice = slice_of(now_); slice < slices) ++result_.picks[host][slice];
-    if (scenario_.network > 0)
-      outbound_.push_back({now_ + scenario_.network, id, job.version});
+    if (scenario_.network > 0) outbound_.push_back({now_ + scenario_.network, id, job.version});
     else reach_server({now_, id, job.version});
   }
 
@@ -455,10 +448,11 @@ class Engine {
   }
 
   [[nodiscard]] bool first_membership(Incident const& join) const {
-    return std::none_of(scenario_.incidents.begin(), scenario_.incidents.end(), [&](auto const& it) {
-      return it.kind == Incident::Kind::leave && it.first <= join.first && it.last >= join.first &&
-             it.at <= join.at;
-    });
+    return std::none_of(scenario_.incidents.begin(), scenario_.incidents.end(),
+                        [&](auto const& it) {
+                          return it.kind == Incident::Kind::leave && it.first <= join.first &&
+                                 it.last >= join.first && it.at <= join.at;
+                        });
   }
 
   static constexpr auto no_host = std::numeric_limits<std::uint32_t>::max();

@@ -44,7 +44,8 @@ void simulate_all(Options const& options) {
   for (auto const& table : tables) fmt::print("{}\n", table_text(table));
   fmt::print("{}", advice(tables));
   if (csv.is_open()) write_csv(csv, tables, options.plan.seeds);
-  if (picture.is_open()) picture << (options.picture.ends_with(".svg") ? svg(tables) : html(tables));
+  if (picture.is_open())
+    picture << (options.picture.ends_with(".svg") ? svg(tables) : html(tables));
 }
 
 }  // namespace

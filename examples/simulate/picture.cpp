@@ -16,9 +16,9 @@ namespace {
 
 constexpr double width = 900;
 constexpr double row_height = 18;
-constexpr double names = 190;   // the bars begin here
-constexpr double bars = 300;    // ... and are at most so long
-constexpr double chart = 560;   // the lines begin here
+constexpr double names = 190;  // the bars begin here
+constexpr double bars = 300;   // ... and are at most so long
+constexpr double chart = 560;  // the lines begin here
 constexpr double chart_width = 320;
 constexpr std::size_t most_lines = 6;
 constexpr std::array<char const*, most_lines> colours{"#1668b0", "#d1580b", "#2b8c3e",
@@ -55,10 +55,10 @@ std::string bar_rows(std::vector<Line const*> const& lines, double top) {
     auto const value = median_over_bound(*lines[i]);
     auto const length = bars * std::max(std::log(value), 0.0) / std::log(longest) + 2;
     svg += text_at(names - 8, y + 13, lines[i]->policy, " text-anchor=\"end\"");
-    svg += fmt::format("<rect x=\"{:.0f}\" y=\"{:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" "
-                       "fill=\"{}\"/>\n",
-                       names, y + 2, length, row_height - 4,
-                       i < most_lines ? colours[i] : "#999999");
+    svg += fmt::format(
+        "<rect x=\"{:.0f}\" y=\"{:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" "
+        "fill=\"{}\"/>\n",
+        names, y + 2, length, row_height - 4, i < most_lines ? colours[i] : "#999999");
     svg += text_at(names + length + 5, y + 13, fmt::format("{:.2f}", value));
   }
   return svg;
@@ -75,20 +75,22 @@ std::string share_lines(std::vector<Line const*> const& lines, double top, doubl
   auto svg = text_at(chart, top - 6,
                      fmt::format("server {}: share of traffic over the window, up to {:.1f} %",
                                  first.watched[0].host, 100 * highest));
-  svg += fmt::format("<path d=\"M{0:.0f} {1:.0f}V{2:.0f}H{3:.0f}\" fill=\"none\" "
-                     "stroke=\"#888\"/>\n",
-                     chart, top, top + height, chart + chart_width);
+  svg += fmt::format(
+      "<path d=\"M{0:.0f} {1:.0f}V{2:.0f}H{3:.0f}\" fill=\"none\" "
+      "stroke=\"#888\"/>\n",
+      chart, top, top + height, chart + chart_width);
   for (auto i = shown; i-- > 0;) {
     auto const& shares = lines[i]->seeds[0].shares[0];
     std::string points;
     for (std::size_t k = 0; k < shares.size(); ++k)
-      points += fmt::format("{:.0f},{:.1f} ",
-                            chart + chart_width * (static_cast<double>(k) + 0.5) /
-                                        static_cast<double>(shares.size()),
-                            top + height * (1 - shares[k] / highest));
-    svg += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" "
-                       "stroke-width=\"1.5\"/>\n",
-                       points, colours[i]);
+      points += fmt::format(
+          "{:.0f},{:.1f} ",
+          chart + chart_width * (static_cast<double>(k) + 0.5) / static_cast<double>(shares.size()),
+          top + height * (1 - shares[k] / highest));
+    svg += fmt::format(
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" "
+        "stroke-width=\"1.5\"/>\n",
+        points, colours[i]);
   }
   return svg;
 }
@@ -101,17 +103,17 @@ std::string svg(std::vector<Table> const& tables) {
   for (auto const& table : tables) {
     auto const lines = ranked(table);
     if (lines.empty()) continue;
-    body += text_at(10, top + 20, table.its_case->name + ": p99 / bound",
-                    " font-weight=\"bold\"");
+    body += text_at(10, top + 20, table.its_case->name + ": p99 / bound", " font-weight=\"bold\"");
     top += 36;
     auto const height = row_height * static_cast<double>(lines.size());
     body += bar_rows(lines, top) + share_lines(lines, top, std::max(height - 4, 60.0));
     top += std::max(height, 60.0) + 14;
   }
-  return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
-                     "font-family=\"sans-serif\" font-size=\"12\">\n"
-                     "<rect width=\"{0:.0f}\" height=\"{1:.0f}\" fill=\"white\"/>\n{2}</svg>\n",
-                     width, top, body);
+  return fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
+      "font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<rect width=\"{0:.0f}\" height=\"{1:.0f}\" fill=\"white\"/>\n{2}</svg>\n",
+      width, top, body);
 }
 
 std::string html(std::vector<Table> const& tables) {

@@ -3,30 +3,40 @@
 
 // Which policies there are to simulate.
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include <poise/compose/named.hpp>
+#include <poise/policy/adaptive.hpp>
 
 namespace simulate {
 
 /// *Errors* ConfigError.
 [[nodiscard]] inline poise::AnyPolicy make_policy(std::string const& text) {
+  if (text == "adaptive") return poise::AnyPolicy{poise::Adaptive{}};
   return poise::policy_named(text);
 }
 
-/// All that have a name and need no parameters, and the usual loads beside the default ones; the
-/// simplest ones first.
+/// All that have a name, and the usual loads beside the default ones; the simplest ones first.
+/// Wrappers are not among them: without further parameters they are what they wrap.
 [[nodiscard]] inline std::vector<std::string> all_policies() {
   std::vector<std::string> all;
-  for (auto const& each : poise::known_policies()) try {
-      (void)make_policy(std::string{each.name});
-      all.emplace_back(each.name);
-    } catch (poise::ConfigError const&) {  // a wrapper that wants to know what it wraps
+  std::vector<std::string> seen;
+  auto const add = [&](std::string const& text) {
+    try {
+      auto const name = make_policy(text).name();
+      bool const wraps = name.starts_with(text + "(");
+      if (wraps || std::find(seen.begin(), seen.end(), name) != seen.end()) return;
+      seen.push_back(name);
+      all.push_back(text);
+    } catch (poise::ConfigError const&) {  // it wants to know more
     }
+  };
+  for (auto const& each : poise::known_policies()) add(std::string{each.name});
   for (auto const* each : {"p2c(load=ewma)", "p2c(load=peak_ewma)", "p2c(load=score)",
-                           "least(load=peak_ewma)"})
-    all.emplace_back(each);
+                           "least(load=peak_ewma)", "adaptive"})
+    add(each);
   return all;
 }
 

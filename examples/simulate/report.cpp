@@ -50,9 +50,8 @@ std::vector<Line const*> ranked(Table const& table) {
 
 std::string watched_rows(Table const& table, std::size_t width) {
   std::string text;
-  auto const hosts = table.policies.empty()
-                         ? std::vector<Watched>{}
-                         : table.policies[0].seeds[0].watched;
+  auto const hosts =
+      table.policies.empty() ? std::vector<Watched>{} : table.policies[0].seeds[0].watched;
   for (std::size_t k = 0; k < hosts.size(); ++k) {
     text += fmt::format("\n{:<{}} {:>11} {:>15} {:>9}\n", fmt::format("server {}", hosts[k].host),
                         width, "% of tries", "last quarter %", "p99 ms");
@@ -124,7 +123,8 @@ std::string advice(std::vector<Table> const& tables) {
   std::string text;
   if (tables.size() > 1) {
     text += fmt::format("p99 / bound, geometric mean of {} scenarios:\n", tables.size());
-    for (auto const i : order) text += fmt::format("  {:<32} {:>7.3f}\n", policies[i].policy, scores[i]);
+    for (auto const i : order)
+      text += fmt::format("  {:<32} {:>7.3f}\n", policies[i].policy, scores[i]);
     text += "\n";
   }
   // Policies are listed from the simplest on: a gain that is within the noise is not worth more.
@@ -133,11 +133,12 @@ std::string advice(std::vector<Table> const& tables) {
   auto take = best;
   for (auto const i : order)
     if (scores[i] <= as_good * scores[best] && i < take) take = i;
-  text += fmt::format("Take {}: its p99 is {:.2f} times what a dispatcher that sees everything could do",
-                      policies[take].policy, scores[take]);
+  text += fmt::format(
+      "Take {}: its p99 is {:.2f} times what a dispatcher that sees everything could do",
+      policies[take].policy, scores[take]);
   if (take != best)
-    text += fmt::format(", which is as good as {} ({:.2f}), and it is simpler", policies[best].policy,
-                        scores[best]);
+    text += fmt::format(", which is as good as {} ({:.2f}), and it is simpler",
+                        policies[best].policy, scores[best]);
   for (auto const i : order) {
     if (i == take || i == best) continue;
     text += fmt::format(". Next is {} with {:.2f}", policies[i].policy, scores[i]);
@@ -166,12 +167,12 @@ void write_csv(std::ostream& out, std::vector<Table> const& tables,
             name.insert(at, 1, '"');
           name = '"' + name + '"';
         }
-        out << fmt::format("{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"
-                           "{:.6g},{:.6g}\n",
-                           table.its_case->name, name, seeds[k], it.requests, it.mean / 1e6,
-                           it.p50 / 1e6, it.p90 / 1e6, it.p99 / 1e6, it.p999 / 1e6, it.max / 1e6,
-                           it.error_share, it.imbalance, table.bound_p99[k] / 1e6,
-                           line.over_bound[k]);
+        out << fmt::format(
+            "{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"
+            "{:.6g},{:.6g}\n",
+            table.its_case->name, name, seeds[k], it.requests, it.mean / 1e6, it.p50 / 1e6,
+            it.p90 / 1e6, it.p99 / 1e6, it.p999 / 1e6, it.max / 1e6, it.error_share, it.imbalance,
+            table.bound_p99[k] / 1e6, line.over_bound[k]);
       }
 }
 

@@ -112,10 +112,12 @@ struct Bound {
   Summary (*simulate)(Scenario const&, std::uint64_t);
 };
 constexpr std::array bounds{
-    Bound{"(global queue)", [](Scenario const& scenario, std::uint64_t seed) {
+    Bound{"(global queue)",
+          [](Scenario const& scenario, std::uint64_t seed) {
             return simulate_with(scenario, seed, GlobalQueue{seed});
           }},
-    Bound{"(true shortest queue)", [](Scenario const& scenario, std::uint64_t seed) {
+    Bound{"(true shortest queue)",
+          [](Scenario const& scenario, std::uint64_t seed) {
             return simulate_with(scenario, seed, ShortestQueue{seed});
           }},
     Bound{"(true shortest delay)", [](Scenario const& scenario, std::uint64_t seed) {
@@ -208,8 +210,9 @@ std::vector<Table> run(Plan const& plan,
     for (std::size_t k = 0; k < plan.seeds.size(); ++k) {
       auto const seed = plan.seeds[k];
       for (std::size_t j = 0; j < bounds.size(); ++j)
-        jobs.emplace_back(
-            [&table, &scenario, seed, k, j] { table.bounds[j].seeds[k] = bounds[j].simulate(scenario, seed); });
+        jobs.emplace_back([&table, &scenario, seed, k, j] {
+          table.bounds[j].seeds[k] = bounds[j].simulate(scenario, seed);
+        });
       for (auto& line : table.policies)
         jobs.emplace_back([&line, &scenario, seed, k] {
           line.seeds[k] = simulate_policy(scenario, line.policy, seed);

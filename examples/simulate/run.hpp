@@ -37,8 +37,8 @@ struct Summary {
   double error_share = 0;
   double imbalance = 0;  // most tries per capacity of any host, over the mean; 1 is even
   std::vector<Watched> watched{};
-  std::vector<double> in_system{};             // at the end of each tenth of the window
-  std::vector<std::vector<double>> shares{};   // by watched host, over time
+  std::vector<double> in_system{};            // at the end of each tenth of the window
+  std::vector<std::vector<double>> shares{};  // by watched host, over time
 };
 
 /// A scenario as the user named it.

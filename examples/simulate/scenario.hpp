@@ -193,9 +193,9 @@ class ScenarioReader {
   static constexpr double positive = 1e-9;
 
   void fact(Line& line) {
-    switch (line.choice("key", {"name", "clients", "servers", "work", "utilisation", "rate",
-                                "arrivals", "network", "timeout", "warmup", "window", "retries",
-                                "at"})) {
+    switch (
+        line.choice("key", {"name", "clients", "servers", "work", "utilisation", "rate", "arrivals",
+                            "network", "timeout", "warmup", "window", "retries", "at"})) {
       case 0: scenario.name = line.word("a name"); break;
       case 1: scenario.clients = count(line, "clients", 1, 100'000); break;
       case 2: servers(line); break;
@@ -209,9 +209,7 @@ class ScenarioReader {
       case 8: scenario.timeout = time(line, "timeout", 1); break;
       case 9: scenario.warmup = time(line, "warmup", 0); break;
       case 10: scenario.window = time(line, "window", 1); break;
-      case 11:
-        scenario.retries = static_cast<unsigned>(count(line, "retries", 0, 10));
-        break;
+      case 11: scenario.retries = static_cast<unsigned>(count(line, "retries", 0, 10)); break;
       default: incident(line);
     }
   }
@@ -401,7 +399,8 @@ class ScenarioReader {
     if (scenario.utilisation > 0 && scenario.rate > 0)
       fail("both utilisation and rate are given; one of them follows from the other");
     if (scenario.utilisation <= 0 && scenario.rate <= 0) {
-      if (recorded_ <= 0) fail("utilisation is missing (or rate): how much is asked of the servers?");
+      if (recorded_ <= 0)
+        fail("utilisation is missing (or rate): how much is asked of the servers?");
       scenario.rate = recorded_;
     }
     if (scenario.window <= 0) fail("window is missing: for how long are requests measured?");

@@ -49,23 +49,21 @@ struct Work {
   enum class Kind { fixed, exponential, lognormal, bimodal, pareto, trace };
   Kind kind = Kind::fixed;
   double mean = 1e7;
-  double sigma = 0;                // lognormal
-  double share = 0;                // bimodal: of the low ones
-  double low = 0;                  // bimodal; pareto: the least value
-  double high = 0;                 // bimodal; pareto: the cap
-  double alpha = 0;                // pareto
+  double sigma = 0;                                    // lognormal
+  double share = 0;                                    // bimodal: of the low ones
+  double low = 0;                                      // bimodal; pareto: the least value
+  double high = 0;                                     // bimodal; pareto: the cap
+  double alpha = 0;                                    // pareto
   std::shared_ptr<std::vector<float> const> values{};  // trace
 
   [[nodiscard]] double draw(Random& random) const noexcept {
     switch (kind) {
       case Kind::fixed: return mean;
       case Kind::exponential: return random.exponential(mean);
-      case Kind::lognormal:
-        return mean * std::exp(sigma * random.normal() - sigma * sigma / 2);
+      case Kind::lognormal: return mean * std::exp(sigma * random.normal() - sigma * sigma / 2);
       case Kind::bimodal: return random.unit() <= share ? low : high;
       case Kind::pareto: return std::min(low * std::pow(random.unit(), -1 / alpha), high);
-      case Kind::trace:
-        return static_cast<double>((*values)[random.below(values->size())]) * mean;
+      case Kind::trace: return static_cast<double>((*values)[random.below(values->size())]) * mean;
     }
     return mean;
   }

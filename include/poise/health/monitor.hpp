@@ -41,6 +41,7 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/error.hpp>
 #include <poise/health/criteria.hpp>
 #include <poise/health/journal.hpp>
 #include <poise/health/machine.hpp>
@@ -171,8 +172,13 @@ class Monitor {
 
   // -- probes: any thread ------------------------------------------------------------------------
 
-  /// What a probe found (Signal::up, down or doubt) and why. Counts from the next tick on.
+  /// What a probe found (Signal::up, down, doubt or degrade) and why. Counts from the next tick on.
+  /// *Errors* ConfigError for other signals: those are the monitor's own.
   void report(std::string_view id, Signal signal, std::string cause) const {
+    using enum Signal;
+    if (signal != up && signal != down && signal != doubt && signal != degrade)
+      throw ConfigError{"report(): " + std::string{name(signal)} +
+                        " is not for probes to say; they say up, down, doubt or degrade"};
     shared_->inbox.put({.id = std::string{id}, .signal = signal, .cause = std::move(cause)});
   }
 
@@ -357,7 +363,7 @@ class Monitor {
         (compare<I>(all, tallies), ...);
       }(std::index_sequence_for<Criteria...>{});
       for (auto& each : all) state_of(each).machine.forgive(now, options.interval);
-      journal.prune([&](std::string const& id) {
+      journal.prune(all.size(), [&](std::string const& id) {
         return std::ranges::any_of(all, [&](auto const& each) { return each.backend.id() == id; });
       });
     }

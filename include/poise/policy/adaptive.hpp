@@ -177,7 +177,7 @@ class alignas(64) Board {
     return static_cast<std::uint64_t>(std::bit_cast<std::uint32_t>(cost)) << 32U | low;
   }
   /// The two best and the worst. No branch depends on the costs: all would be mispredicted.
-  [[nodiscard]] Survey survey() const noexcept {
+  [[nodiscard, gnu::always_inline]] Survey survey() const noexcept {
     auto best = ranked(0);
     auto second = ~std::uint64_t{0};
     auto worst = best;
@@ -216,8 +216,9 @@ class alignas(64) Board {
 /// @tparam Repairs slots looked at again, per pick, beside the best
 ///
 /// Weights are not divisors: latency contains capacity already. They are shares of admission: fresh
-/// backends are drawn by weight, and the board proposes a backend of weight w with probability
-/// w / (the largest weight).
+/// backends are drawn by weight, and a backend of less than a quarter of the largest weight stays on
+/// the board in proportion. So a canary of weight 1 among 100s gets a few times its share at most,
+/// however quick it is, and servers of half the size are used as they turn out to be.
 ///
 /// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes a
 /// backend, 20 in the plan, a clock read at pick and at finish.
@@ -257,7 +258,7 @@ class BasicAdaptive {
 
     [[nodiscard]] std::uint32_t key(std::size_t i) const noexcept { return keys_[i]; }
     /// Candidates::none if it isn't one now.
-    [[nodiscard]] std::size_t find(std::uint32_t key) const noexcept {
+    [[nodiscard, gnu::always_inline]] std::size_t find(std::uint32_t key) const noexcept {
       for (auto at = key & mask(); cells_[at].index != absent; at = (at + 1) & mask())
         if (cells_[at].key == key) return cells_[at].index;
       return Candidates::none;
@@ -272,12 +273,15 @@ class BasicAdaptive {
       return static_cast<std::size_t>(bits * candidates.size() >> 32U);  // bias n / 2^32
     }
     /// May the board propose it this time?
-    [[nodiscard]] bool allows(Candidates const& candidates, std::size_t i,
-                              Rng& random) const noexcept {
-      return by_weight_.empty() || random.below(heaviest_) < candidates.weight(i);
+    [[nodiscard, gnu::always_inline]] bool allows(Candidates const& candidates, std::size_t i,
+                                                  Rng& random) const noexcept {
+      return by_weight_.empty() ||
+             random.below(heaviest_) < std::uint64_t{unequal} * candidates.weight(i);
     }
 
    private:
+    static constexpr std::uint32_t unequal =
+        4;  // sizes of servers differ by less, canaries by more
     static constexpr auto absent = std::numeric_limits<std::uint32_t>::max();
     struct Cell {
       std::uint32_t key = 0;
@@ -341,8 +345,8 @@ class BasicAdaptive {
   }
 
   /// `chance` has 56 random bits: the upper 32 for the first fresh backend, others for repairs.
-  std::size_t best_of_board(Plan const& plan, Candidates const& candidates, Context& context,
-                            std::uint64_t chance) const {
+  [[gnu::always_inline]] std::size_t best_of_board(Plan const& plan, Candidates const& candidates,
+                                                   Context& context, std::uint64_t chance) const {
     auto const now = context.now;
     auto const survey = board_.survey();
     // Which is the cheapest is chance, so a branch would be mispredicted: costs compare as words
@@ -391,7 +395,8 @@ class BasicAdaptive {
   }
 
   /// Evaluates a slot again and writes it down.
-  Choice look(Plan const& plan, Candidates const& candidates, Time now, std::size_t slot) const {
+  [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
+                                     std::size_t slot) const {
     auto const old = board_.at(slot);
     if (old.cost == Board::empty) return {};
     auto const i = plan.find(old.key);
@@ -425,7 +430,8 @@ class BasicAdaptive {
     return choice.cost * (n + 2) / (n + 1);
   }
 
-  std::size_t best_of_all(Plan const& plan, Candidates const& candidates, Context& context) const {
+  [[gnu::noinline]] std::size_t best_of_all(Plan const& plan, Candidates const& candidates,
+                                            Context& context) const {
     auto const size = candidates.size();
     auto const start = size == 1 ? 0 : context.random.below(size);
     Choice best;
@@ -439,8 +445,8 @@ class BasicAdaptive {
     return plan.draw(candidates, context.random);
   }
 
-  std::size_t best_of_some(Plan const& plan, Candidates const& candidates, Context& context,
-                           float unknown) const {
+  [[gnu::noinline]] std::size_t best_of_some(Plan const& plan, Candidates const& candidates,
+                                             Context& context, float unknown) const {
     Choice best;
     for (int k = 0; k < explored; ++k) {
       auto const i = plan.draw(candidates, context.random);
@@ -466,7 +472,8 @@ class BasicAdaptive {
   float cost(Candidates const& candidates, std::size_t i, Time now, float unknown) const noexcept {
     return cost(candidates.state<State>(i), candidates.in_flight(i), now, unknown);
   }
-  float cost(State const& state, std::uint32_t in_flight, Time now, float unknown) const noexcept {
+  [[gnu::always_inline]] float cost(State const& state, std::uint32_t in_flight, Time now,
+                                    float unknown) const noexcept {
     auto const mean = mean_.get();
     auto const sums = std::bit_cast<State::Sums>(state.sums.load());
     // Both sides of the fraction times 1/d: one division instead of two.

@@ -590,5 +590,6 @@ TEST_CASE("a monitor refuses numbers that make no sense, and says which") {
   using Only = Monitor<Consecutive>;
   CHECK_THROWS_AS((Only{{}, Consecutive{.failures = 0}}), poise::ConfigError);
   CHECK_THROWS_AS((Only{{}, Consecutive{.enforcement = {.share = nan}}}), poise::ConfigError);
+  CHECK_THROWS_AS(Standard{}.report("a", Signal::eject, ""), poise::ConfigError);
   CHECK_THROWS_AS((Monitor<Latency>{{}, Latency{.factor = -1}}), poise::ConfigError);
 }

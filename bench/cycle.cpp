@@ -18,7 +18,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -26,65 +25,17 @@
 #include <poise/poise.hpp>
 
 #include "support/ratios.hpp"
+#include "support/subject.hpp"
 
 namespace {
 
 using namespace poise;
 
-std::vector<Endpoint> backends(std::size_t count, bool weighted) {
-  std::vector<Endpoint> result;
-  for (std::size_t i = 0; i < count; ++i)
-    result.push_back({.id = "backend-" + std::to_string(i),
-                      .address = "10.0.0.1:" + std::to_string(1000 + i),
-                      .weight = weighted ? static_cast<std::uint32_t>(1 + i % 3) : 1});
-  return result;
-}
-
-/// A record as poise has it, without an owner.
-struct Loose : Backend {
-  explicit Loose(Endpoint endpoint) : Backend{std::move(endpoint), 1} {}
-  std::uint32_t claim() noexcept { return word_.claim(); }
-  void end() noexcept {
-    count(Ending::success, detail::unmeasured, {});
-    benchmark::DoNotOptimize(word_.release());
-  }
-};
-
-/// What the benchmarks share between threads: built once per size, kept for the whole run.
-template <class P>
-struct Subject {
-  Subject(std::size_t count, bool weighted) : balancer{backends(count, weighted)} {
-    for (auto const& endpoint : backends(count, weighted))
-      loose.push_back(std::make_unique<Loose>(endpoint));
-    auto* roster = new Roster{Roster::of(count, 1, [&](std::size_t i) {
-      return Roster::Member{loose[i].get(), loose[i]->weight(), true};
-    })};
-    plan.emplace(hooks::plan(policy, Candidates{*roster}, nullptr));
-    leaked = roster;
-  }
-
-  Balancer<P> balancer;
-  P policy{};
-  std::optional<hooks::PlanOf<P>> plan;
-  std::vector<std::unique_ptr<Loose>> loose;
-  std::atomic<Roster const*> leaked{nullptr};
-  Chance chance{1, &detail::mix};
-  alignas(64) std::atomic<std::size_t> next{0};
-};
-
-template <class P, bool Weighted>
-Subject<P>& subject(std::size_t count) {
-  static std::mutex mutex;
-  static std::map<std::size_t, std::unique_ptr<Subject<P>>> all;
-  std::scoped_lock const lock{mutex};
-  auto& found = all[count];
-  if (!found) found = std::make_unique<Subject<P>>(count, Weighted);
-  return *found;
-}
+using bench::Subject;
 
 template <class P, bool Weighted>
 void cycle(benchmark::State& state) {
-  auto& balancer = subject<P, Weighted>(static_cast<std::size_t>(state.range(0))).balancer;
+  auto& balancer = Subject<P, Weighted>::of(state).balancer;
   for (auto _ : state) {
     auto lease = balancer.pick();
     lease.finish();
@@ -93,7 +44,7 @@ void cycle(benchmark::State& state) {
 
 template <class P, bool Weighted>
 void bare(benchmark::State& state) {
-  auto& balancer = subject<P, Weighted>(static_cast<std::size_t>(state.range(0))).balancer;
+  auto& balancer = Subject<P, Weighted>::of(state).balancer;
   // A pick can't be had without its end: the lease is released into a token, and ended unmeasured.
   constexpr std::size_t batch = 64;
   std::vector<typename Balancer<P>::Lease::Token> tokens(batch);
@@ -107,22 +58,17 @@ void bare(benchmark::State& state) {
 
 template <class P, bool Weighted>
 void leaking(benchmark::State& state) {
-  auto& it = subject<P, Weighted>(static_cast<std::size_t>(state.range(0)));
-  sync::Lane const lane{static_cast<std::uint32_t>(state.thread_index()) + 1};
+  auto& it = Subject<P, Weighted>::of(state);
   for (auto _ : state) {
-    Candidates const candidates{*it.leaked.load(std::memory_order_acquire)};
-    Context context{any_request, it.chance, lane};
-    auto const i = hooks::pick(it.policy, *it.plan, candidates, context);
-    auto& record = const_cast<Loose&>(static_cast<Loose const&>(candidates[i]));
-    benchmark::DoNotOptimize(record.claim());
-    record.end();
+    auto context = it.context(state);
+    it.pick(context).end(it.policy);
   }
 }
 
 void scan(benchmark::State& state) {
-  auto& it = subject<LeastConnections, false>(static_cast<std::size_t>(state.range(0)));
+  auto& it = Subject<LeastConnections>::of(state);
   for (auto _ : state) {
-    Candidates const candidates{*it.leaked.load(std::memory_order_acquire)};
+    auto const candidates = it.candidates();
     std::size_t best = 0;
     auto fewest = candidates.in_flight(0);
     for (std::size_t i = 1; i < candidates.size(); ++i)
@@ -131,17 +77,18 @@ void scan(benchmark::State& state) {
         best = i;
       }
     it.loose[best]->claim();
-    it.loose[best]->end();
+    it.loose[best]->end(it.policy);
   }
 }
 
 void shared_counter(benchmark::State& state) {
-  auto& it = subject<RoundRobin, false>(static_cast<std::size_t>(state.range(0)));
+  alignas(64) static std::atomic<std::size_t> next{0};
+  auto& it = Subject<RoundRobin>::of(state);
   auto const size = it.loose.size();
   for (auto _ : state) {
-    auto& record = *it.loose[it.next.fetch_add(1, std::memory_order_relaxed) % size];
-    benchmark::DoNotOptimize(record.claim());
-    record.end();
+    auto& record = *it.loose[next.fetch_add(1, std::memory_order_relaxed) % size];
+    record.claim();
+    record.end(it.policy);
   }
 }
 
@@ -184,7 +131,7 @@ void textbook(benchmark::State& state) {
     auto& found = all[state.range(0)];
     if (!found) {
       found = std::make_unique<Textbook>();
-      for (auto const& endpoint : backends(static_cast<std::size_t>(state.range(0)), false))
+      for (auto const& endpoint : bench::backends(static_cast<std::size_t>(state.range(0)), false))
         found->servers.push_back({endpoint.id, endpoint.address});
     }
     book = found.get();

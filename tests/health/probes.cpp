@@ -125,6 +125,7 @@ TEST_CASE("an HTTP probe refuses what would break its request") {
   CHECK_THROWS_AS((HttpProbe{"/", {.body = "long", .most_body = 3}}), poise::ConfigError);
 }
 
+#if defined(ASIO_HAS_CO_AWAIT)
 TEST_CASE("a coroutine may be a probe and may throw") {
   Loop loop;
   WebServer server{loop};
@@ -141,6 +142,7 @@ TEST_CASE("a coroutine may be a probe and may throw") {
   server.kill();
   CHECK_FALSE(probe_once(loop, probe, server.address()).passed);
 }
+#endif
 
 TEST_CASE("probes take out what is killed, hung, failing or resetting, and bring it back") {
   Loop loop;

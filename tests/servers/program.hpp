@@ -150,10 +150,8 @@ class Program {
   pid_t process_;
 };
 
-/// The value of a header in the answer to a GET, on a connection that stays.
-inline std::string header_of_answer(Connection& connection, std::string const& target,
-                                    std::string const& headers, std::string const& wanted) {
-  connection.send("GET " + target + " HTTP/1.1\r\nHost: test\r\n" + headers + "\r\n");
+/// The value of a header in the answer that comes next.
+inline std::string header_of_next_answer(Connection& connection, std::string const& wanted) {
   std::string value;
   std::size_t length = 0;
   for (auto line = connection.line(); !line.empty(); line = connection.line()) {
@@ -165,6 +163,13 @@ inline std::string header_of_answer(Connection& connection, std::string const& t
   }
   connection.bytes(length);
   return value;
+}
+
+/// The value of a header in the answer to a GET, on a connection that stays.
+inline std::string header_of_answer(Connection& connection, std::string const& target,
+                                    std::string const& headers, std::string const& wanted) {
+  connection.send("GET " + target + " HTTP/1.1\r\nHost: test\r\n" + headers + "\r\n");
+  return header_of_next_answer(connection, wanted);
 }
 
 }  // namespace tests

@@ -9,6 +9,8 @@
 //   }
 //   poise::asio::Prober prober{executor, servers, monitor, poise::asio::CoroutineProbe{ping}};
 //
+// Needs a compiler whose coroutines your Asio knows: 1.22 knows g++'s, but not clang's with libc++.
+//
 // After the timeout it is cancelled: what it awaits ends with operation_aborted. What it throws is a
 // failed probe.
 
@@ -37,7 +39,7 @@ class CoroutineProbe {
   std::shared_ptr<Attempt> operator()(::asio::any_io_executor const& executor,
                                       std::string const& address, Done done) const {
     auto attempt = std::make_shared<Running>();
-    ::asio::co_spawn(
+    co_spawn(  // found by its argument: Asio has none for compilers whose coroutines it doesn't know
         executor, ask_(address),
         ::asio::bind_cancellation_slot(
             attempt->signal.slot(),

@@ -125,10 +125,9 @@ class Prober {
   template <class Balancer, class Monitor>
   Prober(::asio::any_io_executor const& executor, Balancer& balancer, Monitor monitor,
          StartProbe probe, health::ProbeOptions const& options = {})
-      : state_{std::make_shared<State>(::asio::make_strand(executor), std::move(probe), options)} {
-    health::Probing const probing{balancer, std::move(monitor)};
-    state_->targets = [probing] { return probing.targets(); };
-    state_->report = [probing](auto const& report) { probing.report(report); };
+      : state_{std::make_shared<State>(
+            ::asio::make_strand(executor), std::move(probe), options,
+            health::AnyProbing{health::Probing{balancer, std::move(monitor)}})} {
     ::asio::post(state_->strand, [state = state_] { state->alive.use([&] { state->refresh(); }); });
   }
   Prober(Prober const&) = delete;
@@ -143,12 +142,15 @@ class Prober {
 
  private:
   struct State : std::enable_shared_from_this<State> {
-    State(::asio::any_io_executor on, StartProbe with, health::ProbeOptions const& options)
+    State(::asio::any_io_executor on, StartProbe with, health::ProbeOptions const& options,
+          health::AnyProbing known)
         : strand{std::move(on)},
           probe{std::move(with)},
           schedule{options},
+          probing{std::move(known)},
           set_timer{strand},
-          timer{strand} {}
+          timer{strand},
+          tick_timer{strand} {}
 
     /// A timer's handler. One that was set anew cancels the old wait, which then says nothing.
     auto later(void (State::*then)()) {
@@ -160,7 +162,7 @@ class Prober {
 
     /// Once a second: who is to be probed?
     void refresh() {
-      guarded([&] { schedule.update(targets(), now()); });
+      guarded([&] { schedule.update(probing.targets(), now()); });
       set_timer.expires_after(std::chrono::seconds{1});
       set_timer.async_wait(later(&State::refresh));
       turn();
@@ -206,12 +208,21 @@ class Prober {
     }
 
     void tell(std::optional<health::Schedule::Report> const& found) {
-      if (found) guarded([&] { report(*found); });
+      if (found)
+        guarded([&] {
+          if (!probing.report(*found) || std::exchange(tick_waits, true)) return;
+          tick_timer.expires_after(probing.soon);
+          tick_timer.async_wait(later(&State::tick));
+        });
+    }
+
+    void tick() {
+      tick_waits = false;
+      guarded([&] { probing.tick(); });
     }
 
     void stop() {
-      timer.cancel();
-      set_timer.cancel();
+      for (auto* each : {&timer, &set_timer, &tick_timer}) each->cancel();
       for (auto const& [ticket, attempt] : running)
         if (attempt) attempt->cancel();
       running.clear();
@@ -231,11 +242,12 @@ class Prober {
     ::asio::any_io_executor strand;
     StartProbe probe;
     health::Schedule schedule;
+    health::AnyProbing probing;
     ::asio::steady_timer set_timer;
     ::asio::steady_timer timer;
+    ::asio::steady_timer tick_timer;
+    bool tick_waits = false;
     std::map<std::uint64_t, std::shared_ptr<Attempt>> running{};  // by ticket
-    std::function<std::vector<health::Target>()> targets{};
-    std::function<void(health::Schedule::Report const&)> report{};
     detail::Guarded alive{};
     sync::Relaxed<std::uint64_t> failures{};
   };

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/candidates.hpp>
 #include <poise/error.hpp>
 
 namespace poise {
@@ -83,6 +84,21 @@ struct Member {
 };
 
 using Members = std::span<Member const>;
+
+/// All members, or the eligible ones; nobody if none of them has weight.
+[[nodiscard]] inline std::vector<Member> members_of(Candidates const& candidates,
+                                                    bool eligible_only) {
+  std::vector<Member> members;
+  members.reserve(candidates.members());
+  bool has_weight = false;
+  for (std::uint32_t position = 0; position < candidates.members(); ++position) {
+    if (eligible_only && candidates.index_of(position) == Candidates::none) continue;
+    members.push_back({&candidates.member(position), candidates.member_weight(position), position});
+    has_weight = has_weight || members.back().weight != 0;
+  }
+  if (!has_weight) members.clear();
+  return members;
+}
 
 namespace detail {
 

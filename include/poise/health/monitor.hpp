@@ -296,7 +296,7 @@ class Monitor {
       if (clock < last_clock)
         for (auto& each : all) {
           auto& began = state_of(each).probation_began;
-          began.store(std::min(began.load(), clock.time_since_epoch().count()));
+          began.store(std::min<std::int64_t>(began.load(), clock.time_since_epoch().count()));
         }
       if (ticked) now += std::max(clock - last_clock, Duration::zero());
       ticked = true;

@@ -40,10 +40,7 @@ class ProbeThreads {
   /// *Requires* that the balancer outlives it and is not moved. `ask` runs on two threads at once.
   template <class Balancer, class Monitor>
   ProbeThreads(Balancer& balancer, Monitor monitor, Ask ask, ProbeOptions const& options = {})
-      : ask_{std::move(ask)}, schedule_{options} {
-    Probing const probing{balancer, std::move(monitor)};
-    targets_ = [probing] { return probing.targets(); };
-    report_ = [probing](Schedule::Report const& report) { probing.report(report); };
+      : ask_{std::move(ask)}, probing_{Probing{balancer, std::move(monitor)}}, schedule_{options} {
     for (std::size_t i = 0; i < threads_.size(); ++i)
       threads_[i] = std::thread{[this, i] { work(i == 1); }};
   }
@@ -69,8 +66,11 @@ class ProbeThreads {
       if (now >= refresh_) {
         refresh_ = now + std::chrono::seconds{1};
         std::optional<std::vector<Target>> all;
-        unlocked(lock, [&] { all = targets_(); });
+        unlocked(lock, [&] { all = probing_.targets(); });
         if (all) schedule_.update(*all, now);
+      } else if (tick_due_ && now >= *tick_due_) {
+        tick_due_.reset();
+        unlocked(lock, [&] { probing_.tick(); });
       } else if (auto expired = schedule_.expire(now)) {
         tell(lock, expired->report);
       } else if (auto due = schedule_.start(now, [&](bool hung) { return takes_hung || !hung; })) {
@@ -89,7 +89,9 @@ class ProbeThreads {
   }
 
   void tell(std::unique_lock<std::mutex>& lock, std::optional<Schedule::Report> const& report) {
-    if (report) unlocked(lock, [&] { report_(*report); });
+    bool is_urgent = false;
+    if (report) unlocked(lock, [&] { is_urgent = probing_.report(*report); });
+    if (is_urgent && !tick_due_) tick_due_ = clock_.now() + probing_.soon;
   }
 
   /// Runs foreign code without the lock; what it throws is counted.
@@ -107,19 +109,20 @@ class ProbeThreads {
   /// A hung probe that only the other thread may take is due all the time: hence the least wait.
   void wait(std::unique_lock<std::mutex>& lock, Time now) {
     constexpr Duration least = std::chrono::milliseconds{5};
-    auto const next = std::min(schedule_.next().value_or(refresh_), refresh_);
+    auto const next =
+        std::min({schedule_.next().value_or(refresh_), refresh_, tick_due_.value_or(refresh_)});
     changed_.wait_for(lock, std::max(next - now, least));
   }
 
   SteadyClock const clock_{};
   Ask const ask_;
+  AnyProbing const probing_;
   std::mutex mutex_;
   std::condition_variable changed_;
   Schedule schedule_;
   Time refresh_{};
+  std::optional<Time> tick_due_{};
   bool stopping_ = false;
-  std::function<std::vector<Target>()> targets_{};
-  std::function<void(Schedule::Report const&)> report_{};
   sync::Relaxed<std::uint64_t> failures_{};
   std::array<std::thread, 2> threads_{};
 };

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -266,8 +267,6 @@ class Schedule {
 };
 
 /// Where a driver takes its targets from and brings its reports to: a balancer with a monitor.
-///
-/// A report that may change something is acted upon at once, by a tick.
 template <class Balancer, class Monitor>
 struct Probing {
   Balancer& balancer;
@@ -279,15 +278,31 @@ struct Probing {
       result.push_back({each.id, each.address, monitor.phase(each.id) == Phase::suspect});
     return result;
   }
-  void report(Schedule::Report const& report) const {
+  /// Tells the monitor. True if that should not wait for the next tick: then call tick() soon,
+  /// once for all reports until then, since a thousand backends may go down together.
+  [[nodiscard]] bool report(Schedule::Report const& report) const {
     monitor.report(report.id, report.signal, report.cause);
-    auto const phase = monitor.phase(report.id);
-    bool const known = report.signal == Signal::down && phase == Phase::ejected;
-    if (!known) balancer.tick();
+    auto const out = monitor.phase(report.id) == Phase::ejected;
+    return report.signal == Signal::down ? !out : report.signal == Signal::up && out;
   }
+  void tick() const { balancer.tick(); }
 };
 
 template <class Balancer, class Monitor>
 Probing(Balancer&, Monitor) -> Probing<Balancer, Monitor>;
+
+/// The same for drivers that don't know the balancer's type.
+struct AnyProbing {
+  template <class Balancer, class Monitor>
+  explicit AnyProbing(Probing<Balancer, Monitor> const& with)
+      : targets{[with] { return with.targets(); }},
+        report{[with](Schedule::Report const& found) { return with.report(found); }},
+        tick{[with] { with.tick(); }} {}
+
+  std::function<std::vector<Target>()> targets;
+  std::function<bool(Schedule::Report const&)> report;
+  std::function<void()> tick;
+  static constexpr Duration soon = std::chrono::milliseconds{10};  ///< When tick() is due, then.
+};
 
 }  // namespace poise::health

@@ -23,7 +23,7 @@
 //           random; one more slot. The cheapest of them wins, and its slot is charged for it.
 //   finish  the sums take in the latency; an error counts as 16 L at least, a success as 5 L at
 //           most. The backend's cost is posted: it takes the worst slot if it is better than that.
-//   explore one pick in 85 takes the cheapest of 8 at random, with k = 1: so who healed comes back.
+//   explore one pick in 85 takes the cheapest of a few at random, with k = 1: so who healed comes back.
 //
 // Ages (S) are samples that are not over: a stalled backend gets dearer before it has answered.
 //
@@ -33,6 +33,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -81,8 +82,11 @@ class Running {
     auto const rest = word - entry(started);
     it.running.store(count(word) == left + 1 ? rest : corrected(word, now, left));
   }
-  /// In ns.
-  static float age(std::uint64_t word, Time now) noexcept {
+  /// The ages of `in_flight` requests, in ns.
+  [[gnu::always_inline]] static float age(std::uint64_t word, Time now,
+                                          std::uint32_t in_flight) noexcept {
+    if (count(word) != in_flight) [[unlikely]]
+      word = corrected(word, now, in_flight);
     return static_cast<float>(std::max<std::int64_t>(units_of_age(word, now), 0)) * unit;
   }
 
@@ -326,7 +330,7 @@ class BasicAdaptive {
   static constexpr float most_samples = 30;
   static constexpr float slowest_success = 5;   // mean latencies
   static constexpr float fastest_failure = 16;  // mean latencies
-  static constexpr int explored = 8;
+  static constexpr std::size_t most_explored = 8;
   static constexpr std::size_t few = 4;  // backends that are simply all looked at
 
   struct Choice {
@@ -337,10 +341,10 @@ class BasicAdaptive {
   std::size_t propose(Plan const& plan, Candidates const& candidates, Context& context) const {
     if (!context.unrestricted()) [[unlikely]]
       return best_usable(plan, candidates, context);
-    if (candidates.size() <= few) return best_of_all(plan, candidates, context);
     auto const bits = context.random();
     if (bits % 256 < 3) [[unlikely]]
-      return best_of_some(plan, candidates, context, curious);
+      return best_of_some(plan, candidates, context, curious, to_explore(candidates.size()));
+    if (candidates.size() <= few) return best_of_all(plan, candidates, context);
     return best_of_board(plan, candidates, context, bits >> 8U);
   }
 
@@ -373,6 +377,8 @@ class BasicAdaptive {
     auto const& best_fresh = fresh[cheapest(fresh)];
     bool const stays = best_old.cost <= best_fresh.cost && best_old.index != Candidates::none &&
                        plan.allows(candidates, best_old.index, context.random);
+    for (std::size_t k = 0; k < known.size(); ++k)
+      if (k != old) write_down(plan, slots[k], known[k]);
     auto& state = candidates.state<State>(best_fresh.index);
     auto const price = stays ? best_fresh.cost : charged(candidates, best_fresh);
     if (!replace(state, price)) post(state, price, survey.worst);
@@ -386,6 +392,11 @@ class BasicAdaptive {
     return best_fresh.index;
   }
 
+  /// A quarter of them: of all, the one that is thought best would win again.
+  static std::size_t to_explore(std::size_t size) noexcept {
+    return std::clamp<std::size_t>(size / 4, 1, most_explored);
+  }
+
   template <std::size_t Size>
   static std::size_t cheapest(std::array<Choice, Size> const& choices) noexcept {
     auto best = Board::ranked(choices[0].cost, 0);
@@ -394,7 +405,16 @@ class BasicAdaptive {
     return static_cast<std::size_t>(best & 0xff);
   }
 
-  /// Evaluates a slot again and writes it down.
+  /// What somebody looked at again. A value that is nearly right is left there: a store would take
+  /// the line away from other threads.
+  void write_down(Plan const& plan, std::size_t slot, Choice const& choice) const {
+    constexpr float nearly = 1.0F / 8;
+    auto const old = board_.at(slot);
+    if (choice.index != Candidates::none && std::abs(choice.cost - old.cost) > nearly * choice.cost)
+      board_.set(slot, {plan.key(choice.index), choice.cost});
+  }
+
+  /// Evaluates a slot again.
   [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
                                      std::size_t slot) const {
     auto const old = board_.at(slot);
@@ -404,9 +424,7 @@ class BasicAdaptive {
       board_.set(slot, {0, Board::empty});
       return {};
     }
-    auto const now_costs = cost(candidates, i, now, cautious);
-    board_.set(slot, {old.key, now_costs});
-    return {i, now_costs};
+    return {i, cost(candidates, i, now, cautious)};
   }
 
   /// Writes a new cost where the backend stands on the board. False if it doesn't.
@@ -446,9 +464,10 @@ class BasicAdaptive {
   }
 
   [[gnu::noinline]] std::size_t best_of_some(Plan const& plan, Candidates const& candidates,
-                                             Context& context, float unknown) const {
+                                             Context& context, float unknown,
+                                             std::size_t draws) const {
     Choice best;
-    for (int k = 0; k < explored; ++k) {
+    for (std::size_t k = 0; k < draws; ++k) {
       auto const i = plan.draw(candidates, context.random);
       auto const each = cost(candidates, i, context.now, unknown);
       if (each < best.cost && context.usable(candidates, i)) best = {i, each};
@@ -460,7 +479,7 @@ class BasicAdaptive {
   [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan,
                                                        Candidates const& candidates,
                                                        Context& context) const {
-    auto const found = best_of_some(plan, candidates, context, cautious);
+    auto const found = best_of_some(plan, candidates, context, cautious, most_explored);
     if (found != Candidates::none) return found;
     auto const start = context.random.below(candidates.size());
     for (std::size_t step = 0; step < candidates.size(); ++step)
@@ -478,7 +497,7 @@ class BasicAdaptive {
     auto const sums = std::bit_cast<State::Sums>(state.sums.load());
     // Both sides of the fraction times 1/d: one division instead of two.
     auto const faded = mean_.faded(state.at.load(), now);
-    auto const ages = urgency * detail::Running::age(state.running.load(), now);
+    auto const ages = urgency * detail::Running::age(state.running.load(), now, in_flight);
     return static_cast<float>(in_flight + 1) *
            (sums.latency + (ages + prior * unknown * mean) * faded) /
            (sums.samples + prior * faded);

@@ -45,17 +45,13 @@ struct HashList {
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     detail::MadeFor made_for{candidates, Dialect::rule.eligible_only};
     if (before != nullptr && *before && (*before)->made_for == made_for) return *before;
-    std::vector<dialect::Member> all;
-    std::vector<dialect::Member> listed;
-    for (std::uint32_t position = 0; position < candidates.members(); ++position) {
-      all.push_back({&candidates.member(position), candidates.member_weight(position), position});
-      if (!Dialect::rule.eligible_only || candidates.index_of(position) != Candidates::none)
-        listed.push_back(all.back());
-    }
+    auto const members = dialect::members_of(candidates, Dialect::rule.eligible_only);
     std::vector<std::uint32_t> owners;
-    if constexpr (requires { dialect.list(listed, all, owners); })
-      dialect.list(listed, all, owners);
-    else dialect.list(listed, owners);
+    if (!members.empty()) {
+      if constexpr (requires { dialect.list(members, members, owners); })
+        dialect.list(members, dialect::members_of(candidates, false), owners);
+      else dialect.list(members, owners);
+    }
     return std::make_shared<Table const>(std::move(made_for), std::move(owners),
                                          detail::SmoothTurns{candidates.members()});
   }

@@ -112,14 +112,9 @@ struct HashRing {
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     detail::MadeFor made_for{candidates, Dialect::rule.eligible_only};
     if (before != nullptr && *before && (*before)->made_for == made_for) return *before;
-    std::vector<dialect::Member> members;
-    members.reserve(candidates.members());
-    for (std::uint32_t position = 0; position < candidates.members(); ++position)
-      if (!Dialect::rule.eligible_only || candidates.index_of(position) != Candidates::none)
-        members.push_back(
-            {&candidates.member(position), candidates.member_weight(position), position});
+    auto const members = dialect::members_of(candidates, Dialect::rule.eligible_only);
     std::vector<typename Points::Point> points;
-    dialect.place(members, points);
+    if (!members.empty()) dialect.place(members, points);
     auto table =
         std::make_shared<Table const>(std::move(made_for), Points{points, Dialect::rule.drop_equal},
                                       detail::SmoothTurns{smooth ? candidates.members() : 0});

@@ -21,8 +21,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <queue>
 #include <span>
 #include <string>
 #include <string_view>
@@ -227,8 +229,9 @@ struct EnvoyMaglev {
   [[nodiscard]] static std::vector<std::uint32_t> fill(Members members, std::uint32_t size) {
     return fill(detail::shares(members), size);
   }
-  /// Envoy's own loop, in its own arithmetic: a host takes a slot when its running sum of shares
-  /// catches up with the heaviest host's.
+  /// In rounds, each over all hosts: a host takes a slot in the first round in which round * share
+  /// has caught up with `target`, its slots so far times the greatest share. That is Envoy's
+  /// arithmetic, but not its loop, which looks at every host in every round.
   [[nodiscard]] static std::vector<std::uint32_t> fill(std::vector<detail::Share> const& hosts,
                                                        std::uint32_t size) {
     struct Host {
@@ -237,24 +240,31 @@ struct EnvoyMaglev {
       double target = 0;
     };
     std::vector<Host> order;
-    double most = 0;
+    double greatest = 0;
     for (auto const& host : hosts) {
       order.push_back(
           {{0, host.key, static_cast<std::uint32_t>(hash::xxh64(host.key) % size),
             static_cast<std::uint32_t>(hash::xxh64(host.key, 1) % (size - 1)) + 1, 0, host.owner},
            host.share});
-      most = std::max(most, host.share);
+      greatest = std::max(greatest, host.share);
     }
     std::stable_sort(order.begin(), order.end(),
                      [](auto const& a, auto const& b) { return a.claimant.key < b.claimant.key; });
+    using Turn = std::pair<std::uint64_t, std::size_t>;  // round, host
+    std::priority_queue<Turn, std::vector<Turn>, std::greater<>> turns;
+    for (std::size_t i = 0; i < order.size(); ++i) turns.emplace(1, i);
     poise::detail::SlotTable table{size};
-    for (std::uint64_t round = 1; !table.full(); ++round)
-      for (auto& host : order) {
-        if (table.full()) break;
-        if (static_cast<double>(round) * host.share < host.target) continue;
-        host.target += most;
-        table.take_best(host.claimant);
-      }
+    while (!table.full()) {
+      auto const [round, i] = turns.top();
+      auto& host = order[i];
+      host.target += greatest;
+      table.take_best(host.claimant);
+      turns.pop();
+      auto const guess = static_cast<std::uint64_t>(host.target / host.share);
+      auto next = std::max(round + 1, guess - std::min<std::uint64_t>(guess, 1));
+      while (static_cast<double>(next) * host.share < host.target) ++next;
+      turns.emplace(next, i);
+    }
     return std::move(table).release();
   }
 };
@@ -283,24 +293,23 @@ struct MaglevOf {
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     detail::MadeFor made_for{candidates, Dialect::eligible_only};
     if (before != nullptr && *before && (*before)->made_for == made_for) return *before;
-    std::vector<dialect::Member> members;
-    members.reserve(candidates.members());
-    for (std::uint32_t position = 0; position < candidates.members(); ++position)
-      if (candidates.member_weight(position) != 0 &&
-          (!Dialect::eligible_only || candidates.index_of(position) != Candidates::none))
-        members.push_back(
-            {&candidates.member(position), candidates.member_weight(position), position});
+    auto const members = dialect::members_of(candidates, Dialect::eligible_only);
     auto const size = dialect.size();
-    check(size, members.size());
-    detail::warn_if_few(warn, "the maglev table", size, members.size(), "set max_backends");
-    return std::make_shared<Table const>(Table{std::move(made_for), dialect.fill(members, size)});
+    auto const weighted = std::count_if(members.begin(), members.end(),
+                                        [](auto const& member) { return member.weight != 0; });
+    check(size, static_cast<std::size_t>(weighted));
+    detail::warn_if_few(warn, "the maglev table", size, static_cast<std::size_t>(weighted),
+                        "set max_backends");
+    return std::make_shared<Table const>(
+        Table{std::move(made_for),
+              members.empty() ? std::vector<std::uint32_t>{} : dialect.fill(members, size)});
   }
 
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
     auto const key = context.request.key();
-    if (!key.empty() && context.unrestricted()) [[likely]] {
-      auto const& owners = plan->owners;
+    auto const& owners = plan->owners;
+    if (!key.empty() && context.unrestricted() && !owners.empty()) [[likely]] {
       auto const owner =
           owners[Dialect::slot(dialect.hash(key), static_cast<std::uint32_t>(owners.size()))];
       if (auto const i = candidates.index_of(owner); i != Candidates::none) [[likely]]
@@ -320,6 +329,7 @@ struct MaglevOf {
     auto const key = context.request.key();
     auto const& owners = plan->owners;
     auto const size = static_cast<std::uint32_t>(owners.size());
+    if (size == 0) return Candidates::none;
     auto hash = key.empty() ? context.random() : dialect.hash(key);
     auto const found = [&](std::size_t slot) {
       auto const i = candidates.index_of(owners[slot]);

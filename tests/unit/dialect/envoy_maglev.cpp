@@ -91,6 +91,37 @@ TEST_CASE("the envoy maglev dialect fills the tables that Envoy's own tests expe
   }
 }
 
+TEST_CASE("the envoy maglev dialect takes turns as Envoy's plain loop does") {
+  // The loop as Envoy has it, for weights that share no divisor and many hosts.
+  std::vector<std::string> keys;
+  for (int i = 0; i < 60; ++i) keys.push_back("10.0.0." + std::to_string(100 + i) + ":80");
+  std::vector<dialect::detail::Share> hosts;
+  double weights = 0;
+  for (std::uint32_t i = 0; i < keys.size(); ++i) weights += 1 + i * i % 37;
+  for (std::uint32_t i = 0; i < keys.size(); ++i)
+    hosts.push_back({keys[i], (1 + i * i % 37) / weights, i});
+  constexpr std::uint32_t size = 4099;
+  std::vector<std::uint32_t> table(size, ~0U);
+  std::vector<double> targets(hosts.size());
+  std::vector<std::uint64_t> tried(hosts.size());
+  std::size_t filled = 0;
+  for (std::uint64_t round = 1; filled < size; ++round)
+    for (std::size_t i = 0; i < hosts.size() && filled < size; ++i) {
+      if (static_cast<double>(round) * hosts[i].share < targets[i]) continue;
+      targets[i] += 37 / weights;
+      auto const slot = [&] {
+        return (poise::hash::xxh64(keys[i]) % size +
+                (poise::hash::xxh64(keys[i], 1) % (size - 1) + 1) * tried[i]++) %
+               size;
+      };
+      auto at = slot();
+      while (table[at] != ~0U) at = slot();
+      table[at] = hosts[i].owner;
+      ++filled;
+    }
+  CHECK(dialect::EnvoyMaglev::fill(hosts, size) == table);
+}
+
 TEST_CASE("the envoy maglev dialect picks from the table of those that are eligible") {
   // Envoy's case Weighted: hosts :90 and :91 of weight 1 and 2, 17 slots.
   std::vector<std::size_t> const owners{1, 0, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 0, 1};

@@ -231,13 +231,17 @@ TEST_CASE("probes and the monitor together take a backend out and bring it back"
   balancer.tick();
   Probing const probing{balancer, monitor};
   CHECK(probing.targets().size() == 2);
-  probing.report({"a", Signal::doubt, "tcp"});
+  CHECK_FALSE(probing.report({"a", Signal::doubt, "tcp"}));  // that can wait for the next tick
+  probing.tick();
   CHECK(monitor.phase("a") == Phase::suspect);
   CHECK(probing.targets()[0].in_doubt);
-  probing.report({"a", Signal::down, "tcp: refused"});
+  CHECK(probing.report({"a", Signal::down, "tcp: refused"}));
+  probing.tick();
+  CHECK_FALSE(probing.report({"a", Signal::down, "tcp: refused"}));
   CHECK(monitor.phase("a") == Phase::ejected);
   CHECK(message(monitor.history("a").back()).find("tcp: refused") != std::string::npos);
-  probing.report({"a", Signal::up, "tcp"});
+  CHECK(probing.report({"a", Signal::up, "tcp"}));
+  probing.tick();
   CHECK(monitor.phase("a") == Phase::probation);
 }
 

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+// Adaptive: what it learns of backends, and that it forgives, forgets and heeds what it is told.
+
+#include <poise/policy/adaptive.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <poise/balancer.hpp>
+
+#include "support/catch.hpp"
+#include "support/clock.hpp"
+#include "support/servers.hpp"
+#include "support/traffic.hpp"
+
+using namespace std::chrono_literals;
+using poise::Adaptive;
+using poise::Ending;
+using tests::Traffic;
+
+namespace {
+
+/// Ten servers that take 10 ms, more or less, at 60 % of what they can do.
+constexpr std::size_t ten = 10;
+constexpr double usual = 600;
+tests::Server const typical{.service = 10ms, .scatter = 0.5};
+
+template <class Policy = Adaptive>
+struct TenServers : Traffic<Policy> {
+  TenServers() : Traffic<Policy>{ten} { this->servers.assign(ten, typical); }
+};
+
+/// How a request of known latency ends, without a server.
+template <class Balancer>
+void serve(Balancer& balancer, tests::Clock const& clock, poise::Duration time,
+           poise::Outcome outcome = {}) {
+  auto lease = balancer.pick();
+  clock.advance(time);
+  lease.finish(outcome);
+}
+
+}  // namespace
+
+TEST_CASE("equal backends get about equal shares from adaptive") {
+  TenServers<> traffic;
+  for (auto const each : traffic.shares_of(60s, usual)) CHECK(each == Approx(0.1).margin(0.02));
+}
+
+TEST_CASE("adaptive sends little to a backend that is ten times slower") {
+  TenServers<> traffic;
+  traffic.servers[3].service = 100ms;
+  traffic.run(2s, usual);
+  // It can do 1 / 60 of the traffic when it is never idle.
+  CHECK(traffic.shares_of(20s, usual)[3] < 0.015);
+}
+
+TEST_CASE("a backend that healed gets its share again from adaptive") {
+  TenServers<> traffic;
+  traffic.servers[3].service = 100ms;
+  traffic.run(10s, usual);
+  traffic.servers[3] = typical;
+  traffic.run(10s, usual);
+  CHECK(traffic.shares_of(20s, usual)[3] == Approx(0.1).margin(0.02));
+}
+
+TEST_CASE("a backend that fails fast does not look fast to adaptive") {
+  TenServers<> traffic;
+  traffic.servers[3] = {.service = 100us, .ending = Ending::error};
+  traffic.run(2s, usual);
+  CHECK(traffic.shares_of(20s, usual)[3] < 0.005);
+}
+
+TEST_CASE("adaptive sees a stalled backend before it has answered") {
+  TenServers<> traffic;
+  traffic.run(5s, usual);
+  traffic.servers[3] = {.service = 1h};
+  CHECK(traffic.shares_of(5s, usual)[3] * 5 * usual < 12);  // requests; 300 would be its share
+}
+
+TEST_CASE("a backend that joins is neither flooded nor starved by adaptive") {
+  TenServers<> traffic;
+  traffic.run(5s, usual);
+  auto const joiner = traffic.join(typical);
+  CHECK(traffic.shares_of(500ms, usual)[joiner] < 2.5 / 11);
+  CHECK(traffic.shares_of(20s, usual)[joiner] == Approx(1.0 / 11).margin(0.02));
+}
+
+TEST_CASE("the small board learns the same") {
+  TenServers<poise::SmallAdaptive> traffic;
+  traffic.servers[3].service = 100ms;
+  traffic.servers[4] = {.service = 100us, .ending = Ending::error};
+  traffic.run(2s, 400);
+  auto const shares = traffic.shares_of(20s, 400);
+  CHECK(shares[3] < 0.02);
+  CHECK(shares[4] < 0.005);
+}
+
+TEST_CASE(
+    "adaptive has no unit of time: service times of 10 us, 10 ms and 10 s are the same to it") {
+  for (double const scale : {0.001, 1.0, 1000.0}) {
+    CAPTURE(scale);
+    auto const scaled = [&](poise::Duration time) {
+      return poise::Duration{
+          static_cast<poise::Duration::rep>(static_cast<double>(time.count()) * scale)};
+    };
+    TenServers<> traffic;
+    for (auto& server : traffic.servers) server.service = scaled(10ms);
+    traffic.servers[3].service = scaled(100ms);
+    traffic.run(scaled(5s), usual / scale);
+    CHECK(traffic.shares_of(scaled(20s), usual / scale)[3] < 0.015);
+    traffic.servers[3].service = scaled(10ms);
+    traffic.run(scaled(10s), usual / scale);
+    CHECK(traffic.shares_of(scaled(20s), usual / scale)[3] == Approx(0.1).margin(0.025));
+  }
+}
+
+TEST_CASE("few backends are all looked at, and learnt of likewise") {
+  for (std::size_t const count : {1U, 2U, 3U, 4U, 5U}) {
+    CAPTURE(count);
+    Traffic<Adaptive> traffic{count};
+    traffic.servers.assign(count, typical);
+    if (count > 1) traffic.servers[0].service = 200ms;
+    traffic.run(2s, 40);
+    auto const shares = traffic.shares_of(60s, 40);
+    if (count > 1) CHECK(shares[0] < 0.1);
+    else CHECK(shares[0] == 1);
+  }
+}
+
+TEST_CASE("the same seed gives the same picks of adaptive") {
+  TenServers<> one;
+  TenServers<> two;
+  one.run(5s, usual);
+  two.run(5s, usual);
+  REQUIRE(one.picks.size() == two.picks.size());
+  for (std::size_t i = 0; i < one.picks.size(); ++i)
+    REQUIRE(one.picks[i].number == two.picks[i].number);
+}
+
+TEST_CASE("adaptive never picks a backend that the request excludes while there is another") {
+  tests::Clock const clock;
+  poise::Balancer<Adaptive, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(8), {}, {.clock = clock, .seed = 1}};
+  for (int i = 0; i < 200; ++i) {
+    auto first = balancer.pick();
+    std::uint64_t const tried[] = {first.serial()};
+    auto second = balancer.pick({.attempt = 2, .excluded = tried});
+    REQUIRE(second.serial() != first.serial());
+    REQUIRE_FALSE(second.repeated());
+    clock.advance(1ms);
+    first.finish(Ending::error);
+    second.finish();
+  }
+}
+
+TEST_CASE("a drained backend leaves adaptive's board, and is itself again afterwards") {
+  TenServers<> traffic;
+  traffic.run(5s, usual);
+  traffic.balancer.drain("3");
+  CHECK(traffic.shares_of(5s, usual)[3] == 0);
+  traffic.balancer.undrain("3");
+  CHECK(traffic.shares_of(20s, usual)[3] == Approx(0.1).margin(0.025));
+}
+
+TEST_CASE("what adaptive knows survives a change of membership") {
+  TenServers<> traffic;
+  traffic.servers[3].service = 100ms;
+  traffic.run(5s, usual);
+  traffic.join(typical);
+  traffic.balancer.remove("0");
+  // 60 requests in 100 ms; without memory it would get 6 of them and those would take for ever.
+  CHECK(traffic.shares_of(100ms, usual)[3] <= 2.0 / 60);
+}
+
+TEST_CASE("weights are shares of admission for adaptive: a canary stays small, however quick") {
+  TenServers<> traffic;
+  for (std::size_t i = 1; i < ten; ++i) traffic.balancer.set_weight(std::to_string(i), 100);
+  traffic.servers[0].service = 1ms;
+  traffic.run(5s, usual);
+  auto const share = traffic.shares_of(60s, usual)[0] * 901;  // of what its weight says
+  CHECK(share > 0.2);
+  CHECK(share < 4);
+}
+
+TEST_CASE("adaptive does not care for weights that say what latency says") {
+  TenServers<> traffic;
+  for (std::size_t i = 0; i < ten; ++i)
+    traffic.balancer.set_weight(std::to_string(i), i < 5 ? 2 : 1);
+  auto const shares = traffic.shares_of(60s, usual);
+  for (std::size_t i = 0; i < ten; ++i) CHECK(shares[i] == Approx(0.1).margin(0.03));
+}
+
+TEST_CASE("a slow start is heeded by adaptive") {
+  TenServers<> traffic;
+  traffic.balancer.set_admission("3", {.share = ~std::uint32_t{0} / 10});
+  traffic.run(2s, usual);
+  CHECK(traffic.shares_of(20s, usual)[3] < 0.04);
+  traffic.balancer.set_admission("3", {});
+  // The picks that it refused have left nothing behind.
+  CHECK(traffic.shares_of(20s, usual)[3] == Approx(0.1).margin(0.025));
+}
+
+TEST_CASE("latencies that the caller measured count, whatever the clock says") {
+  tests::Clock const clock;
+  poise::Balancer<Adaptive, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(5), {}, {.clock = clock, .seed = 1}};
+  std::vector<int> counts(5);
+  for (int i = 0; i < 5000; ++i) {
+    auto lease = balancer.pick();
+    auto const number = static_cast<std::size_t>(std::stoul(lease->id()));
+    ++counts[number];
+    clock.advance(10us);
+    lease.finish(Ending::success, number == 2 ? 50ms : 5ms);
+  }
+  CHECK(counts[2] < 100);
+  CHECK(counts[2] > 0);
+}
+
+TEST_CASE("what says nothing of the backend teaches adaptive nothing") {
+  tests::Clock const clock;
+  poise::Balancer<Adaptive, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(2), {}, {.clock = clock, .seed = 1}};
+  std::vector<int> counts(2);
+  for (int i = 0; i < 2000; ++i) {
+    auto lease = balancer.pick();
+    auto const number = static_cast<std::size_t>(std::stoul(lease->id()));
+    ++counts[number];
+    clock.advance(number == 0 ? 1ms : 100ms);
+    lease.finish(i % 3 == 0   ? Ending::rejected
+                 : i % 3 == 1 ? Ending::cancelled
+                              : Ending::abandoned);
+  }
+  // Ties at random: n = 2000, expected 1000, standard deviation 22.
+  CHECK(counts[0] == Approx(1000).margin(120));
+}
+
+TEST_CASE("adaptive stands clocks that stand still, jump back, and start at zero") {
+  poise::VirtualClock const clock;
+  poise::Balancer<Adaptive, void, poise::Runtime<poise::VirtualClock>> balancer{
+      tests::numbered(10), {}, {.clock = clock, .seed = 1}};
+  auto const share_is_sane = [&] {
+    std::vector<int> counts(10);
+    for (int i = 0; i < 2000; ++i) {
+      auto lease = balancer.pick();
+      ++counts[static_cast<std::size_t>(std::stoul(lease->id()))];
+      lease.finish();
+    }
+    for (auto const each : counts) CHECK(each < 2000);
+  };
+  share_is_sane();
+  clock.advance(1h);
+  share_is_sane();
+  auto lease = balancer.pick();
+  clock.set(poise::Time{1ms});
+  lease.finish();
+  share_is_sane();
+}
+
+TEST_CASE("requests recorded out of band, and those of a predecessor, do no harm to adaptive") {
+  tests::Clock const clock;
+  poise::Balancer<Adaptive, void, poise::Runtime<tests::Clock>> balancer{
+      tests::numbered(5), {}, {.clock = clock, .seed = 1}};
+  std::vector<decltype(balancer.pick())> old;
+  for (int i = 0; i < 20; ++i) old.push_back(balancer.pick());
+  balancer.set_policy({});
+  for (int i = 0; i < 500; ++i) {
+    serve(balancer, clock, 5ms);
+    balancer.record("3", Ending::success, 5ms);
+    if (!old.empty()) old.pop_back();
+  }
+  std::vector<int> counts(5);
+  for (int i = 0; i < 3000; ++i) {
+    auto lease = balancer.pick();
+    ++counts[static_cast<std::size_t>(std::stoul(lease->id()))];
+    clock.advance(5ms + poise::Duration{i % 7 * 300'000});
+    lease.finish();
+  }
+  for (auto const each : counts) CHECK(each > 0);
+}
+
+TEST_CASE("a copy of adaptive starts afresh") {
+  TenServers<> traffic;
+  traffic.servers[3].service = 100ms;
+  traffic.run(5s, usual);
+  traffic.balancer.set_policy({});
+  CHECK(traffic.shares_of(50ms, usual)[3] > 0);
+}

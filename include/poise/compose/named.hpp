@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <poise/compose/any_policy.hpp>
+#include <poise/compose/bounded.hpp>
 #include <poise/compose/failover.hpp>
 #include <poise/compose/filter.hpp>
 #include <poise/compose/policy_text.hpp>
@@ -28,9 +29,13 @@
 #include <poise/load/ewma.hpp>
 #include <poise/load/peak_ewma.hpp>
 #include <poise/load/score.hpp>
+#include <poise/policy/adaptive.hpp>
+#include <poise/policy/hash_ring.hpp>
 #include <poise/policy/least.hpp>
+#include <poise/policy/maglev.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/random.hpp>
+#include <poise/policy/rendezvous.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>
 
@@ -128,6 +133,17 @@ struct NamedPolicies {
     return AnyPolicy{LeastLatency{Ewma{latency_options(arguments)}}};
   }
 
+  static AnyPolicy maglev(PolicyArguments& arguments) {
+    Maglev maglev;
+    maglev.dialect.max_backends = arguments.count("max_backends", 655);
+    return AnyPolicy{std::move(maglev)};
+  }
+  static AnyPolicy ring(PolicyArguments& arguments) {
+    HashRing<> ring;
+    ring.dialect.points = arguments.count("points", 1024);
+    return AnyPolicy{std::move(ring)};
+  }
+
   // -- policies around policies ----------------------------------------------------------------
 
   static AnyPolicy inner(PolicyArguments& arguments, std::string_view key = "policy") {
@@ -135,6 +151,12 @@ struct NamedPolicies {
     return policy == nullptr ? AnyPolicy{P2C{}} : make(*policy);
   }
 
+  static AnyPolicy bounded(PolicyArguments& arguments) {
+    BoundedOptions const options{.percent = arguments.count("percent", 125)};
+    auto const* policy = arguments.find("policy", true);
+    return AnyPolicy{
+        Bounded<AnyPolicy>{options, policy == nullptr ? AnyPolicy{Maglev{}} : make(*policy)}};
+  }
   static AnyPolicy retry(PolicyArguments& arguments) {
     RetryOptions options;
     options.attempts = arguments.count("attempts", options.attempts);
@@ -187,6 +209,15 @@ struct NamedPolicies {
             &plain<LeastConnections>},
       Entry{{"least_latency", "window=10, timeout=0s", "the shortest expected latency of all"},
             &least_latency},
+      Entry{{"adaptive", "", "by what backends did a moment ago: the best balance"},
+            &plain<Adaptive>},
+      Entry{{"maglev", "max_backends=655", "a key stays with its backend: even, by a table"},
+            &maglev},
+      Entry{{"ring", "points=1024", "a key stays with its backend: no other key ever moves"},
+            &ring},
+      Entry{{"rendezvous", "", "a key stays with its backend: for small sets"}, &plain<Rendezvous>},
+      Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy that yields to load"},
+            &bounded},
       Entry{{"retry", "policy=p2c, attempts=3, base=25ms, cap=250ms",
              "call() tries again on another backend"},
             &retry},

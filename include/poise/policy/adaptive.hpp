@@ -33,7 +33,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -319,7 +318,14 @@ class BasicAdaptive {
     if (finish.started != Time{}) detail::Running::end(state, finish.started, finish.now, left);
     learn(state, finish);
     auto const cost_now = cost(state, left, finish.now, cautious);
-    if (!replace(state, cost_now)) post(state, cost_now, board_.worst());
+    auto const key = state.key.load();
+    auto slot = state.slot.load();
+    if (board_.at(slot).key != key) {
+      slot = board_.worst();
+      if (cost_now >= board_.at(slot).cost) return;
+      state.slot.store(slot);
+    }
+    board_.set(slot, {key, cost_now});
   }
 
  private:
@@ -375,21 +381,17 @@ class BasicAdaptive {
     auto const old = cheapest(known);
     auto const& best_old = known[old];
     auto const& best_fresh = fresh[cheapest(fresh)];
-    bool const stays = best_old.cost <= best_fresh.cost && best_old.index != Candidates::none &&
-                       plan.allows(candidates, best_old.index, context.random);
-    for (std::size_t k = 0; k < known.size(); ++k)
-      if (k != old) write_down(plan, slots[k], known[k]);
-    auto& state = candidates.state<State>(best_fresh.index);
-    auto const price = stays ? best_fresh.cost : charged(candidates, best_fresh);
-    if (!replace(state, price)) post(state, price, survey.worst);
-    if (stays) {
-      board_.set(slots[old], {plan.key(best_old.index), charged(candidates, best_old)});
-      return best_old.index;
-    }
-    // Not allowed this time, for its weight: it must not stand in everybody's way.
-    if (best_old.cost <= best_fresh.cost && best_old.cost < Board::empty)
+    bool const wins = best_old.index != Candidates::none && best_old.cost <= best_fresh.cost;
+    bool const stays = wins && plan.allows(candidates, best_old.index, context.random);
+    // Kept from winning by its weight, it must not stand in everybody's way.
+    if (stays != wins) [[unlikely]]
       board_.set(slots[old], {0, Board::empty});
-    return best_fresh.index;
+    auto const winner = stays ? best_old : best_fresh;
+    auto& state = candidates.state<State>(winner.index);
+    auto const slot = stays ? slots[old] : home(state, survey.worst);
+    board_.set(slot, {plan.key(winner.index), charged(candidates, winner)});
+    state.slot.store(slot);
+    return winner.index;
   }
 
   /// A quarter of them: of all, the one that is thought best would win again.
@@ -405,16 +407,7 @@ class BasicAdaptive {
     return static_cast<std::size_t>(best & 0xff);
   }
 
-  /// What somebody looked at again. A value that is nearly right is left there: a store would take
-  /// the line away from other threads.
-  void write_down(Plan const& plan, std::size_t slot, Choice const& choice) const {
-    constexpr float nearly = 1.0F / 8;
-    auto const old = board_.at(slot);
-    if (choice.index != Candidates::none && std::abs(choice.cost - old.cost) > nearly * choice.cost)
-      board_.set(slot, {plan.key(choice.index), choice.cost});
-  }
-
-  /// Evaluates a slot again.
+  /// Evaluates a slot again and writes it down.
   [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
                                      std::size_t slot) const {
     auto const old = board_.at(slot);
@@ -424,22 +417,15 @@ class BasicAdaptive {
       board_.set(slot, {0, Board::empty});
       return {};
     }
-    return {i, cost(candidates, i, now, cautious)};
+    auto const now_costs = cost(candidates, i, now, cautious);
+    board_.set(slot, {old.key, now_costs});
+    return {i, now_costs};
   }
 
-  /// Writes a new cost where the backend stands on the board. False if it doesn't.
-  bool replace(State const& state, float cost) const noexcept {
+  /// The slot where it stands, else the one that it may take.
+  [[nodiscard]] std::uint32_t home(State const& state, std::uint32_t worst) const noexcept {
     auto const slot = state.slot.load();
-    auto const key = state.key.load();
-    if (board_.at(slot).key != key) return false;
-    board_.set(slot, {key, cost});
-    return true;
-  }
-  /// Puts it in the worst slot, if it is better than that.
-  void post(State& state, float cost, std::uint32_t worst) const noexcept {
-    if (cost >= board_.at(worst).cost) return;
-    board_.set(worst, {state.key.load(), cost});
-    state.slot.store(worst);
+    return board_.at(slot).key == state.key.load() ? slot : worst;
   }
 
   /// What it will cost once this request is on its way.
@@ -488,7 +474,8 @@ class BasicAdaptive {
     return start;
   }
 
-  float cost(Candidates const& candidates, std::size_t i, Time now, float unknown) const noexcept {
+  [[gnu::always_inline]] float cost(Candidates const& candidates, std::size_t i, Time now,
+                                    float unknown) const noexcept {
     return cost(candidates.state<State>(i), candidates.in_flight(i), now, unknown);
   }
   [[gnu::always_inline]] float cost(State const& state, std::uint32_t in_flight, Time now,

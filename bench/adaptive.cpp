@@ -111,12 +111,12 @@ void enlist(std::string const& name) {
 
 int main(int argc, char** argv) {
   enlist<Adaptive>("adaptive");
-  enlist<SmallAdaptive>("small");
+  enlist<WideAdaptive>("wide");
   sizes(benchmark::RegisterBenchmark("clocks", clocks));
 
   return bench::run(argc, argv,
                     {{"cycle/adaptive", "clocks", 80, 100, bench::Comparison::difference},
-                     {"cycle/small", "clocks", 45, 100, bench::Comparison::difference},
-                     {"cycle/adaptive", "locked/adaptive"},
-                     {"cycle/small", "locked/small"}});
+                     {"cycle/wide", "clocks", 0, 0, bench::Comparison::difference},
+                     {"cycle/adaptive", "locked/adaptive", 1.0, 100},
+                     {"cycle/wide", "locked/wide"}});
 }

@@ -83,7 +83,7 @@ std::unique_ptr<Mapper> list(D settings, Backends const& backends) {
   return map_with(poise::HashList<D>{.dialect = std::move(settings)}, backends);
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string{text} + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + std::string{text} + "\""; }
 
 /// The options behind a dialect's name; each must be asked for once.
 class Options {
@@ -95,7 +95,7 @@ class Options {
       auto const option = take(rest, ',');
       auto const equals = option.find('=');
       if (equals == std::string::npos)
-        throw Wrong{"--dialect: " + quoted(option) + " is no option=value"};
+        throw Wrong{"--dialect: " + in_quotes(option) + " is no option=value"};
       if (!given_.emplace(option.substr(0, equals), option.substr(equals + 1)).second)
         throw Wrong{"--dialect: the option " + option.substr(0, equals) + " is given twice"};
     }
@@ -136,7 +136,7 @@ class Options {
     if (given_.empty()) return;
     std::string known;
     for (auto const& option : asked_) known += (known.empty() ? "" : ", ") + option;
-    throw Wrong{"--dialect: " + name_ + " has no option " + quoted(given_.begin()->first) +
+    throw Wrong{"--dialect: " + name_ + " has no option " + in_quotes(given_.begin()->first) +
                 (known.empty() ? "; it has none" : "; it has " + known)};
   }
 
@@ -356,7 +356,7 @@ std::unique_ptr<Mapper> make_mapper(std::string const& spec,
     if (each.name == options.name()) return each.make(options, backends);
     known += (known.empty() ? "" : ", ") + std::string{each.name};
   }
-  throw Wrong{"--dialect: " + quoted(options.name()) + " is not known; there are " + known};
+  throw Wrong{"--dialect: " + in_quotes(options.name()) + " is not known; there are " + known};
 }
 
 std::string describe_dialects() {

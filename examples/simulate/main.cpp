@@ -25,7 +25,7 @@ using namespace simulate;
 
 std::ofstream opened(std::string const& path) {
   std::ofstream file{path};
-  if (!file) throw poise::ConfigError{"can't write " + poise::detail::quoted(path)};
+  if (!file) throw poise::ConfigError{"can't write " + poise::detail::in_quotes(path)};
   return file;
 }
 

@@ -57,14 +57,14 @@ fs::path path_of(std::string const& name) {
   if (auto const folder = scenario_folder())
     if (auto const path = *folder / (name + ".txt"); fs::is_regular_file(path, ignored))
       return path;
-  throw poise::ConfigError{"there is no scenario or file " + poise::detail::quoted(name) +
+  throw poise::ConfigError{"there is no scenario or file " + poise::detail::in_quotes(name) +
                            "; there are " + joined(own_scenarios()) + " and all"};
 }
 
 Scenario load(std::string const& name) {
   auto const path = path_of(name);
   std::ifstream file{path};
-  if (!file) throw poise::ConfigError{"can't read " + poise::detail::quoted(path.string())};
+  if (!file) throw poise::ConfigError{"can't read " + poise::detail::in_quotes(path.string())};
   try {
     auto scenario = read_scenario(file, path.parent_path().string());
     if (scenario.name.empty()) scenario.name = path.stem().string();
@@ -100,7 +100,7 @@ std::uint64_t whole(std::string const& option, std::string const& text) {
   auto const* end = text.data() + text.size();
   auto const [rest, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc{} || rest != end)
-    throw poise::ConfigError{option + " is " + poise::detail::quoted(text) +
+    throw poise::ConfigError{option + " is " + poise::detail::in_quotes(text) +
                              ", but must be a whole number"};
   return value;
 }
@@ -164,7 +164,7 @@ Options parse(std::vector<std::string> const& words) {
     } else if (option == "--help" || option == "-h") {
       options.help = true;
     } else {
-      throw poise::ConfigError{"there is no option " + poise::detail::quoted(words[i]) +
+      throw poise::ConfigError{"there is no option " + poise::detail::in_quotes(words[i]) +
                                "; there are --policies, --scenario, --trace, --seeds, --csv, "
                                "--picture, --threads, --list and --help"};
     }
@@ -172,7 +172,7 @@ Options parse(std::vector<std::string> const& words) {
   if (options.help || options.list) return options;
   if (!options.picture.empty() && !options.picture.ends_with(".svg") &&
       !options.picture.ends_with(".html"))
-    throw poise::ConfigError{"--picture is " + poise::detail::quoted(options.picture) +
+    throw poise::ConfigError{"--picture is " + poise::detail::in_quotes(options.picture) +
                              ", but must end in .svg or .html"};
   for (auto const& policy : split(policies))
     if (policy == "all")

@@ -107,7 +107,7 @@ class Line {
     auto const given = word(what);
     auto const found = std::find(known.begin(), known.end(), given);
     if (found == known.end())
-      fail("unknown " + std::string{what} + " " + poise::detail::quoted(given) +
+      fail("unknown " + std::string{what} + " " + poise::detail::in_quotes(given) +
            "; known: " + list(known));
     return static_cast<std::size_t>(found - known.begin());
   }
@@ -118,7 +118,7 @@ class Line {
     auto const key = text.substr(0, equals);
     auto const found = std::find(known.begin(), known.end(), key);
     if (found == known.end())
-      fail("unknown key " + poise::detail::quoted(key) + "; known: " + list(known));
+      fail("unknown key " + poise::detail::in_quotes(key) + "; known: " + list(known));
     if (equals == std::string::npos) fail(key + " needs a value: " + key + "=...");
     key_ = key;
     value_ = text.substr(equals + 1);
@@ -134,7 +134,7 @@ class Line {
                               double most) const {
     auto const [value, rest] = leading_number(text);
     if (!rest.empty() || !(value >= least && value <= most))
-      fail(what + " is " + poise::detail::quoted(text) + ", but must be a number from " +
+      fail(what + " is " + poise::detail::in_quotes(text) + ", but must be a number from " +
            shown(least) + " to " + shown(most));
     return value;
   }
@@ -147,12 +147,12 @@ class Line {
                        : unit == "s"  ? 1e9
                                       : 0;
     if (scale == 0 || !(value * scale >= least) || value * scale > 1e15)
-      fail(what + " is " + poise::detail::quoted(text) +
+      fail(what + " is " + poise::detail::in_quotes(text) +
            ", but must be a time such as 25ms, 1.5s or 100us" + (least > 0 ? ", above 0" : ""));
     return value * scale;
   }
   void done() const {
-    if (!empty()) fail(poise::detail::quoted(words_[at_]) + " was not expected here");
+    if (!empty()) fail(poise::detail::in_quotes(words_[at_]) + " was not expected here");
   }
   [[noreturn]] void fail(std::string const& what) const {
     throw poise::ConfigError{"line " + std::to_string(number_) + ": " + what};
@@ -230,7 +230,7 @@ class ScenarioReader {
         case 0: kind.cores = static_cast<unsigned>(line.number(1, 1024)); break;
         case 1:
           if (line.value() != "ps" && line.value() != "fifo")
-            line.fail("unknown discipline " + poise::detail::quoted(line.value()) +
+            line.fail("unknown discipline " + poise::detail::in_quotes(line.value()) +
                       "; known: ps, fifo");
           kind.discipline = line.value() == "ps" ? Discipline::ps : Discipline::fifo;
           break;
@@ -325,7 +325,7 @@ class ScenarioReader {
     range(line, it);
     auto const what = line.word("what happens");
     auto const fails = [&](std::string const& key) {
-      line.fail("unknown incident " + poise::detail::quoted(key) +
+      line.fail("unknown incident " + poise::detail::in_quotes(key) +
                 "; known: speed=, errors=SHARE after=, down, up, leave, join, ramp speed= over=, "
                 "wander sigma= time=");
     };
@@ -378,7 +378,7 @@ class ScenarioReader {
     };
     it.first = number(text.substr(0, dash));
     it.last = dash == std::string::npos ? it.first : number(text.substr(dash + 1));
-    if (it.last < it.first) line.fail("the range " + poise::detail::quoted(text) + " is empty");
+    if (it.last < it.first) line.fail("the range " + poise::detail::in_quotes(text) + " is empty");
   }
 
   void check() {

@@ -27,7 +27,7 @@ namespace simulate::detail {
 template <class Use>
 void each_number(std::string const& path, Use const& use) {
   std::ifstream file{path};
-  if (!file) throw poise::ConfigError{"can't read trace " + poise::detail::quoted(path)};
+  if (!file) throw poise::ConfigError{"can't read trace " + poise::detail::in_quotes(path)};
   std::string line;
   for (std::size_t number = 1; std::getline(file, line); ++number) {
     std::string_view text{line};
@@ -37,8 +37,8 @@ void each_number(std::string const& path, Use const& use) {
     text = text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
     auto const [value, rest] = leading_number(text);
     if (!rest.empty() || !(value >= 0 && value <= 1e9))
-      throw poise::ConfigError{"trace " + poise::detail::quoted(path) + ", line " +
-                               std::to_string(number) + ": " + poise::detail::quoted(text) +
+      throw poise::ConfigError{"trace " + poise::detail::in_quotes(path) + ", line " +
+                               std::to_string(number) + ": " + poise::detail::in_quotes(text) +
                                " is no time in milliseconds (a number from 0 to 1e9)"};
     use(value);
   }
@@ -63,7 +63,7 @@ inline Work read_work(std::string const& path) {
       values[place] = static_cast<float>(value);
   });
   if (sum <= 0)
-    throw poise::ConfigError{"trace " + poise::detail::quoted(path) +
+    throw poise::ConfigError{"trace " + poise::detail::in_quotes(path) +
                              " has no value above 0; it must have one latency in ms a line"};
   return Work::trace(std::move(values), sum / static_cast<double>(seen) * 1e6);
 }

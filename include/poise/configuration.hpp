@@ -16,7 +16,7 @@
 namespace poise::detail {
 
 inline std::string no_weight(std::string_view id) {
-  return "weight of " + detail::quoted(id) +
+  return "weight of " + detail::in_quotes(id) +
          " is 0; every weight is 0, so nothing can be picked (use drain() to take a backend out)";
 }
 
@@ -33,9 +33,10 @@ inline void check(std::vector<Endpoint>& endpoints, bool weight_may_be_zero = fa
     if (endpoint.id.empty())
       throw ConfigError{"endpoint number " + std::to_string(i) + " has neither id nor address"};
     if (auto const other = index.insert(i, id_at); other != IdIndex::absent)
-      throw ConfigError{"the id " + detail::quoted(endpoint.id) + " is given to endpoints number " +
-                        std::to_string(other) + " (" + detail::quoted(endpoints[other].address) +
-                        ") and " + std::to_string(i) + " (" + detail::quoted(endpoint.address) +
+      throw ConfigError{"the id " + detail::in_quotes(endpoint.id) +
+                        " is given to endpoints number " + std::to_string(other) + " (" +
+                        detail::in_quotes(endpoints[other].address) + ") and " + std::to_string(i) +
+                        " (" + detail::in_quotes(endpoint.address) +
                         "): ids must differ, since statistics follow them"};
     weights += endpoint.weight;
   }

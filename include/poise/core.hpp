@@ -181,7 +181,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     check(one, true);
     change([&](Draft& draft) {
       if (membership_ && membership_->find(one[0].id) != nullptr)
-        throw ConfigError{"add(): " + detail::quoted(one[0].id) +
+        throw ConfigError{"add(): " + detail::in_quotes(one[0].id) +
                           " is a backend already; use update() or set_weight() to change it"};
       draft.seat_new(make_record(one[0]), one[0].weight, nullptr);
       draft.check_some_weight();
@@ -548,7 +548,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   [[nodiscard]] std::size_t position_of(std::string_view id, char const* what) const {
     auto* record = membership_ ? membership_->find(id) : nullptr;
     if (record != nullptr) return record->position();
-    throw ConfigError{std::string{what} + "(): there is no backend " + detail::quoted(id) +
+    throw ConfigError{std::string{what} + "(): there is no backend " + detail::in_quotes(id) +
                       "; there are " + known_ids()};
   }
 
@@ -558,7 +558,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     constexpr std::size_t shown = 5;
     std::string known;
     for (std::size_t i = 0; i < membership_->records.size() && i < shown; ++i)
-      known += (i == 0 ? "" : ", ") + detail::quoted(membership_->records[i]->id());
+      known += (i == 0 ? "" : ", ") + detail::in_quotes(membership_->records[i]->id());
     return known + (membership_->records.size() > shown ? ", ..." : "");
   }
 

@@ -81,7 +81,7 @@ namespace detail {
 
 /// "text" in quotes; quotes, backslashes and control characters escaped and very long ones cut: fit
 /// for a log line.
-inline std::string quoted(std::string_view text) {
+inline std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 80;
   constexpr std::string_view digits = "0123456789abcdef";
   std::string result{'"'};

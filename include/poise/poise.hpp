@@ -17,7 +17,6 @@
 #include <poise/load/ewma.hpp>
 #include <poise/load/peak_ewma.hpp>
 #include <poise/load/score.hpp>
-#include <poise/policy/adaptive.hpp>
 #include <poise/policy/hash_ring.hpp>
 #include <poise/policy/least.hpp>
 #include <poise/policy/maglev.hpp>

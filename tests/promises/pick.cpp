@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <poise/poise.hpp>
+#include <poise/policy/adaptive.hpp>
 
 #include "hooks.hpp"
 #include "sandbox.hpp"

@@ -205,13 +205,13 @@ TEST_CASE("an error of each other reason says what to do") {
 }
 
 TEST_CASE("control characters of hostile texts are shown and not sent to the terminal") {
-  CHECK(poise::detail::quoted("a\nb\x1b[31m") == R"("a\x0ab\x1b[31m")");
-  CHECK(poise::detail::quoted(R"(a"b\c)") == R"("a\"b\\c")");
-  CHECK(poise::detail::quoted(std::string_view{"\0\x7f", 2}) == R"("\x00\x7f")");
+  CHECK(poise::detail::in_quotes("a\nb\x1b[31m") == R"("a\x0ab\x1b[31m")");
+  CHECK(poise::detail::in_quotes(R"(a"b\c)") == R"("a\"b\\c")");
+  CHECK(poise::detail::in_quotes(std::string_view{"\0\x7f", 2}) == R"("\x00\x7f")");
 }
 
 TEST_CASE("very long texts are cut in messages") {
-  auto const text = poise::detail::quoted(std::string(10'000, 'x'));
+  auto const text = poise::detail::in_quotes(std::string(10'000, 'x'));
   CHECK(text.size() < 100);
   CHECK(tests::mentions(text, "..."));
 }

@@ -42,8 +42,8 @@ class CoroutineProbe {
     co_spawn(  // found by its argument: Asio has none for compilers whose coroutines it doesn't know
         executor, ask_(address),
         ::asio::bind_cancellation_slot(
-            attempt->signal.slot(),
-            [attempt, answer = std::move(done)](std::exception_ptr thrown, health::Probed result) {
+            attempt->signal.slot(), [attempt, answer = std::move(done)](
+                                        std::exception_ptr const& thrown, health::Probed result) {
               answer(thrown ? health::Probed{false, what(thrown)} : std::move(result));
             }));
     return attempt;

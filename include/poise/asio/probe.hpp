@@ -106,7 +106,7 @@ class Connection : public Attempt, public std::enable_shared_from_this<Connectio
   void cancel() noexcept override {
     done_ = nullptr;
     std::error_code ignored;
-    socket_.close(ignored);
+    (void)socket_.close(ignored);
     resolver_.cancel();
   }
 
@@ -118,7 +118,7 @@ class Connection : public Attempt, public std::enable_shared_from_this<Connectio
   void finish(bool passed, std::string cause) {
     auto const done = std::exchange(done_, nullptr);
     std::error_code ignored;
-    socket_.close(ignored);
+    (void)socket_.close(ignored);
     if (done) done({passed, std::move(cause)});
   }
   [[nodiscard]] Socket& socket() noexcept { return socket_; }
@@ -146,7 +146,7 @@ class Connection : public Attempt, public std::enable_shared_from_this<Connectio
       if (!error) return self->on_connected();
       if (others.empty()) return self->finish(false, "connect: " + error.message());
       std::error_code ignored;
-      self->socket_.close(ignored);
+      (void)self->socket_.close(ignored);
       self->connect(std::move(others));
     });
   }
@@ -219,17 +219,17 @@ class HttpProbe {
                      std::string host = {})
       : path_{std::move(path)}, host_{std::move(host)}, expect_{std::move(expect)} {
     if (!path_.starts_with('/') || !is_plain(path_))
-      health::detail::refuse("path of asio::HttpProbe", poise::detail::quoted(path_),
+      health::detail::refuse("path of asio::HttpProbe", poise::detail::in_quotes(path_),
                              "it starts with / and has no spaces or control characters");
     if (!is_plain(host_))
-      health::detail::refuse("host of asio::HttpProbe", poise::detail::quoted(host_),
+      health::detail::refuse("host of asio::HttpProbe", poise::detail::in_quotes(host_),
                              "it has no spaces or control characters");
     if (expect_.least_status > expect_.most_status)
       health::detail::refuse("least_status of asio::HttpProbe",
                              std::to_string(expect_.least_status),
                              "above most_status, so nothing could pass");
     if (expect_.body.size() > expect_.most_body)
-      health::detail::refuse("body of asio::HttpProbe", poise::detail::quoted(expect_.body),
+      health::detail::refuse("body of asio::HttpProbe", poise::detail::in_quotes(expect_.body),
                              "longer than most_body, so nothing could pass");
   }
 

@@ -68,7 +68,7 @@ struct NamedPolicies {
       }
     std::vector<std::string_view> names;
     for (auto const& entry : entries) names.push_back(entry.known.name);
-    throw ConfigError{"there is no policy " + detail::quoted(text.name) + "; there are " +
+    throw ConfigError{"there is no policy " + detail::in_quotes(text.name) + "; there are " +
                       PolicyArguments::list(names)};
   }
 
@@ -111,7 +111,8 @@ struct NamedPolicies {
     if (text.name == "ewma") return with(Ewma{latency_options(arguments)});
     if (text.name == "peak_ewma") return with(PeakEwma{latency_options(arguments)});
     if (text.name == "score") return with(Score{score_options(arguments)});
-    throw ConfigError{"there is no load " + detail::quoted(text.name) + "; there are " + loads()};
+    throw ConfigError{"there is no load " + detail::in_quotes(text.name) + "; there are " +
+                      loads()};
   }
   static std::string loads() { return "in_flight, ewma, peak_ewma, score, weighted(...)"; }
 

@@ -106,7 +106,7 @@ class PolicyParser {
   }
 
   [[noreturn]] void fail(std::string const& what) const {
-    throw ConfigError{"policy " + detail::quoted(text_) + ", character " +
+    throw ConfigError{"policy " + detail::in_quotes(text_) + ", character " +
                       std::to_string(at_ + 1) + ": " + what};
   }
 
@@ -202,7 +202,7 @@ class PolicyArguments {
       if (taken_[i]) continue;
       auto const& argument = text_.arguments[i];
       auto const& what = argument.key.empty() ? argument.name : argument.key;
-      throw ConfigError{text_.name + "() does not know " + detail::quoted(what) + "; it takes " +
+      throw ConfigError{text_.name + "() does not know " + detail::in_quotes(what) + "; it takes " +
                         (known_.empty() ? "nothing" : list(known_))};
     }
   }
@@ -253,8 +253,9 @@ class PolicyArguments {
 
   [[noreturn]] void refuse(std::string_view key, PolicyText const& value,
                            std::string const& wanted) const {
-    throw ConfigError{text_.name + "(): " + std::string{key} + " is " + detail::quoted(value.name) +
-                      (value.arguments.empty() ? "" : "(...)") + ", but must be " + wanted};
+    throw ConfigError{text_.name + "(): " + std::string{key} + " is " +
+                      detail::in_quotes(value.name) + (value.arguments.empty() ? "" : "(...)") +
+                      ", but must be " + wanted};
   }
 
   PolicyText const& text_;

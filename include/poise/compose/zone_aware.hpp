@@ -143,14 +143,14 @@ class ZoneAware : public detail::Dividing<P, std::string> {
       if (zone.empty())
         throw ConfigError{"clients of ZoneAware has a zone \"\": a zone needs a name"};
       if (!std::isfinite(share) || share < 0)
-        throw ConfigError{"clients of ZoneAware gives zone " + detail::quoted(zone) +
+        throw ConfigError{"clients of ZoneAware gives zone " + detail::in_quotes(zone) +
                           " the share " + std::to_string(share) + ": a share is 0 or more"};
     }
     if (options.clients.empty()) return;
     auto const local = options.clients.find(options.local);
     if (local == options.clients.end() || local->second == 0)
       throw ConfigError{"clients of ZoneAware gives no share to the local zone " +
-                        detail::quoted(options.local) +
+                        detail::in_quotes(options.local) +
                         ", although this client is in it: give every zone with clients its share"};
   }
 

@@ -88,7 +88,7 @@ template <class Number>
 
 inline void check_haproxy_weight(Member const& member) {
   if (member.weight > 256)
-    throw ConfigError{"weight of " + poise::detail::quoted(member.id()) + " is " +
+    throw ConfigError{"weight of " + poise::detail::in_quotes(member.id()) + " is " +
                       std::to_string(member.weight) + "; HAProxy's weights end at 256"};
 }
 
@@ -137,8 +137,8 @@ struct Haproxy {
       if (text.empty()) continue;
       given[i] = detail::whole_number<std::uint32_t>(text).value_or(0);
       if (given[i] == 0 || given[i] > std::numeric_limits<std::int32_t>::max())
-        throw ConfigError{"label id of " + poise::detail::quoted(members[i].id()) + " is " +
-                          poise::detail::quoted(text) + "; HAProxy's ids are numbers from 1"};
+        throw ConfigError{"label id of " + poise::detail::in_quotes(members[i].id()) + " is " +
+                          poise::detail::in_quotes(text) + "; HAProxy's ids are numbers from 1"};
       taken.push_back(given[i]);
     }
     std::sort(taken.begin(), taken.end());
@@ -166,7 +166,7 @@ struct Haproxy {
     }
     auto const guid = member.label("guid");
     if (guid.empty())
-      throw ConfigError{poise::detail::quoted(member.id()) +
+      throw ConfigError{poise::detail::in_quotes(member.id()) +
                         " has no label guid, which hash-key guid needs"};
     return hash::xxh32(guid);
   }
@@ -176,8 +176,8 @@ struct Haproxy {
     auto const ip = poise::detail::Ip::parse(host);
     auto const port = detail::whole_number<std::uint16_t>(port_text);
     if (!ip || (key == HaproxyKey::addr_port && !port))
-      throw ConfigError{"the address " + poise::detail::quoted(member.address()) + " of " +
-                        poise::detail::quoted(member.id()) + " is not IP" +
+      throw ConfigError{"the address " + poise::detail::in_quotes(member.address()) + " of " +
+                        poise::detail::in_quotes(member.id()) + " is not IP" +
                         (key == HaproxyKey::addr_port ? ":PORT" : "") +
                         ", which HAProxy's hash-key needs"};
     auto const start = key == HaproxyKey::addr_port ? hash::avalanche(*port) : 0;

@@ -33,7 +33,7 @@ struct Pingora {
       auto const [host, port] = split(member.address());
       auto const ip = poise::detail::Ip::parse(host);
       if (!ip || port.empty())
-        throw ConfigError{"the address " + poise::detail::quoted(member.address()) +
+        throw ConfigError{"the address " + poise::detail::in_quotes(member.address()) +
                           " is not IP:PORT, which is all that pingora hashes"};
       detail::place_chained(ip->text(), port, member, points);
     }

@@ -88,8 +88,8 @@ TEST_CASE("a backend that joins is neither flooded nor starved by adaptive") {
   CHECK(traffic.shares_of(20s, usual)[joiner] == Approx(1.0 / 11).margin(0.02));
 }
 
-TEST_CASE("the small board learns the same") {
-  TenServers<poise::SmallAdaptive> traffic;
+TEST_CASE("the wide board learns the same") {
+  TenServers<poise::WideAdaptive> traffic;
   traffic.servers[3].service = 100ms;
   traffic.servers[4] = {.service = 100us, .ending = Ending::error};
   traffic.run(2s, 400);
@@ -181,7 +181,7 @@ TEST_CASE("weights are shares of admission for adaptive: a canary stays small, h
   traffic.servers[0].service = 1ms;
   traffic.run(5s, usual);
   auto const share = traffic.shares_of(60s, usual)[0] * 901;  // of what its weight says
-  CHECK(share > 0.2);
+  CHECK(share > 0.1);
   CHECK(share < 4);
 }
 

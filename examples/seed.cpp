@@ -60,7 +60,7 @@ std::vector<poise::BackendStats> run(std::string_view policy, std::uint64_t seed
   };
   for (int i = 0; i < requests; ++i) {
     answer_until(clock.now() + 4ms);
-    auto lease = balancer.pick({.client_id = std::to_string(i % 10)});
+    auto lease = balancer.pick({.client_id = std::to_string(i % 40)});
     auto const work = lease->id() == "e" ? 30ms : 10ms;
     auto const ends = clock.now() + work * (1 + static_cast<int>(random.below(3)));
     working.emplace(ends, std::move(lease));
@@ -107,7 +107,8 @@ int main(int argc, char** argv) try {
     else policies.push_back(word);
   }
   if (policies.empty())
-    for (auto const& each : poise::known_policies()) policies.push_back(each.name);
+    for (auto const& each : poise::known_policies())
+      if (!each.wraps) policies.push_back(each.name);
   for (auto const policy : policies) print(policy, run(policy, seed, requests), requests);
 } catch (std::exception const& error) {
   fmt::print(stderr, "seed: {}\n", error.what());

@@ -28,7 +28,8 @@ std::vector<Contender> contenders(std::string const& policy) {
              "p2c",         "least_latency",   "p2c(peak_ewma)"};
   if (policy == "all") {
     names = {"p2c(peak_ewma)"};
-    for (auto const& each : poise::known_policies()) names.emplace_back(each.name);
+    for (auto const& each : poise::known_policies())
+      if (!each.wraps) names.emplace_back(each.name);
   }
   std::vector<Contender> all;
   for (auto const& name : names) all.push_back(contender(name));

@@ -28,7 +28,7 @@ std::optional<fs::path> scenario_folder() {
   std::error_code ignored;
   for (auto start : {fs::current_path(ignored), fs::read_symlink("/proc/self/exe", ignored)})
     for (; !start.empty(); start = start.parent_path()) {
-      auto const folder = start / "examples" / "scenarios";
+      auto folder = start / "examples" / "scenarios";
       if (fs::is_directory(folder, ignored)) return folder;
       if (start == start.root_path()) break;
     }

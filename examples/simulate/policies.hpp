@@ -8,13 +8,11 @@
 #include <vector>
 
 #include <poise/compose/named.hpp>
-#include <poise/policy/adaptive.hpp>
 
 namespace simulate {
 
 /// *Errors* ConfigError.
 [[nodiscard]] inline poise::AnyPolicy make_policy(std::string const& text) {
-  if (text == "adaptive") return poise::AnyPolicy{poise::Adaptive{}};
   return poise::policy_named(text);
 }
 
@@ -34,8 +32,8 @@ namespace simulate {
     }
   };
   for (auto const& each : poise::known_policies()) add(std::string{each.name});
-  for (auto const* each : {"p2c(load=ewma)", "p2c(load=peak_ewma)", "p2c(load=score)",
-                           "least(load=peak_ewma)", "adaptive"})
+  for (auto const* each :
+       {"p2c(load=ewma)", "p2c(load=peak_ewma)", "p2c(load=score)", "least(load=peak_ewma)"})
     add(each);
   return all;
 }

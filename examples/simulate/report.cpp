@@ -165,7 +165,7 @@ void write_csv(std::ostream& out, std::vector<Table> const& tables,
         if (name.find_first_of(",\"") != std::string::npos) {
           for (auto at = name.find('"'); at != std::string::npos; at = name.find('"', at + 2))
             name.insert(at, 1, '"');
-          name = '"' + name + '"';
+          name.insert(0, 1, '"').push_back('"');
         }
         out << fmt::format(
             "{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"

@@ -46,6 +46,7 @@ struct KnownPolicy {
   std::string_view name;
   std::string_view parameters;  ///< With their defaults; empty if there are none.
   std::string_view about;
+  bool wraps = false;  ///< It stands around another policy.
 };
 
 namespace detail {
@@ -217,22 +218,24 @@ struct NamedPolicies {
       Entry{{"ring", "points=1024", "a key stays with its backend: no other key ever moves"},
             &ring},
       Entry{{"rendezvous", "", "a key stays with its backend: for small sets"}, &plain<Rendezvous>},
-      Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy that yields to load"},
+      Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy that yields to load", true},
             &bounded},
       Entry{{"retry", "policy=p2c, attempts=3, base=25ms, cap=250ms",
-             "call() tries again on another backend"},
+             "call() tries again on another backend", true},
             &retry},
-      Entry{{"failover", "policy=p2c, mode=spill", "lower tiers take what higher ones can't carry"},
+      Entry{{"failover", "policy=p2c, mode=spill", "lower tiers take what higher ones can't carry",
+             true},
             &failover},
-      Entry{
-          {"zone_aware", "policy=p2c, local=ZONE", "the client's zone, as far as it can carry it"},
-          &zone_aware},
-      Entry{{"subset", "policy=p2c, client=0, clients=1, size=20", "each client uses some of many"},
+      Entry{{"zone_aware", "policy=p2c, local=ZONE", "the client's zone, as far as it can carry it",
+             true},
+            &zone_aware},
+      Entry{{"subset", "policy=p2c, client=0, clients=1, size=20", "each client uses some of many",
+             true},
             &subset},
       Entry{{"priority", "high=p2c, normal=p2c, low=p2c, fall=no",
-             "a policy for each priority of requests"},
+             "a policy for each priority of requests", true},
             &priority},
-      Entry{{"filter", "policy=p2c, zone=ZONE", "only the backends of one zone"}, &filter},
+      Entry{{"filter", "policy=p2c, zone=ZONE", "only the backends of one zone", true}, &filter},
   };
 };
 

@@ -244,11 +244,12 @@ struct Latency {
     for (auto const& each : pool)
       if (counts(each)) medians.push_back(each.state.median.load());
     std::ranges::sort(medians);
+    bool const judged = medians.size() >= 2;
+    auto const limit = judged ? this->limit(medians) : 0;
     for (auto& each : pool) {
-      bool const judged = counts(each) && medians.size() >= 2;
       auto const own = static_cast<double>(each.state.median.load());
-      auto const limit = judged ? this->limit(medians, static_cast<float>(own)) : 0;
-      each.state.slow_intervals = judged && own > limit ? each.state.slow_intervals + 1 : 0;
+      bool const slow = judged && counts(each) && own > limit;
+      each.state.slow_intervals = slow ? each.state.slow_intervals + 1 : 0;
       if (each.state.slow_intervals >= intervals) each.finding = Finding{own / 1e6, limit / 1e6};
     }
   }
@@ -267,15 +268,13 @@ struct Latency {
   [[nodiscard]] bool counts(Subject<State> const& subject) const {
     return subject.tally.volume() >= volume && subject.state.median.load() >= 0;
   }
-  /// `factor` times the median of all but one of these, which are sorted.
-  [[nodiscard]] double limit(std::vector<float> const& sorted, float own) const {
-    auto const self =
-        static_cast<std::size_t>(std::ranges::lower_bound(sorted, own) - sorted.begin());
-    auto const other = [&](std::size_t i) {
-      return static_cast<double>(sorted[std::min(i < self ? i : i + 1, sorted.size() - 1)]);
-    };
-    auto const count = sorted.size() - 1;
-    auto const median = (other((count - 1) / 2) + other(count / 2)) / 2;
+  /// `factor` times the median of these, which are sorted, without the greatest: for whoever lies
+  /// above it, that is the median of the others, since leaving him out moves only what follows him.
+  [[nodiscard]] double limit(std::vector<float> const& sorted) const {
+    auto const others = sorted.size() - 1;
+    auto const median =
+        (static_cast<double>(sorted[(others - 1) / 2]) + static_cast<double>(sorted[others / 2])) /
+        2;
     return std::max(factor * median, static_cast<double>(least.count()));
   }
 };

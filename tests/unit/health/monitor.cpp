@@ -315,7 +315,7 @@ TEST_CASE("the only backend is never ejected") {
 }
 
 TEST_CASE("the last backend of a tier is never ejected") {
-  Fleet<Plain> fleet{0};
+  Fleet<Plain> fleet{0, Standard{{.ejection = {.cap = 1}, .seed = 1}}};
   fleet.balancer.update({{.id = "near 1"},
                          {.id = "near 2"},
                          {.id = "far 1", .tier = 1},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 // What does health cost a request while all is well, beside the clock? Pick and finish with every
-// rule on, against the same balancer without any. Both run on a clock that costs nothing but its two
-// calls, since on a busy machine two reads of the real one vary by more than what is measured; what
-// those cost is printed too.
+// rule on, against the same balancer without any. Both run on a clock that costs nothing but its
+// two calls, since on a busy machine two reads of the real one vary by more than what is measured;
+// what those cost is printed too.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-// How long does a failing server do harm? Real HTTP servers on loopback, one of five goes wrong: until
-// something is noticed, until it gets no more requests, and, once it works again, until it does.
-// With rules over requests alone (passive), with probes alone (active), and with both.
+// How long does a failing server do harm? Real HTTP servers on loopback, one of five goes wrong:
+// until something is noticed, until it gets no more requests, and, once it works again, until it
+// does. With rules over requests alone (passive), with probes alone (active), and with both.
 //
-// All times of the monitor and of the probes are a tenth of the defaults, so that the program ends in
-// minutes; what waits for them scales with them.
+// All times of the monitor and of the probes are a tenth of the defaults, so that the program ends
+// in minutes; what waits for them scales with them.
 
 #include <arpa/inet.h>
 #include <sys/socket.h>

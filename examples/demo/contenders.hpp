@@ -21,5 +21,7 @@ struct Contender {
 /// By name and parameters; "all", or "" for the usual ones.
 /// *Errors* poise::ConfigError: what is wrong with the text, and the known names.
 [[nodiscard]] std::vector<Contender> contenders(std::string const& policy);
+/// All known names, a line each.
+[[nodiscard]] std::string known();
 
 }  // namespace demo

@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <poise/compose/named.hpp>
+#include <poise/error.hpp>
 
 #include "contenders.hpp"
 
@@ -93,8 +93,7 @@ Policies:
 )",
                           defaults.backends, defaults.rate, capacity(defaults.backends),
                           defaults.length.count(), defaults.seed);
-  for (auto const& each : poise::known_policies())
-    text += fmt::format("  {:<20}{}\n", each.name, each.about);
+  text += known();
   auto const turns = script(defaults.backends);
   auto const span = [&](std::size_t first) {
     return fmt::format("{:.0f} to {:.0f} %", 100 * turns[first].at, 100 * turns[first + 1].at);

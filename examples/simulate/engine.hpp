@@ -127,6 +127,10 @@ class Engine {
     while (now_ < end || (open_samples_ > 0 && now_ < last)) step();
     for (std::size_t i = 0; i < open_samples_; ++i) sample(last - end, 0, 0, true);
     for (std::size_t i = 0; i < hosts_.size(); ++i) account(i);
+    // Whoever still waits holds a ticket that somebody has to take back.
+    for (auto const& job : jobs_)
+      if (job.client_waits && job.host != no_host)
+        dispatcher_.finish(job.client, job.ticket, poise::Ending::cancelled);
     return std::move(result_);
   }
 

@@ -187,8 +187,8 @@ Options parse(std::vector<std::string> const& words) {
 std::string help() {
   return R"(Which policy is best for your servers? Simulates them all in virtual time.
 
-Every policy drives real balancers, one per client, against simulated servers; nothing of a policy is
-written twice. Beside them stand bounds that nobody can have: dispatchers that see everything.
+Every policy drives real balancers, one per client, against simulated servers; nothing of a policy
+is written twice. Beside them stand bounds that nobody can have: dispatchers that see everything.
 
   --scenario NAME   a scenario of --list, a file, several with commas, or all (default: grey).
                     NAME@1s scales all its times so that the mean work is 1 s

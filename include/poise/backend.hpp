@@ -139,7 +139,8 @@ class alignas(64) Backend {
     return std::bit_cast<detail::Condition>(condition_.load());
   }
 
-  /// Counts one ended request. *Cost* on success: one load, and with a latency one more and a store.
+  /// Counts one ended request. *Cost* on success: one load, and with a latency one more and a
+  /// store.
   [[gnu::always_inline]] void count(Outcome outcome, Duration latency, Time now) noexcept {
     bool const all_is_well = outcome.ending == Ending::success && error_rate_.load() == 0;
     if (!all_is_well) [[unlikely]]

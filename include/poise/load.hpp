@@ -106,8 +106,8 @@ struct Weighted : detail::HasLoad<L> {
 
 namespace detail {
 
-/// While all weights are equal policies compare by what Weighted weighs: that changes no comparison,
-/// and saves a conversion and a multiplication per backend.
+/// While all weights are equal policies compare by what Weighted weighs: that changes no
+/// comparison, and saves a conversion and a multiplication per backend.
 template <class L>
 inline constexpr bool is_weighted = false;
 template <class L>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What most programs need. Besides: dialect/ (hashing as other systems do it), health/ and resilience/
-// (rules for the runtime), asio/ (what needs Asio), compose/named.hpp (policies as text; it knows all
-// the others and takes a while to compile), key.hpp, shard.hpp.
+// What most programs need. Besides: dialect/ (hashing as other systems do it), health/ and
+// resilience/ (rules for the runtime), asio/ (what needs Asio), compose/named.hpp (policies as
+// text; it knows all the others and takes a while to compile), key.hpp, shard.hpp.
 
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
@@ -17,6 +17,7 @@
 #include <poise/load/ewma.hpp>
 #include <poise/load/peak_ewma.hpp>
 #include <poise/load/score.hpp>
+#include <poise/policy/adaptive.hpp>
 #include <poise/policy/hash_ring.hpp>
 #include <poise/policy/least.hpp>
 #include <poise/policy/maglev.hpp>

@@ -115,8 +115,8 @@ struct Finish {
   /// children let it in), or its predecessor.
   std::optional<Path> path;
   void* state_block = nullptr;
-  /// When it was picked; the clock's origin if nobody uses time, or if this policy never heard of it
-  /// (it was recorded, or its predecessor picked it).
+  /// When it was picked; the clock's origin if nobody uses time, or if this policy never heard of
+  /// it (it was recorded, or its predecessor picked it).
   Time started{};
 
   template <class State>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Real servers on loopback that can be made to misbehave, on an event loop with a thread of its own.
+// Real servers on loopback that can be made to misbehave, on an event loop with a thread of its
+// own.
 
 #include <array>
 #include <chrono>

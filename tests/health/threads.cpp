@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Requests, ticks, questions, probes and changes at once: for the sanitizers, and for what must hold
-// at the end.
+// Requests, ticks, questions, probes and changes at once: for the sanitizers, and for what must
+// hold at the end.
 
 #include <array>
 #include <atomic>

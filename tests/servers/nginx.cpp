@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The nginx dialects beside the nginx of this machine. Nobody listens behind it: it says in a header
-// whom it would have asked.
+// The nginx dialects beside the nginx of this machine. Nobody listens behind it: it says in a
+// header whom it would have asked.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Open-loop traffic through a real balancer in virtual time: requests arrive at random, servers take
-// their time, and everything happens in the order of the clock. Seeded; the same on every machine.
+// Open-loop traffic through a real balancer in virtual time: requests arrive at random, servers
+// take their time, and everything happens in the order of the clock. Seeded; the same on every
+// machine.
 
 #include <algorithm>
 #include <chrono>

@@ -11,8 +11,8 @@
 //
 // Needs a compiler whose coroutines your Asio knows: 1.22 knows g++'s, but not clang's with libc++.
 //
-// After the timeout it is cancelled: what it awaits ends with operation_aborted. What it throws is a
-// failed probe.
+// After the timeout it is cancelled: what it awaits ends with operation_aborted. What it throws is
+// a failed probe.
 
 #include <exception>
 #include <memory>
@@ -39,7 +39,8 @@ class CoroutineProbe {
   std::shared_ptr<Attempt> operator()(::asio::any_io_executor const& executor,
                                       std::string const& address, Done done) const {
     auto attempt = std::make_shared<Running>();
-    co_spawn(  // found by its argument: Asio has none for compilers whose coroutines it doesn't know
+    // Found by its argument: Asio has none for compilers whose coroutines it doesn't know.
+    co_spawn(
         executor, ask_(address),
         ::asio::bind_cancellation_slot(
             attempt->signal.slot(), [attempt, answer = std::move(done)](

@@ -3,9 +3,9 @@
 
 // Probes over sockets: does a backend accept connections, does it answer HTTP as it should?
 //
-// Addresses: "10.0.0.1:80", "[::1]:80", "unix:/run/a.sock", "name:80". Numbers need no look-up. Names
-// are looked up by Asio's resolver, one at a time on a thread of its own, so a resolver that hangs
-// delays other names' probes, and only those.
+// Addresses: "10.0.0.1:80", "[::1]:80", "unix:/run/a.sock", "name:80". Numbers need no look-up.
+// Names are looked up by Asio's resolver, one at a time on a thread of its own, so a resolver that
+// hangs delays other names' probes, and only those.
 //
 // Needs standalone Asio 1.18 or later.
 

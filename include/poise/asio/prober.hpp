@@ -4,7 +4,8 @@
 // Probes the backends of a balancer from an Asio event loop, and tells its health monitor.
 //
 //   asio::io_context loop;
-//   poise::asio::Prober prober{loop.get_executor(), servers, monitor, poise::asio::HttpProbe{"/up"}};
+//   poise::asio::HttpProbe const probe{"/up"};
+//   poise::asio::Prober prober{loop.get_executor(), servers, monitor, probe};
 //   poise::asio::Ticker ticker{loop.get_executor(), servers};
 //   loop.run();                               // or on a thread of yours
 //
@@ -41,7 +42,8 @@ namespace poise::asio {
 
 namespace detail {
 
-/// What may be gone, and who may still ask for it. Recursive, since what is told may end the teller.
+/// What may be gone, and who may still ask for it. Recursive, since what is told may end the
+/// teller.
 class Guarded {
  public:
   /// Runs `use` unless it is over.

@@ -46,8 +46,8 @@ class AnyPolicy {
     Words (*pick_)(Plan const&, Roster const*, Request const*, Chance*, std::uint64_t lane_and_path,
                    Time now) = nullptr;
     Words (*admit_)(Plan const&, Roster const*, Request const*, Chance*,
-                    std::uint64_t lane_and_path,
-                    std::uint64_t index_and_in_flight) = nullptr;  // null if there is no such hook
+                    std::uint64_t lane_and_path, std::uint64_t index_and_in_flight,
+                    Time now) = nullptr;  // null if there is no such hook
     void const* policy_ = nullptr;
     std::shared_ptr<void const> tables_{};
   };
@@ -85,9 +85,10 @@ class AnyPolicy {
   [[gnu::always_inline]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
                                     std::uint32_t in_flight, Context& context) const {
     if (plan.admit_ == nullptr) return true;
-    auto const admitted = plan.admit_(
-        plan, &candidates.roster(), &context.request, &context.random.chance(),
-        lane_and_path(context), detail::in_one_word(static_cast<std::uint32_t>(i), in_flight));
+    auto const admitted =
+        plan.admit_(plan, &candidates.roster(), &context.request, &context.random.chance(),
+                    lane_and_path(context),
+                    detail::in_one_word(static_cast<std::uint32_t>(i), in_flight), context.now);
     context.path = admitted.path;
     return admitted.result != 0;
   }
@@ -162,8 +163,9 @@ class AnyPolicy {
     }
     static Words admit(Plan const& plan, Roster const* roster, Request const* request,
                        Chance* chance, std::uint64_t lane_and_path,
-                       std::uint64_t index_and_in_flight) {
+                       std::uint64_t index_and_in_flight, Time now) {
       auto context = context_of(request, chance, lane_and_path);
+      context.now = now;
       bool const admitted = hooks::admit(policy_of(plan), tables_of(plan), Candidates{*roster},
                                          index_and_in_flight >> 32U,
                                          static_cast<std::uint32_t>(index_and_in_flight), context);

@@ -85,8 +85,8 @@ class Slots {
 
 }  // namespace detail
 
-/// *Cost* beside the inner policy's: a compare-exchange on a line that all threads share, twice. The
-/// plan adds 8 bytes a backend.
+/// *Cost* beside the inner policy's: a compare-exchange on a line that all threads share, twice.
+/// The plan adds 8 bytes a backend.
 /// *Errors* ConfigError: percent of 100 or less.
 template <class P>
 class Bounded : public detail::Around<P> {

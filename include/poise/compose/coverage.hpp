@@ -7,14 +7,14 @@
 // Every pair of client and backend has a score, a hash of both: so nobody needs to talk to anybody.
 // A share is m * k / n clients, rounded. First every backend takes clients up to its share less
 // some slack, then every client that has not k yet takes backends, each of which has room up to its
-// share and the slack. In both steps the pairs are taken in the order of their scores, if both sides
-// have room; that is a stable matching, and there is only one. A change displaces one pair, that
-// perhaps another, and so on: the chain ends where there is room, which is what the slack is for.
-// Without it (rings, permutations, trees that are cut into equal parts) a change moved 25 to 50
-// times as much.
+// share and the slack. In both steps the pairs are taken in the order of their scores, if both
+// sides have room; that is a stable matching, and there is only one. A change displaces one pair,
+// that perhaps another, and so on: the chain ends where there is room, which is what the slack is
+// for. Without it (rings, permutations, trees that are cut into equal parts) a change moved 25 to
+// 50 times as much.
 //
-// Source: Gale, Shapley 1962, deferred acceptance. What others do: Google 2022, "Reinventing backend
-// subsetting"; Twitter, deterministic aperture.
+// Source: Gale, Shapley 1962, deferred acceptance. What others do: Google 2022, "Reinventing
+// backend subsetting"; Twitter, deterministic aperture.
 
 #include <algorithm>
 #include <cstddef>

@@ -7,9 +7,9 @@
 //       {{.id = "near", .tier = 0}, {.id = "far", .tier = 1}}};
 //
 // Use it for a second site, a standby, a dearer provider. With `spill` a tier takes less as soon as
-// fewer than 72 % of it are healthy, and the next takes the rest, so that survivors are not crushed;
-// with `all_or_nothing` the first tier that has anybody takes everything. Zones that all serve at
-// the same time are not tiers: see ZoneAware.
+// fewer than 72 % of it are healthy, and the next takes the rest, so that survivors are not
+// crushed; with `all_or_nothing` the first tier that has anybody takes everything. Zones that all
+// serve at the same time are not tiers: see ZoneAware.
 //
 // Source: Envoy, priority levels, overprovisioning 140 %. health(tier) = min(100, 140 * healthy /
 // total), in whole percent, of N = min(100, the sum of all health); load = health * 100 / N, the
@@ -60,8 +60,8 @@ struct TierHealth {
     if (whole != 0) load = std::min(remaining, (load * 100 + whole / 2) / whole);
     remaining -= load;
   }
-  // What rounding left over goes to the first that can carry anything; that is somebody healthy even
-  // if all are too few to count.
+  // What rounding left over goes to the first that can carry anything; that is somebody healthy
+  // even if all are too few to count.
   for (std::size_t i = 0; i < tiers.size(); ++i)
     if (tiers[i].healthy != 0 && (loads[i] != 0 || whole == 0)) {
       loads[i] += remaining;
@@ -115,9 +115,9 @@ namespace detail {
 template <class Primary, class Secondary = void>
 class Failover;
 
-/// One policy, a copy for each tier. A tier that nobody is in doesn't count, whatever its number. Drained backends
-/// and those of weight 0 are no part of a tier's total. A policy that maps keys has its tier drawn
-/// by key.
+/// One policy, a copy for each tier. A tier that nobody is in doesn't count, whatever its number.
+/// Drained backends and those of weight 0 are no part of a tier's total. A policy that maps keys
+/// has its tier drawn by key.
 ///
 /// If a request excludes all of the drawn tier it gets an untried backend of the next. While some
 /// backends are degraded the balancer first divides healthy and degraded ones over all tiers, and

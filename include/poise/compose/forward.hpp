@@ -158,7 +158,8 @@ class Wrapper : public Timed<joint_time_use<P...>, P...> {
   }
 };
 
-/// Several policies in a wrapper, of which each pick asks one: it hears the end, with its own state.
+/// Several policies in a wrapper, of which each pick asks one: it hears the end, with its own
+/// state.
 template <class... P>
 class Several : public Wrapper<P...> {
   using Blocks = detail::Blocks<sizeof...(P)>;

@@ -42,8 +42,8 @@ struct ZoneOptions {
 /// local zone may be picked, or no backend ever was in it, the inner policy picks among all, as if
 /// there were no zones. A request that excludes all of the drawn zone gets another one. A policy
 /// that maps keys has its zone drawn by key.
-/// *Errors* ConfigError: no local zone, a zone without name, shares that are negative or not finite,
-/// no share for the local zone.
+/// *Errors* ConfigError: no local zone, a zone without name, shares that are negative or not
+/// finite, no share for the local zone.
 /// *Cost* one more random number while requests leave the zone; 40 bytes of plan a backend, and 4
 /// more per zone.
 template <class P>

@@ -9,8 +9,8 @@
 //   on_finish(Finished const&, State&)   after each request that says anything; on any thread, so
 //                                        State holds sync::Relaxed numbers. Returns
 //                                        std::optional<Finding>: acted upon at once.
-//   on_interval(span<Subject<State>>)    at the end of each interval, one thread: compares the pool,
-//                                        sets finding
+//   on_interval(span<Subject<State>>)    at the end of each interval, one thread: compares the
+//                                        pool, sets finding
 //   reset(State&)                        the backend came back: start counting anew
 //   check()                              throws ConfigError
 //

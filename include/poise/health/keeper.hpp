@@ -26,8 +26,8 @@
 
 namespace poise::health {
 
-/// *Threads* any. Its thread starts with it and is joined by its destructor, which waits for the job
-/// that is running, at most. Jobs run one after the other: one that blocks delays the others.
+/// *Threads* any. Its thread starts with it and is joined by its destructor, which waits for the
+/// job that is running, at most. Jobs run one after the other: one that blocks delays the others.
 class Keeper {
   using Clock = std::chrono::steady_clock;
   using Id = std::uint64_t;
@@ -97,8 +97,8 @@ class Keeper {
     thread_.join();
   }
 
-  /// Ticks this balancer, at first at once. *Requires* that it outlives what is returned, and is not
-  /// moved meanwhile. *Errors* ConfigError: the period is not above 0.
+  /// Ticks this balancer, at first at once. *Requires* that it outlives what is returned, and is
+  /// not moved meanwhile. *Errors* ConfigError: the period is not above 0.
   template <class Balancer>
   [[nodiscard]] Kept watch(Balancer& balancer, Duration period = std::chrono::seconds{1}) {
     return every(period, [&balancer] { balancer.tick(); });

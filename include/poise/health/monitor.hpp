@@ -61,7 +61,8 @@ struct MonitorOptions {
   Ejection ejection{};
   SlowStart slow_start{};
   Panic panic{};
-  /// A probe that called a backend down and is not heard again for so long is not believed any more.
+  /// A probe that called a backend down and is not heard again for so long is not believed any
+  /// more.
   Duration probe_silence = std::chrono::minutes{3};
   std::size_t history = 16;  ///< Transitions kept per backend.
   Journal::Listener log{};   ///< Hears of every transition, outside all locks; see Journal.
@@ -124,7 +125,8 @@ consteval bool check_criterion() {
 
 }  // namespace detail
 
-/// *Errors* ConfigError: durations that are not positive, shares outside 0 to 1 or NaN, counts of 0.
+/// *Errors* ConfigError: durations that are not positive, shares outside 0 to 1 or NaN, counts of
+/// 0.
 /// *Cost* of a request that ends well: what its criteria say (3 ns for the standard ones) beside
 /// the clock; of a tick: O(n), at intervals O(n log n).
 template <class... Criteria>
@@ -541,9 +543,9 @@ class Monitor {
       }
     }
 
-    /// Policies propose a warming backend more or less often (least connections at every pick, since
-    /// it is idle), so the share it accepts is steered towards what it is due: the ramp's part of
-    /// what the others of its weight got.
+    /// Policies propose a warming backend more or less often (least connections at every pick,
+    /// since it is idle), so the share it accepts is steered towards what it is due: the ramp's
+    /// part of what the others of its weight got.
     void set_paces(std::span<Standing> all, double least, std::size_t up) {
       constexpr auto step = std::chrono::milliseconds{500};
       bool const measured = now - pace_began >= step;

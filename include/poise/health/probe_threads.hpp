@@ -9,8 +9,8 @@
 //
 // Two threads. A function can't be stopped from outside, so keep to the deadline: one that hangs
 // holds its thread. Backends whose last probe overran are left to the second thread alone, so those
-// that answer are asked on time by the first. Where a thousand backends may hang at once, use sockets
-// and an event loop instead (asio/prober.hpp).
+// that answer are asked on time by the first. Where a thousand backends may hang at once, use
+// sockets and an event loop instead (asio/prober.hpp).
 
 #include <algorithm>
 #include <array>

@@ -58,8 +58,8 @@ struct Target {
   bool in_doubt = false;  ///< Somebody else doubts it: it is asked soon.
 };
 
-/// *Threads* one at a time. *Errors* ConfigError: durations not above 0, a timeout that is not below
-/// the interval, rise or fall 0, a jitter outside 0 to 1. *Cost* O(log n) per probe.
+/// *Threads* one at a time. *Errors* ConfigError: durations not above 0, a timeout that is not
+/// below the interval, rise or fall 0, a jitter outside 0 to 1. *Cost* O(log n) per probe.
 class Schedule {
  public:
   explicit Schedule(ProbeOptions const& options, std::uint64_t seed = fresh_seed())

@@ -113,11 +113,11 @@ class alignas(64) PoolLatency {
   float window_;
 };
 
-/// What is known of one backend's latency: in integers, because converting them to floats would take
-/// longer than all else that a pick does with them. Value and time are words of their own: a stamp
-/// of 32 bits that resolves microseconds wraps within hours. Threads may tear the two apart, and
-/// then one pick reads a value with another one's age. A line of its own, because every request's
-/// end writes it.
+/// What is known of one backend's latency: in integers, because converting them to floats would
+/// take longer than all else that a pick does with them. Value and time are words of their own: a
+/// stamp of 32 bits that resolves microseconds wraps within hours. Threads may tear the two apart,
+/// and then one pick reads a value with another one's age. A line of its own, because every
+/// request's end writes it.
 struct alignas(64) LatencyEstimate {
   sync::Relaxed<Duration::rep> latency{unknown};  // ns
   sync::Relaxed<Duration::rep> at{never};
@@ -181,7 +181,8 @@ class LatencyLoad {
  protected:
   /// How much of what was known counts beside a new sample.
   [[nodiscard]] float keep(State const& state, Time now) const noexcept {
-    // However dense the samples, each has a say of 1/16: a clock that stands still lets nothing age.
+    // However dense the samples, each has a say of 1/16: a clock that stands still lets nothing
+    // age.
     return pool_.left(state.heard(), now) * (15.0F / 16);
   }
   [[nodiscard]] PoolLatency const& pool() const noexcept { return pool_; }

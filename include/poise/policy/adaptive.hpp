@@ -14,8 +14,9 @@
 // of k L each stand for what nobody knows. An unknown backend costs k times the mean: neither a
 // magnet nor an outcast.
 //
-//   latency(k) = (Y d + 10 S + p k L) / (m d + p)   d = 1 / (1 + z + z*z/2),  z = (now - t) / (100 L)
+//   latency(k) = (Y d + 10 S + p k L) / (m d + p)
 //   cost(k)    = (n + 1) latency(k)
+//   d          = 1 / (1 + z + z*z/2),  z = (now - t) / (100 L)
 //
 // The list is the board: slots {backend, cost as it was when somebody looked}.
 //
@@ -23,7 +24,8 @@
 //           two) at random. The cheapest wins, and stands on the board with what it costs from now.
 //   finish  the sums take in the latency; an error counts as 16 L at least, a success as 5 L at
 //           most. The backend's cost is posted: it takes the worst slot if it is better than that.
-//   explore one pick in 85 takes the cheapest of a few at random, with k = 1: so who healed comes back.
+//   explore one pick in 85 takes the cheapest of a few at random, with k = 1: so who healed comes
+//           back.
 //
 // Ages (S) are samples that are not over: a stalled backend gets dearer before it has answered, and
 // since they are the freshest thing that is known, they count ten times.
@@ -66,11 +68,12 @@ struct alignas(64) Experience {
 };
 
 /// How many requests run and the sum of their starts, in one word, so that both always belong
-/// together: the count in the low 20 bits, the sum above, modulo 2^44, in units of 64 ns. The age of
-/// all is  count * now - sum,  exact while it is below 2^43 units (6 days).
+/// together: the count in the low 20 bits, the sum above, modulo 2^44, in units of 64 ns. The age
+/// of all is  count * now - sum,  exact while it is below 2^43 units (6 days).
 ///
 /// Plain loads and stores: threads may lose an entry, and a pick that is refused after all leaves
-/// one behind. Each end compares with the backend's own count, and keeps the mean age if it differs.
+/// one behind. Each end compares with the backend's own count, and keeps the mean age if it
+/// differs.
 class Running {
  public:
   static void begin(Experience& it, Time now) noexcept {
@@ -220,12 +223,12 @@ class alignas(64) Board {
 /// @tparam Repairs slots looked at again, per pick, beside the best
 ///
 /// Weights are not divisors: latency contains capacity already. They are shares of admission: fresh
-/// backends are drawn by weight, and a backend of less than a quarter of the largest weight stays on
-/// the board in proportion. So a canary of weight 1 among 100s gets a few times its share at most,
-/// however quick it is, and servers of half the size are used as they turn out to be.
+/// backends are drawn by weight, and a backend of less than a quarter of the largest weight stays
+/// on the board in proportion. So a canary of weight 1 among 100s gets a few times its share at
+/// most, however quick it is, and servers of half the size are used as they turn out to be.
 ///
-/// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes a
-/// backend, 20 in the plan, a clock read at pick and at finish.
+/// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes
+/// a backend, 20 in the plan, a clock read at pick and at finish.
 template <std::size_t Fresh = 1, std::size_t Slots = 8, std::size_t Repairs = 0>
 class BasicAdaptive {
   static_assert(Fresh >= 1 && Slots >= 2,
@@ -521,8 +524,8 @@ class BasicAdaptive {
 
 /// The recommended size: a pick writes one cache line of the board.
 using Adaptive = BasicAdaptive<>;
-/// A board of two lines, for many threads that share a balancer and lose each other's writes: if one
-/// in ten is lost, it is 4 % better; else it is the same, for 30 ns more.
+/// A board of two lines, for many threads that share a balancer and lose each other's writes: if
+/// one in ten is lost, it is 4 % better; else it is the same, for 30 ns more.
 using WideAdaptive = BasicAdaptive<2, 16, 1>;
 
 }  // namespace poise

@@ -4,9 +4,9 @@
 // Consistent hashing on a ring: a key stays with its backend, and a change moves as few keys as
 // can be: those of the backend that came or went, and no other.
 //
-// HashRing<> is poise's own ring: 64-bit hashes of the backends' ids, the nearest point, 1024 points
-// a weight unit. HashRing<dialect::Nginx> and the others in dialect/ map every key to the backend
-// that the named system would choose, so that both may serve the same cache.
+// HashRing<> is poise's own ring: 64-bit hashes of the backends' ids, the nearest point, 1024
+// points a weight unit. HashRing<dialect::Nginx> and the others in dialect/ map every key to the
+// backend that the named system would choose, so that both may serve the same cache.
 //
 // Use Maglev instead unless you need strictly minimal movement or a dialect: it is more even and a
 // lookup is cheaper. The shares of the native ring differ by 2.2 % (one standard deviation: each

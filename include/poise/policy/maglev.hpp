@@ -4,12 +4,13 @@
 // Consistent hashing by table, the one to use when in doubt: a key stays with its backend, shares
 // are even to 1 %, and a lookup is one multiplication and one load.
 //
-// Every client that knows the same {(id, weight)} makes the same table, in whatever order it learned
-// of them. When a backend comes or goes, its keys move, and some of the others' do too: up to 1 % of
-// them with 65,537 slots, 0.25 % with 1,000,003. If not one may move, use HashRing.
+// Every client that knows the same {(id, weight)} makes the same table, in whatever order it
+// learned of them. When a backend comes or goes, its keys move, and some of the others' do too: up
+// to 1 % of them with 65,537 slots, 0.25 % with 1,000,003. If not one may move, use HashRing.
 //
-// A backend that is out keeps its slots: its keys probe other slots, in an order that depends on the
-// key alone, and come back with it. So a change of health builds nothing and moves no other key.
+// A backend that is out keeps its slots: its keys probe other slots, in an order that depends on
+// the key alone, and come back with it. So a change of health builds nothing and moves no other
+// key.
 //
 // The table has 65,537 slots for up to 655 backends (100 slots each), else 1,000,003: by
 // `max_backends`, never by how many there are now, or clients that see 655 and 656 backends would
@@ -181,7 +182,8 @@ struct NativeTable {
   static constexpr char const* name = "maglev";
   static constexpr bool eligible_only = false;
 
-  /// The most backends there will ever be; decides the size of the table. All clients need the same.
+  /// The most backends there will ever be; decides the size of the table. All clients need the
+  /// same.
   std::size_t max_backends = 655;
   /// The size itself, a prime, instead; 0: by max_backends.
   std::uint32_t slots = 0;

@@ -10,8 +10,8 @@
 // With weights, backend i draws an exponentially distributed time of rate w_i, and the first one
 // wins: -ln(u) / w, with u uniform between 0 and 1 from the key and the id.
 //
-// Source: Thaler and Ravishankar 1998, "Using name-based mappings to increase hit rates"; Schindelhauer
-// and Schomaker 2005, "Weighted distributed hash tables", logarithmic method.
+// Source: Thaler and Ravishankar 1998, "Using name-based mappings to increase hit rates";
+// Schindelhauer and Schomaker 2005, "Weighted distributed hash tables", logarithmic method.
 
 #include <cmath>
 #include <cstddef>

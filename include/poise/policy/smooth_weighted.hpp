@@ -13,9 +13,9 @@
 // pick k takes the backend in whose part of a circle the point k * phi falls. That needs O(n) to
 // build and O(1) to look up (at worst O(log n)). Its shares are exact in the long run. Its error:
 // over any N consecutive picks of one thread a backend's count is within 1.1 + 0.2 log_phi(N) of
-// its exact share, whatever the weights: 5 at N = 10^4, 8 at 10^7 (a line above the rotation's exact
-// discrepancy, which was computed up to 10^7; tested), and random weights come near it. The gaps
-// between a backend's turns take at most three values.
+// its exact share, whatever the weights: 5 at N = 10^4, 8 at 10^7 (a line above the rotation's
+// exact discrepancy, which was computed up to 10^7; tested), and random weights come near it. The
+// gaps between a backend's turns take at most three values.
 //
 // Source: nginx, ngx_http_upstream_round_robin.c; the three-gap theorem (Sos 1958).
 

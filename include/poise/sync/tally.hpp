@@ -41,7 +41,8 @@ class Tally {
   }
   /// *Requires* a count above 0.
   void remove() noexcept {
-    // release (2): keeps the additions before it visible; on a count above 0, "- 1" does not borrow.
+    // release (2): keeps the additions before it visible; on a count above 0, "- 1" does not
+    // borrow.
     word_.fetch_add(change - 1, std::memory_order_release);
   }
   /// Puts things right, if nothing has changed since `seen`.

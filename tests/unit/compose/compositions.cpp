@@ -215,8 +215,8 @@ TEST_CASE("a type that nests too deep for its path does not compile") {
 }
 
 TEST_CASE("a path that overflows at run time reaches nobody instead of the wrong one") {
-  // Type-erased wrappers hide their depth. Ten numbers of three bits fit; beyond, the innermost ones
-  // are forgotten.
+  // Type-erased wrappers hide their depth. Ten numbers of three bits fit; beyond, the innermost
+  // ones are forgotten.
   using Step = poise::detail::Step<3>;
   for (std::size_t depth = 1; depth < 40; ++depth) {
     poise::Path path;

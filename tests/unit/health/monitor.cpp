@@ -40,7 +40,8 @@ std::string last(Monitor const& monitor, std::string const& id) {
 
 }  // namespace
 
-// -- under every policy ------------------------------------------------------------------------------
+// -- under every policy
+// ------------------------------------------------------------------------------
 
 TEMPLATE_LIST_TEST_CASE("a backend that fails fast gets almost nothing, under every policy", "",
                         tests::AllPolicies) {
@@ -96,7 +97,8 @@ TEMPLATE_LIST_TEST_CASE("a backend that comes back warms up, whatever the policy
   CHECK(stats_of(fleet.balancer, "0").admission == poise::Admission{});
 }
 
-// -- criteria ----------------------------------------------------------------------------------------
+// -- criteria
+// ----------------------------------------------------------------------------------------
 
 TEST_CASE("five failures in a row eject at once, four do not") {
   Fleet<Plain> fleet{3};
@@ -279,7 +281,8 @@ TEST_CASE("a criterion of one's own is one small struct") {
   CHECK(last(fleet.monitor, "0").find("resets 4.00, limit 3.00") != std::string::npos);
 }
 
-// -- the cap -----------------------------------------------------------------------------------------
+// -- the cap
+// -----------------------------------------------------------------------------------------
 
 TEST_CASE("no more than the cap are ejected and the rest is degraded") {
   Fleet<Plain> fleet{10, Standard{{.ejection = {.cap = 0.3}, .seed = 1}}};
@@ -348,7 +351,8 @@ TEST_CASE("one held back by the cap goes when there is room") {
   CHECK(fleet.phase("1") == Phase::ejected);
 }
 
-// -- probation ---------------------------------------------------------------------------------------
+// -- probation
+// ---------------------------------------------------------------------------------------
 
 TEST_CASE("on probation one request at a time is let in, and its end decides") {
   Fleet<Plain> fleet{2, Standard{{.ejection = {.jitter = 0}, .seed = 1}}};
@@ -408,7 +412,8 @@ TEST_CASE("a backend that flaps gets less and less") {
   CHECK(fleet.refused == 0);
 }
 
-// -- panic -------------------------------------------------------------------------------------------
+// -- panic
+// -------------------------------------------------------------------------------------------
 
 TEST_CASE("in an open panic everybody is picked but whom the operator took out") {
   std::vector<std::string> log;
@@ -451,7 +456,8 @@ TEST_CASE("without a threshold there is no panic") {
   CHECK(fleet.balancer.pick().error().unhealthy == 4);
 }
 
-// -- others who have a say ---------------------------------------------------------------------------
+// -- others who have a say
+// ---------------------------------------------------------------------------
 
 TEST_CASE("what somebody else reports goes through the same machine") {
   Fleet<Plain> fleet{3};
@@ -534,7 +540,8 @@ TEST_CASE("a clock that jumps back delays an ejection's end but does not lose it
   CHECK(fleet.phase("0") == Phase::slow_start);
 }
 
-// -- the log -----------------------------------------------------------------------------------------
+// -- the log
+// -----------------------------------------------------------------------------------------
 
 TEST_CASE("the log's callback may use the balancer and may throw") {
   int told = 0;
@@ -562,7 +569,8 @@ TEST_CASE("only the last transitions are kept") {
   CHECK(fleet.monitor.history("0").size() == 4);
 }
 
-// -- bad input ---------------------------------------------------------------------------------------
+// -- bad input
+// ---------------------------------------------------------------------------------------
 
 TEST_CASE("a monitor refuses numbers that make no sense, and says which") {
   auto const nan = std::numeric_limits<double>::quiet_NaN();

@@ -211,8 +211,8 @@ class Life {
 
 }  // namespace
 
-// 12,000 schedules of 40 steps. A hundred ticks of recovery cost more than the schedule, so they are
-// spread over policies that treat health differently.
+// 12,000 schedules of 40 steps. A hundred ticks of recovery cost more than the schedule, so they
+// are spread over policies that treat health differently.
 TEMPLATE_TEST_CASE("whatever happens, health keeps its promises", "", poise::RoundRobin,
                    poise::LeastConnections, poise::P2C) {
   std::uint64_t checks = 0;

@@ -245,7 +245,8 @@ TEST_CASE("probes and the monitor together take a backend out and bring it back"
   CHECK(monitor.phase("a") == Phase::probation);
 }
 
-// -- HTTP --------------------------------------------------------------------------------------------
+// -- HTTP
+// --------------------------------------------------------------------------------------------
 
 namespace {
 

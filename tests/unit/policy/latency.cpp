@@ -66,7 +66,8 @@ constexpr double rate = 1400;
 
 }  // namespace
 
-// -- under traffic ---------------------------------------------------------------------------------
+// -- under traffic
+// ---------------------------------------------------------------------------------
 
 TEMPLATE_LIST_TEST_CASE("a backend that fails fast among 19 good ones gets at most its fair share",
                         "", LatencyAware) {
@@ -111,8 +112,8 @@ TEMPLATE_LIST_TEST_CASE("a backend that healed has its fair share again after 10
 
 TEMPLATE_LIST_TEST_CASE("a healed backend is found again where requests are few", "",
                         LatencyAware) {
-  // One at a time on each, so that exploring alone would ask it once in 100 mean latencies. n = 7000
-  // picks in 10 s, expected 700: by chance alone their standard deviation would be 4 %.
+  // One at a time on each, so that exploring alone would ask it once in 100 mean latencies. n =
+  // 7000 picks in 10 s, expected 700: by chance alone their standard deviation would be 4 %.
   Traffic<TestType> it(10, Server{});
   it.run(1s, 700);
   it.servers[3].service = 100ms;
@@ -190,7 +191,8 @@ TEMPLATE_LIST_TEST_CASE("after a pause the slow backend is no magnet", "", Laten
   CHECK(it.shares_of(100ms, 10 * rate)[3] < 2.0 / 10);
 }
 
-// -- odd measurements ------------------------------------------------------------------------------
+// -- odd measurements
+// ------------------------------------------------------------------------------
 
 namespace {
 
@@ -281,7 +283,8 @@ TEMPLATE_LIST_TEST_CASE("if all backends fail the picks stay even", "", LatencyA
   }
 }
 
-// -- the estimates themselves ----------------------------------------------------------------------
+// -- the estimates themselves
+// ----------------------------------------------------------------------
 
 TEST_CASE("a slow answer is the peak estimate at once and quick ones lower it slowly") {
   Alone<poise::PeakEwma> it;
@@ -382,7 +385,8 @@ TEST_CASE("latencies of years and of nanoseconds stay numbers") {
   }
 }
 
-// -- configuration and hooks -----------------------------------------------------------------------
+// -- configuration and hooks
+// -----------------------------------------------------------------------
 
 TEST_CASE("wrong settings of a latency load are refused with the value") {
   using Catch::Matchers::Contains;

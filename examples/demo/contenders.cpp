@@ -19,7 +19,8 @@ namespace demo {
 namespace {
 
 template <class... Rules>
-Contender contender(std::string name, poise::AnyPolicy const& policy, Rules const&... rules) {
+Contender contender(std::string const& name, poise::AnyPolicy const& policy,
+                    Rules const&... rules) {
   return {name, [=](Scenario const& scenario, Screen& screen) {
             auto log = Run<poise::AnyPolicy, Rules...>{scenario, policy, rules...}(screen);
             log.policy = name;

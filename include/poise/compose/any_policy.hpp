@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include <poise/policy.hpp>
 
@@ -55,7 +54,7 @@ class AnyPolicy {
   // Itself first ruled out: to ask whether it is a policy asks whether it can be copied, and so on.
   template <class P>
     requires(!std::same_as<P, AnyPolicy> && Policy<P>)
-  explicit AnyPolicy(P policy) : held_{std::make_unique<Held<P>>(std::move(policy))} {
+  explicit AnyPolicy(P const& policy) : held_{std::make_unique<Held<P>>(policy)} {
     static_assert(detail::check_policy<P>());
   }
   AnyPolicy(AnyPolicy const& other) : held_{other.held_->clone()} {}
@@ -140,11 +139,13 @@ class AnyPolicy {
   struct Held final : Base {
     using Tables = hooks::PlanOf<P>;
 
-    explicit Held(P held) : policy{std::move(held)} {}
+    explicit Held(P const& held) : policy{held} {}
 
-    std::unique_ptr<Base const> clone() const override { return std::make_unique<Held>(policy); }
+    [[nodiscard]] std::unique_ptr<Base const> clone() const override {
+      return std::make_unique<Held>(policy);
+    }
 
-    Plan plan(Candidates const& candidates, Plan const* before) const override {
+    [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const override {
       auto const* old = before == nullptr ? nullptr : &tables_of(*before);
       Plan plan;
       plan.pick_ = &Held::pick;
@@ -171,7 +172,8 @@ class AnyPolicy {
                                          static_cast<std::uint32_t>(index_and_in_flight), context);
       return {admitted ? 1U : 0U, context.path};
     }
-    Words pick_again(Plan const& plan, Candidates candidates, Context context) const override {
+    [[nodiscard]] Words pick_again(Plan const& plan, Candidates candidates,
+                                   Context context) const override {
       auto const i = hooks::pick(policy, tables_of(plan), candidates, context);
       return {i, context.path};
     }
@@ -190,17 +192,19 @@ class AnyPolicy {
       return context;
     }
 
-    bool may_refuse() const override { return hooks::may_refuse(policy); }
+    [[nodiscard]] bool may_refuse() const override { return hooks::may_refuse(policy); }
     void on_finish(Finish& finish) const override { hooks::on_finish(policy, finish); }
-    bool hears_finish() const override { return hooks::hears_finish(policy); }
+    [[nodiscard]] bool hears_finish() const override { return hooks::hears_finish(policy); }
     void on_tick(Time now) const override { hooks::on_tick(policy, now); }
-    Decision decide(Attempt const& attempt) const override {
+    [[nodiscard]] Decision decide(Attempt const& attempt) const override {
       return hooks::decide(policy, attempt);
     }
-    std::shared_ptr<void> make_state() const override { return hooks::make_state(policy); }
-    bool uses_time() const override { return hooks::uses_time(policy); }
-    bool keyed() const override { return hooks::keyed(policy); }
-    std::string name() const override { return hooks::name(policy); }
+    [[nodiscard]] std::shared_ptr<void> make_state() const override {
+      return hooks::make_state(policy);
+    }
+    [[nodiscard]] bool uses_time() const override { return hooks::uses_time(policy); }
+    [[nodiscard]] bool keyed() const override { return hooks::keyed(policy); }
+    [[nodiscard]] std::string name() const override { return hooks::name(policy); }
 
     P const policy;
   };

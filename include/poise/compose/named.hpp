@@ -138,12 +138,12 @@ struct NamedPolicies {
   static AnyPolicy maglev(PolicyArguments& arguments) {
     Maglev maglev;
     maglev.dialect.max_backends = arguments.count("max_backends", 655);
-    return AnyPolicy{std::move(maglev)};
+    return AnyPolicy{maglev};
   }
   static AnyPolicy ring(PolicyArguments& arguments) {
     HashRing<> ring;
     ring.dialect.points = arguments.count("points", 1024);
-    return AnyPolicy{std::move(ring)};
+    return AnyPolicy{ring};
   }
 
   // -- policies around policies ----------------------------------------------------------------

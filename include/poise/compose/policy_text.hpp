@@ -137,9 +137,9 @@ class PolicyArguments {
     return found;
   }
 
-  [[nodiscard]] std::string text(std::string_view key, std::string fallback) {
+  [[nodiscard]] std::string text(std::string_view key, std::string_view fallback) {
     auto const* found = find(key);
-    return found == nullptr ? fallback : plain(key, *found);
+    return found == nullptr ? std::string{fallback} : plain(key, *found);
   }
 
   [[nodiscard]] double number(std::string_view key, double fallback) {

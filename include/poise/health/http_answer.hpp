@@ -25,8 +25,8 @@ namespace poise::health {
 struct HttpExpectation {
   int least_status = 200;
   int most_status = 399;
-  std::string body{};                 ///< Must occur in it; empty: anything will do.
-  std::size_t most_body = 64 * 1024;  ///< ... within so many bytes.
+  std::string body{};                              ///< Must occur in it; empty: anything will do.
+  std::size_t most_body = std::size_t{64} * 1024;  ///< ... within so many bytes.
 };
 
 /// *Threads* one at a time.
@@ -53,7 +53,7 @@ class HttpAnswer {
   [[nodiscard]] std::optional<int> status() const noexcept { return status_; }
 
  private:
-  static constexpr std::size_t most_head = 16 * 1024;
+  static constexpr std::size_t most_head = std::size_t{16} * 1024;
 
   /// Returns what belongs to the body.
   std::string_view feed_head(std::string_view piece) {

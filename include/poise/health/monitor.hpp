@@ -176,12 +176,12 @@ class Monitor {
 
   /// What a probe found (Signal::up, down, doubt or degrade) and why. Counts from the next tick on.
   /// *Errors* ConfigError for other signals: those are the monitor's own.
-  void report(std::string_view id, Signal signal, std::string cause) const {
+  void report(std::string_view id, Signal signal, std::string_view cause) const {
     using enum Signal;
     if (signal != up && signal != down && signal != doubt && signal != degrade)
       throw ConfigError{"report(): " + std::string{name(signal)} +
                         " is not for probes to say; they say up, down, doubt or degrade"};
-    shared_->inbox.put({.id = std::string{id}, .signal = signal, .cause = std::move(cause)});
+    shared_->inbox.put({.id = std::string{id}, .signal = signal, .cause = std::string{cause}});
   }
 
   // -- hooks -------------------------------------------------------------------------------------

@@ -372,8 +372,10 @@ END
 
 mutant report_destroys_payloads all core.hpp lifetime plain asymmetric <<'END'
       change_and_keep([&](Draft& draft) {
+        auto const position
 =>
       change([&](Draft& draft) {
+        auto const position
 END
 
 mutant destroyed_without_waiting_for_picks all core.hpp lifetime plain asymmetric <<'END'

@@ -266,6 +266,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   void close() noexcept {
     {
       std::scoped_lock const lock{exclusive_};
+      closed_ = true;
       membership_.reset();
       current_.publish(nullptr);
     }
@@ -458,6 +459,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Garbage garbage;             // made
     {
       std::unique_lock lock{exclusive_};
+      if (closed_) return;  // a report or review of a request that ends late
       wait_for_room(lock);
       draft.emplace(membership_.get(), policy_, Watching::event);
       edit(*draft);
@@ -591,6 +593,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   // Under the lock.
   sync::Exclusive exclusive_;
+  bool closed_ = false;
   std::shared_ptr<P const> policy_;
   std::shared_ptr<Membership const> membership_;
   std::uint64_t generation_ = 0;

@@ -136,9 +136,9 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     sync::ReadSection const section;
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) return {};
-    auto const now = timed(snapshot->flags) ? runtime_.clock.now() : Time{};
     Rng random{chance_, sync::lane_of(section.thread_index(), own_lanes_)};
-    return hooks::decide(*snapshot->policy, Attempt{request, outcome, now, random()});
+    return hooks::decide(*snapshot->policy,
+                         Attempt{request, outcome, runtime_.clock.now(), random()});
   }
 
   void sleep(Duration time) {
@@ -224,8 +224,11 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   }
 
   void set_policy(P policy) {
-    auto fresh = std::make_shared<P const>(std::move(policy));
-    change([&](Draft& draft) { draft.set_policy(std::move(fresh)); });
+    auto fresh = std::make_shared<P>(std::move(policy));
+    change([&](Draft& draft) {
+      hooks::inherit(*fresh, *policy_);
+      draft.set_policy(std::move(fresh));
+    });
   }
 
   /// Everything periodic: frees what nobody reads any more, lets idle backends' errors fade, and

@@ -19,6 +19,8 @@
 //   hears_finish()                   false: spares the way to on_finish (type-erased policies)
 //   on_tick(now)                     periodic work, off the hot path
 //   decide(attempt)                  whether call() tries again
+//   limits()                         the timeouts that call() keeps to
+//   inherit(before)                  set_policy: takes over from its predecessor what must survive
 //   uses_time                        true: context.now is set, and latencies are measured
 //   keyed                            true: the same key should reach the same backend
 //   name                             how messages and metrics call it
@@ -131,18 +133,38 @@ struct Finish {
   }
 };
 
-/// One try of a request that ended.
+/// One try of a request: how it ended, or that it still runs.
 struct Attempt {
   Request const& request;  ///< request.attempt is the number of this try, from 1.
   Outcome outcome;
-  Time now;              ///< Set only if the policy uses time.
+  Time now;
   std::uint64_t random;  ///< Uniform: for a decision that is pure and yet left to chance.
+  bool running = false;  ///< It has no outcome yet: may another be started beside it?
+};
+
+/// Why a call makes no further attempt.
+enum class Stop : std::uint8_t {
+  settled,   ///< It succeeded, or failed in a way that no retry mends.
+  attempts,  ///< As many as are allowed were made.
+  budget,    ///< Too many requests are being retried.
+  deadline,  ///< The next would come too late.
+  sent,      ///< The request is not idempotent, and the backend may have seen it.
+  pushback,  ///< The backend asked not to be asked again, or not that soon.
+  nobody,    ///< There is no backend to try.
 };
 
 /// Try again after a while, or stop.
 struct Decision {
   bool retry = false;
   Duration after{};
+  Stop why = Stop::settled;  ///< If it is not to be tried again.
+};
+
+/// What a call keeps to, asked before its first attempt; 0 is without limit.
+struct CallLimits {
+  Duration timeout{};      ///< Of the whole call, waits included.
+  Duration try_timeout{};  ///< Of each attempt.
+  Duration hedge_after{};  ///< A second attempt is started beside the first; 0: never.
 };
 
 namespace hooks {
@@ -262,6 +284,24 @@ template <class P>
 [[nodiscard]] Decision decide(P const& policy, Attempt const& attempt) {
   if constexpr (has_decide<P>) return policy.decide(attempt);
   else return {};
+}
+
+template <class P>
+inline constexpr bool has_limits = requires(P const& policy) {
+  { policy.limits() } -> std::same_as<CallLimits>;
+};
+template <class P>
+[[nodiscard]] CallLimits limits(P const& policy) {
+  if constexpr (has_limits<P>) return policy.limits();
+  else return {};
+}
+
+template <class P>
+inline constexpr bool has_inherit =
+    requires(P& policy, P const& before) { policy.inherit(before); };
+template <class P>
+void inherit(P& policy, P const& before) {
+  if constexpr (has_inherit<P>) policy.inherit(before);
 }
 
 /// A fresh state of the policy for one backend; null if it has none.

@@ -21,6 +21,7 @@ struct Request {
   std::string_view route_key{};  ///< What keyed policies hash; see key().
   Priority priority = Priority::normal;
   std::uint32_t attempt = 1;  ///< 1 for the first try.
+  bool idempotent = true;     ///< False: tried again only if nothing was sent.
   std::optional<Time> deadline{};
   /// Backends already tried, by serial (Lease::serial): picked again only when nothing else is
   /// left. At most 8 are looked at, the last ones.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/compose/any_policy.hpp>
 #include <poise/dialect/envoy.hpp>
 #include <poise/dialect/haproxy.hpp>
 #include <poise/dialect/libketama.hpp>
@@ -31,14 +32,15 @@ namespace {
 namespace dialect = poise::dialect;
 using Backends = std::vector<poise::Endpoint>;
 
+struct Note {
+  bool wanted = false;
+  std::vector<double> shares{};
+};
+
 /// A policy that notes the shares of its plan, if somebody wants to know them.
 template <class P>
 struct Noted : P {
-  struct Note {
-    bool wanted = false;
-    std::vector<double> shares{};
-  };
-  std::shared_ptr<Note> note = std::make_shared<Note>();
+  std::shared_ptr<Note> note;
 
   typename P::Plan plan(poise::Candidates const& candidates, typename P::Plan const* before) const {
     auto plan = P::plan(candidates, before);
@@ -47,11 +49,13 @@ struct Noted : P {
   }
 };
 
-template <class P>
-class MapperOf final : public Mapper {
+/// By a balancer of any policy: one of each dialect's type would take long to compile.
+class BalancedMapper final : public Mapper {
  public:
-  MapperOf(P policy, Backends const& backends)
-      : policy_{std::move(policy)}, balancer_{backends, policy_, {.clock = {}, .seed = 1}} {}
+  BalancedMapper(poise::AnyPolicy policy, std::shared_ptr<Note> note, Backends const& backends)
+      : policy_{std::move(policy)},
+        note_{std::move(note)},
+        balancer_{backends, policy_, {.clock = {}, .seed = 1}} {}
 
   void drain(std::string const& id) override { balancer_.drain(id); }
   std::string backend_of(std::string_view key) override {
@@ -60,19 +64,22 @@ class MapperOf final : public Mapper {
     return lease->id();
   }
   std::vector<double> shares() override {
-    policy_.note->wanted = true;
+    note_->wanted = true;
     balancer_.set_policy(policy_);  // makes a plan
-    return policy_.note->shares;
+    return note_->shares;
   }
 
  private:
-  Noted<P> policy_;
-  poise::Balancer<Noted<P>, void, poise::Runtime<poise::SteadyClock>> balancer_;
+  poise::AnyPolicy policy_;
+  std::shared_ptr<Note> note_;
+  poise::Balancer<poise::AnyPolicy, void, poise::Runtime<poise::SteadyClock>> balancer_;
 };
 
 template <class P>
 std::unique_ptr<Mapper> map_with(P policy, Backends const& backends) {
-  return std::make_unique<MapperOf<P>>(std::move(policy), backends);
+  auto note = std::make_shared<Note>();
+  poise::AnyPolicy noted{Noted<P>{std::move(policy), note}};
+  return std::make_unique<BalancedMapper>(std::move(noted), std::move(note), backends);
 }
 template <class D>
 std::unique_ptr<Mapper> ring(D settings, Backends const& backends) {

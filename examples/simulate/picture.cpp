@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "report.hpp"
+
 namespace simulate {
 
 namespace {
@@ -31,15 +33,6 @@ std::string escaped(std::string_view text) {
     else if (letter == '&') result += "&amp;";
     else result += letter;
   return result;
-}
-
-std::vector<Line const*> ranked(Table const& table) {
-  std::vector<Line const*> lines;
-  for (auto const& line : table.policies) lines.push_back(&line);
-  std::stable_sort(lines.begin(), lines.end(), [](auto const* left, auto const* right) {
-    return median_over_bound(*left) < median_over_bound(*right);
-  });
-  return lines;
 }
 
 std::string text_at(double x, double y, std::string_view text, std::string_view more = "") {

@@ -38,16 +38,6 @@ std::string row(Line const& line, std::size_t width) {
                      of(&Summary::imbalance), median_over_bound(line));
 }
 
-/// Best first; of equals the one that was named first.
-std::vector<Line const*> ranked(Table const& table) {
-  std::vector<Line const*> lines;
-  for (auto const& line : table.policies) lines.push_back(&line);
-  std::stable_sort(lines.begin(), lines.end(), [](auto const* left, auto const* right) {
-    return median_over_bound(*left) < median_over_bound(*right);
-  });
-  return lines;
-}
-
 std::string watched_rows(Table const& table, std::size_t width) {
   std::string text;
   auto const hosts =
@@ -94,6 +84,15 @@ double errors(std::vector<Table> const& tables, std::size_t policy) {
 }
 
 }  // namespace
+
+std::vector<Line const*> ranked(Table const& table) {
+  std::vector<Line const*> lines;
+  for (auto const& line : table.policies) lines.push_back(&line);
+  std::stable_sort(lines.begin(), lines.end(), [](auto const* left, auto const* right) {
+    return median_over_bound(*left) < median_over_bound(*right);
+  });
+  return lines;
+}
 
 std::string table_text(Table const& table) {
   auto const& scenario = table.its_case->scenario;

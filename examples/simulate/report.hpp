@@ -11,6 +11,8 @@
 
 namespace simulate {
 
+/// The policies of a scenario, best first; of equals the one that was named first.
+[[nodiscard]] std::vector<Line const*> ranked(Table const& table);
 /// The policies of a scenario, best first, with the bounds above them.
 [[nodiscard]] std::string table_text(Table const& table);
 /// Which policy to take, over all scenarios, and why.

@@ -11,8 +11,6 @@
 // wait; changes wait for each other. Callbacks may use the balancer, except where core.hpp's C4
 // says otherwise.
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,15 +18,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
+#include <poise/call.hpp>
 #include <poise/core.hpp>
+#include <poise/core/call.hpp>
 #include <poise/error.hpp>
 #include <poise/fwd.hpp>
 #include <poise/lease.hpp>
@@ -90,19 +88,28 @@ class Balancer {
   }
 
   /// Picks, runs fn(backend) or fn(backend, request), classifies its reply with outcome_of and
-  /// reports it; tries again if the policy says so. Returns the last reply, rethrows the last
-  /// exception.
-  /// *Errors* NoBackend if there was nobody to call.
+  /// reports it; tries again, elsewhere and after a pause, if the policy says so (compose/retry.hpp).
+  /// The request that fn gets has the number and the deadline of its attempt. Returns the last
+  /// reply, rethrows the last exception.
+  /// *Errors* NoBackend if there was nobody to call; CallStopped if its deadline was in the past or
+  /// a stop was asked for, and so nobody was asked.
   template <class Fn>
-  auto call(Fn&& fn) {
-    return call(Request{}, std::forward<Fn>(fn));
+  auto call(Fn&& fn, CallOptions const& options = {}) {
+    return call(any_request, std::forward<Fn>(fn), options);
   }
   template <class Fn>
-  auto call(Request request, Fn&& fn) {
-    auto lease = pick(request);
-    if (!lease) throw NoBackend{lease.error()};
-    if constexpr (hooks::has_decide<P>) return call_again(std::move(lease), request, fn);
-    else return call_once(lease, request, fn);
+  auto call(Request const& request, Fn&& fn, CallOptions const& options = {}) {
+    if (!core_) throw NoBackend{Error{.reason = PickError::closed}};
+    auto& core = *core_;  // from here on nothing of this object: fn may destroy it
+    detail::Terms const terms{core, request, options.report};
+    if (terms.too_late() || options.stop.stop_requested()) [[unlikely]]
+      refuse(core, request, terms, options);
+    auto const deadline = terms.deadline_at(terms.began);
+    if (!deadline) [[likely]]
+      return call_for(core, request, request, terms, fn, options);
+    auto timed = request;
+    timed.deadline = deadline;
+    return call_for(core, request, timed, terms, fn, options);
   }
 
   /// Ends a lease; the same as lease.finish(outcome).
@@ -181,54 +188,31 @@ class Balancer {
     if (core_) core_->close();
   }
 
+  /// `first` is the request as the first attempt has it.
   template <class Fn>
-  static decltype(auto) invoke(Fn& fn, Backend& backend, Request const& request) {
-    if constexpr (std::is_invocable_v<Fn&, Backend&, Request const&>) return fn(backend, request);
-    else return fn(backend);
+  static auto call_for(Core& core, Request const& request, Request const& first,
+                       detail::Terms const& terms, Fn& fn, CallOptions const& options) {
+    auto lease = core.pick(first);
+    if (!lease) [[unlikely]]
+      refuse(core, request, terms, options, lease.error());
+    auto result = run(*lease, first, fn);
+    if (result.outcome.ending != Ending::success || options.report != nullptr) [[unlikely]]
+      return go_on(core, request, first, terms, lease.release(), std::move(result), fn, options);
+    lease.finish(result.outcome);
+    return result.take();
   }
 
+  /// One attempt.
   template <class Fn>
-  static auto call_once(Lease& lease, Request const& request, Fn& fn) {
-    using Reply = std::remove_cvref_t<decltype(invoke(fn, *lease, request))>;
+  [[gnu::always_inline]] static auto run(Backend& backend, Request const& request, Fn& fn) {
+    using Reply = std::remove_cvref_t<decltype(detail::invoke(fn, backend, request))>;
+    detail::Result<Reply> result;
     try {
       if constexpr (std::is_void_v<Reply>) {
-        invoke(fn, *lease, request);
-        lease.finish();
-      } else {
-        Reply reply = invoke(fn, *lease, request);
-        lease.finish(detail::classify(reply));
-        return reply;
-      }
-    } catch (...) {
-      lease.finish(outcome_of(std::current_exception()));
-      throw;
-    }
-  }
-
-  /// What one try brought: a reply or an exception, to be handed on if it was the last.
-  template <class Reply>
-  struct Try {
-    std::optional<Reply> reply{};
-    std::exception_ptr thrown{};
-    Outcome outcome{};
-
-    Reply take() {
-      if (thrown) std::rethrow_exception(thrown);
-      return std::move(*reply);
-    }
-  };
-
-  template <class Fn>
-  static auto try_it(Lease& lease, Request const& request, Fn& fn) {
-    using Reply = std::remove_cvref_t<decltype(invoke(fn, *lease, request))>;
-    using Stored = std::conditional_t<std::is_void_v<Reply>, std::monostate, Reply>;
-    Try<Stored> result;
-    try {
-      if constexpr (std::is_void_v<Reply>) {
-        invoke(fn, *lease, request);
+        detail::invoke(fn, backend, request);
         result.reply.emplace();
       } else {
-        result.reply.emplace(invoke(fn, *lease, request));
+        result.reply.emplace(detail::invoke(fn, backend, request));
         result.outcome = detail::classify(*result.reply);
       }
     } catch (...) {
@@ -238,50 +222,31 @@ class Balancer {
     return result;
   }
 
-  /// Runs until the policy says stop. From the second try on it uses nothing of this object, which
-  /// may be destroyed while a call is in progress.
-  template <class Fn>
-  static auto call_again(Lease lease, Request& request, Fn& fn) {
-    using Reply = std::remove_cvref_t<decltype(invoke(fn, *lease, request))>;
-    Tried tried{request.excluded};
+  /// What follows if a first attempt failed, or somebody wants to hear of it.
+  template <class Reply, class Fn>
+  [[gnu::noinline]] static Reply go_on(Core& core, Request const& request, Request const& first,
+                                       detail::Terms terms, typename Lease::Token token,
+                                       detail::Result<Reply> result, Fn& fn,
+                                       CallOptions const& options) {
+    detail::Call<Core> call{core, request, terms, options.report};
+    auto going = call.adopt(Lease::adopt(token), first);
     for (;;) {
-      auto result = try_it(lease, request, fn);
-      auto const core = result.outcome.ending == Ending::success ? nullptr : lease.core();
-      auto const serial = lease.serial();
-      lease.finish(result.outcome);
-      if (core) {
-        if (auto const decision = core->decide(request, result.outcome); decision.retry) {
-          request.excluded = tried.with(serial);
-          ++request.attempt;
-          core->sleep(decision.after);
-          lease = core->pick(request);
-          if (lease) continue;
-        }
-      }
-      if constexpr (std::is_void_v<Reply>) {
-        (void)result.take();
-        return;
-      } else {
+      auto const pause = call.ended(going, result.outcome);
+      if (!pause || !call.wait(*pause, options.stop) || !call.again(going, *pause))
         return result.take();
-      }
+      result = run(*going.lease, *going.request, fn);
     }
   }
 
-  /// The last backends a request was sent to.
-  class Tried {
-   public:
-    explicit Tried(std::span<std::uint64_t const> before) noexcept {
-      for (auto const serial : before) with(serial);
-    }
-    std::span<std::uint64_t const> with(std::uint64_t serial) noexcept {
-      serials_[count_++ % serials_.size()] = serial;
-      return {serials_.data(), std::min(count_, serials_.size())};
-    }
-
-   private:
-    std::array<std::uint64_t, max_excluded> serials_{};
-    std::size_t count_ = 0;
-  };
+  [[noreturn, gnu::noinline]] static void refuse(Core& core, Request const& request,
+                                                 detail::Terms terms, CallOptions const& options,
+                                                 Error const& error = {}) {
+    detail::Call<Core> call{core, request, terms, options.report};
+    auto const why = error.reason != PickError::none ? Stop::nobody
+                     : options.stop.stop_requested() ? Stop::cancelled
+                                                     : Stop::deadline;
+    call.refuse(why, error);
+  }
 
   std::shared_ptr<Core> core_;
 };

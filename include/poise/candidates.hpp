@@ -73,11 +73,8 @@ class Candidates {
  public:
   static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
 
-  explicit Candidates(Roster const& roster, std::size_t state_offset = 0) noexcept
-      : roster_{&roster},
-        entries_{roster.entries.data()},
-        size_{roster.eligible},
-        state_offset_{state_offset} {}
+  explicit Candidates(Roster const& roster) noexcept
+      : roster_{&roster}, entries_{roster.entries.data()}, size_{roster.eligible} {}
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] Backend const& operator[](std::size_t i) const noexcept {
@@ -100,12 +97,7 @@ class Candidates {
   /// The policy's own state of a candidate. *Requires* that the policy declares `State`.
   template <class State>
   [[nodiscard]] State& state(std::size_t i) const noexcept {
-    return *static_cast<State*>(
-        static_cast<void*>(static_cast<std::byte*>(roster_->states[i]) + state_offset_));
-  }
-  /// The same candidates for a wrapped policy whose state lies `offset` bytes into the wrapper's.
-  [[nodiscard]] Candidates with_state_at(std::size_t offset) const noexcept {
-    return Candidates{*roster_, state_offset_ + offset};
+    return *static_cast<State*>(roster_->states[i]);
   }
 
   /// Changes with membership and weights, not with health: the key for tables worth keeping.
@@ -146,7 +138,7 @@ class Candidates {
     for (std::size_t i = 0; i < kept.size(); ++i) {
       auto const place = part.places[i];
       if (place < part.eligible) part.origins[place] = roster_->places[kept[i]];
-      if (!part.states.empty()) part.states[place] = &state<std::byte>(roster_->places[kept[i]]);
+      if (!part.states.empty()) part.states[place] = roster_->states[roster_->places[kept[i]]];
     }
     return part;
   }
@@ -162,7 +154,6 @@ class Candidates {
   Roster::Entry const*
       entries_;  // beside the roster, because a loop over atomics reloads what is behind one
   std::size_t size_;
-  std::size_t state_offset_;
 };
 
 }  // namespace poise

@@ -41,6 +41,7 @@
 #include <poise/core/run.hpp>
 #include <poise/core/snapshot.hpp>
 #include <poise/error.hpp>
+#include <poise/id_index.hpp>
 #include <poise/payload.hpp>
 #include <poise/policy.hpp>
 #include <poise/random.hpp>
@@ -51,6 +52,7 @@
 #include <poise/sync/epoch.hpp>
 #include <poise/sync/exclusive.hpp>
 #include <poise/sync/published.hpp>
+#include <poise/sync/stop.hpp>
 
 namespace poise {
 
@@ -132,18 +134,55 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     return true;
   }
 
-  [[nodiscard]] Decision decide(Request const& request, Outcome outcome) {
-    sync::ReadSection const section;
-    auto const* snapshot = current_.load();
-    if (snapshot == nullptr) return {};
-    Rng random{chance_, sync::lane_of(section.thread_index(), own_lanes_)};
-    return hooks::decide(*snapshot->policy,
-                         Attempt{request, outcome, runtime_.clock.now(), random()});
+  // -- calls (core/call.hpp) -------------------------------------------------------------------
+
+  [[nodiscard]] CallLimits limits(Request const& request) {
+    if constexpr (hooks::has_limits<P>) {
+      sync::ReadSection const section;
+      if (auto const* snapshot = current_.load(); snapshot != nullptr)
+        return hooks::limits(*snapshot->policy, request);
+    }
+    return {};
   }
 
-  void sleep(Duration time) {
-    if (time > Duration::zero()) runtime_.clock.sleep(time);
+  /// Is there to be another attempt? The request excludes those that were tried. Not if there are
+  /// no backends at all: no pause would change that.
+  [[nodiscard]] Decision decide(Request const& request, Outcome outcome, Time now, bool running) {
+    if constexpr (hooks::has_decide<P>) {
+      sync::ReadSection const section;
+      auto const* snapshot = current_.load();
+      if (snapshot == nullptr || snapshot->membership->records.empty())
+        return {.why = Stop::nobody};
+      Rng random{chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+      return hooks::decide(*snapshot->policy, Attempt{request, outcome, now, random(), running,
+                                                      !Choose::any_untried(*snapshot, request)});
+    }
+    return {};
   }
+
+  /// By a clock that knows no stop tokens to the end.
+  void sleep(Duration time, sync::StopToken const& stop) {
+    if (time <= Duration::zero()) return;
+    if constexpr (requires { runtime_.clock.sleep(time, stop); }) runtime_.clock.sleep(time, stop);
+    else runtime_.clock.sleep(time);
+  }
+
+  void tell_of_call(Called const& called) noexcept {
+    if constexpr (Watching::call)
+      notify([&](auto& observer) {
+        if constexpr (observes_call<std::remove_reference_t<decltype(observer)>>)
+          observer.on_call(called);
+      });
+  }
+
+  /// What keeps a backend alive without a request in flight; null if it was removed.
+  [[nodiscard]] std::shared_ptr<void const> keeper_of(Backend const& backend) {
+    auto current = current_membership().membership;
+    if (!current || current->position_of(static_cast<Record const&>(backend)) == IdIndex::absent)
+      return nullptr;
+    return current;
+  }
+
   [[nodiscard]] Time now() const { return runtime_.clock.now(); }
   [[nodiscard]] auto& observers() noexcept { return runtime_.observers; }
   [[nodiscard]] auto& box() noexcept { return box_; }
@@ -409,10 +448,26 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   void tell_of_tick() noexcept {
     if constexpr (Watching::after_tick)
-      notify([](auto& observer) {
-        if constexpr (observes_tick<std::remove_reference_t<decltype(observer)>>)
-          observer.after_tick();
+      notify([&](auto& observer) {
+        using O = std::remove_reference_t<decltype(observer)>;
+        if constexpr (tells_others<O>)
+          observer.after_tick([&](auto const& news) { tell_of(news); });
+        else if constexpr (observes_tick<O>) observer.after_tick();
       });
+  }
+
+  /// What one observer has to tell the others.
+  template <class News>
+  void tell_of(News const& news) noexcept {
+    notify([&](auto& observer) {
+      using O = std::remove_reference_t<decltype(observer)>;
+      if constexpr (requires { observer.on_transition(news); }) observer.on_transition(news);
+      else if constexpr (requires { &O::on_transition; })
+        static_assert(
+            requires { observer.on_transition(news); },
+            "a poise observer's on_transition: "
+            "void on_transition(health::Transition const&)");
+    });
   }
 
   template <class Call>

@@ -58,7 +58,9 @@ struct Error {
 /// Thrown by Balancer::call when there is no backend to call.
 class NoBackend : public std::runtime_error {
  public:
-  explicit NoBackend(Error const& error) : std::runtime_error{message(error)}, error_{error} {}
+  /// `tried` says which attempts were made before; nothing if there were none.
+  explicit NoBackend(Error const& error, std::string const& tried = {})
+      : std::runtime_error{message(error) + tried}, error_{error} {}
   [[nodiscard]] Error const& error() const noexcept { return error_; }
 
  private:

@@ -3,6 +3,8 @@
 
 // Names and default arguments, for headers of yours that only mention poise.
 
+#include <cstddef>
+
 namespace poise {
 
 struct Endpoint;
@@ -35,10 +37,65 @@ struct ExactRoundRobin;
 struct SmoothWeighted;
 struct Random;
 struct WeightedRandom;
+template <std::size_t Fresh = 1, std::size_t Slots = 8, std::size_t Repairs = 0>
+class BasicAdaptive;
 
 using LeastConnections = Least<Weighted<InFlight>>;
 using LeastLatency = Least<Ewma>;
 using P2C = PowerOfTwo<Weighted<InFlight>>;
+using Adaptive = BasicAdaptive<>;
+using WideAdaptive = BasicAdaptive<2, 16, 1>;
+
+// Keyed policies, and the systems whose mappings they can have.
+namespace dialect {
+struct Native;
+struct NativeTable;
+struct EnvoyMaglev;
+struct EnvoyRing;
+struct GrpcRing;
+struct Haproxy;
+struct HaproxyMap;
+struct Libketama;
+struct LibmemcachedKetama;
+struct LibmemcachedKetamaWeighted;
+struct LibmemcachedModula;
+struct Nginx;
+struct NginxHash;
+struct NginxIpHash;
+struct Pingora;
+struct Twemproxy;
+struct TwemproxyModula;
+}  // namespace dialect
+
+template <class Dialect>
+struct MaglevOf;
+template <class Dialect = dialect::Native>
+struct HashRing;
+template <class Dialect>
+struct HashList;
+struct Rendezvous;
+
+using Maglev = MaglevOf<dialect::NativeTable>;
+
+// Policies around policies.
+class AnyPolicy;
+template <class P>
+class Bounded;
+template <class Primary, class Secondary = void>
+class Failover;
+struct HasLabel;
+struct InTier;
+struct InZone;
+template <class P, class Keep>
+class Filter;
+template <class High, class Normal, class Low>
+class PriorityRouter;
+template <class P>
+class Retry;
+template <class P>
+class Subset;
+template <class P>
+class ZoneAware;
 
 template <class P = P2C, class Payload = void, class R = Runtime<SteadyClock>>
 class Balancer;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <poise/candidates.hpp>
@@ -104,6 +105,31 @@ class SmoothTurns {
  private:
   std::unique_ptr<sync::Relaxed<std::int64_t>[]> lead_;
 };
+
+/// Is this no key at all? As the dialect says; else an empty one is none.
+template <class Dialect>
+[[nodiscard]] bool keyless(std::string_view key) noexcept {
+  if constexpr (requires { Dialect::keyless(key); }) return Dialect::keyless(key);
+  else return key.empty();
+}
+
+/// Numbers as parts of their sum; if that is 0, so are all.
+[[nodiscard]] inline std::vector<double> as_shares(std::vector<double> numbers) {
+  double sum = 0;
+  for (auto const number : numbers) sum += number;
+  for (auto& number : numbers) number = sum > 0 ? number / sum : 0;
+  return numbers;
+}
+
+/// The share of a table's places that each member owns, by position. What members that are out own
+/// goes to the others in proportion.
+[[nodiscard]] inline std::vector<double> shares_of(std::vector<std::uint32_t> const& owners,
+                                                   Candidates const& candidates) {
+  std::vector<double> places(candidates.members());
+  for (auto const owner : owners)
+    if (candidates.index_of(owner) != Candidates::none) ++places[owner];
+  return as_shares(std::move(places));
+}
 
 /// Accepts every candidate that the request does not exclude and that has not refused it.
 struct AcceptUsable {

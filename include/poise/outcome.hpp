@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <string_view>
 #include <system_error>
 
@@ -51,11 +52,44 @@ inline constexpr std::size_t ending_count = 10;
   return ending <= Ending::overloaded;
 }
 
+/// Some of the endings: `failures.without(Ending::error)`, `EndingSet{Ending::refused}`.
+class EndingSet {
+ public:
+  constexpr EndingSet() = default;
+  constexpr EndingSet(std::initializer_list<Ending> endings) noexcept {
+    for (auto const ending : endings) *this = with(ending);
+  }
+  [[nodiscard]] constexpr bool contains(Ending ending) const noexcept {
+    return (bits_ & bit(ending)) != 0;
+  }
+  [[nodiscard]] constexpr EndingSet with(Ending ending) const noexcept {
+    return EndingSet{bits_ | bit(ending)};
+  }
+  [[nodiscard]] constexpr EndingSet without(Ending ending) const noexcept {
+    return EndingSet{bits_ & ~bit(ending)};
+  }
+  friend constexpr bool operator==(EndingSet, EndingSet) = default;
+
+ private:
+  explicit constexpr EndingSet(std::uint32_t bits) noexcept : bits_{bits} {}
+  static constexpr std::uint32_t bit(Ending ending) noexcept {
+    return 1U << static_cast<unsigned>(ending);
+  }
+  std::uint32_t bits_ = 0;
+};
+
+/// What speaks against the backend: is_failure, as a set.
+inline constexpr EndingSet failures{Ending::refused, Ending::connect_timeout, Ending::timeout,
+                                    Ending::reset,   Ending::error,           Ending::overloaded};
+
+/// As an Outcome's retry_after, "do not retry"; any time below 0 says so.
+inline constexpr Duration do_not_retry{-1};
+
 /// An ending, whether the request may have reached the backend, and when it wants the next one.
 struct Outcome {
   Ending ending = Ending::success;
   bool sent = true;  ///< False if certainly nothing was sent, so that a retry repeats nothing.
-  Duration retry_after{};  ///< What an overloaded backend asked for; 0 if it did not.
+  Duration retry_after{};  ///< What the backend asked for; 0: nothing; below 0: not at all.
 
   constexpr Outcome() = default;
   // Not explicit: an ending is the whole outcome in most programs.

@@ -19,14 +19,15 @@
 //   hears_finish()                   false: spares the way to on_finish (type-erased policies)
 //   on_tick(now)                     periodic work, off the hot path
 //   decide(attempt)                  whether call() tries again
-//   limits()                         the timeouts that call() keeps to
-//   inherit(before)                  set_policy: takes over from its predecessor what must survive
+//   limits(request)                  the timeouts that call() keeps to
+//   leave(legacy), inherit(legacy)   set_policy: what must survive it goes from one to the next
 //   uses_time                        true: context.now is set, and latencies are measured
 //   keyed                            true: the same key should reach the same backend
 //   name                             how messages and metrics call it
 //
 // A wrapper forwards every hook of what it wraps, through the functions in poise::hooks.
 
+#include <any>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -36,6 +37,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <poise/candidates.hpp>
 #include <poise/outcome.hpp>
@@ -125,12 +127,6 @@ struct Finish {
   [[nodiscard]] State& state() const noexcept {
     return *static_cast<State*>(state_block);
   }
-  /// The same for a wrapped policy whose state lies `offset` bytes into the wrapper's.
-  [[nodiscard]] Finish with_state_at(std::size_t offset) const noexcept {
-    auto inner = *this;
-    inner.state_block = static_cast<std::byte*>(state_block) + offset;
-    return inner;
-  }
 };
 
 /// One try of a request: how it ended, or that it still runs.
@@ -140,6 +136,7 @@ struct Attempt {
   Time now;
   std::uint64_t random;  ///< Uniform: for a decision that is pure and yet left to chance.
   bool running = false;  ///< It has no outcome yet: may another be started beside it?
+  bool alone = false;    ///< No other backend is left to try: the next try repeats one.
 };
 
 /// Why a call makes no further attempt.
@@ -151,6 +148,7 @@ enum class Stop : std::uint8_t {
   sent,      ///< The request is not idempotent, and the backend may have seen it.
   pushback,  ///< The backend asked not to be asked again, or not that soon.
   nobody,    ///< There is no backend to try.
+  cancelled,  ///< The caller gave up.
 };
 
 /// Try again after a while, or stop.
@@ -165,6 +163,32 @@ struct CallLimits {
   Duration timeout{};      ///< Of the whole call, waits included.
   Duration try_timeout{};  ///< Of each attempt.
   Duration hedge_after{};  ///< A second attempt is started beside the first; 0: never.
+
+  friend bool operator==(CallLimits const&, CallLimits const&) = default;
+};
+
+/// What a policy leaves to the one that set_policy() puts in its place, whatever type that is: each
+/// takes the first thing of the type it looks for.
+class Legacy {
+ public:
+  template <class T>
+  void leave(T thing) {
+    things_.emplace_back(std::move(thing));
+  }
+  /// Empty if there is none, or none any more.
+  template <class T>
+  [[nodiscard]] std::optional<T> take() {
+    for (auto& each : things_)
+      if (auto const* found = std::any_cast<T>(&each); found != nullptr) {
+        std::optional<T> thing{*found};
+        each.reset();
+        return thing;
+      }
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<std::any> things_{};
 };
 
 namespace hooks {
@@ -287,21 +311,35 @@ template <class P>
 }
 
 template <class P>
-inline constexpr bool has_limits = requires(P const& policy) {
-  { policy.limits() } -> std::same_as<CallLimits>;
+inline constexpr bool has_limits = requires(P const& policy, Request const& request) {
+  { policy.limits(request) } -> std::same_as<CallLimits>;
 };
 template <class P>
-[[nodiscard]] CallLimits limits(P const& policy) {
-  if constexpr (has_limits<P>) return policy.limits();
+[[nodiscard]] CallLimits limits(P const& policy, Request const& request) {
+  if constexpr (has_limits<P>) return policy.limits(request);
   else return {};
 }
 
 template <class P>
-inline constexpr bool has_inherit =
-    requires(P& policy, P const& before) { policy.inherit(before); };
+inline constexpr bool has_leave = requires(P const& policy, Legacy& legacy) {
+  policy.leave(legacy);
+};
+template <class P>
+inline constexpr bool has_inherit = requires(P& policy, Legacy& legacy) { policy.inherit(legacy); };
+template <class P>
+void leave(P const& policy, Legacy& legacy) {
+  if constexpr (has_leave<P>) policy.leave(legacy);
+}
+template <class P>
+void inherit(P& policy, Legacy& legacy) {
+  if constexpr (has_inherit<P>) policy.inherit(legacy);
+}
+/// Gives a policy what its predecessor leaves.
 template <class P>
 void inherit(P& policy, P const& before) {
-  if constexpr (has_inherit<P>) policy.inherit(before);
+  Legacy legacy;
+  leave(before, legacy);
+  inherit(policy, legacy);
 }
 
 /// A fresh state of the policy for one backend; null if it has none.
@@ -397,6 +435,13 @@ consteval bool check_policy() {
   if constexpr (requires { &P::decide; })
     static_assert(hooks::has_decide<P>,
                   "a poise policy's decide: Decision decide(Attempt const&) const");
+  if constexpr (requires { &P::limits; })
+    static_assert(hooks::has_limits<P>,
+                  "a poise policy's limits: CallLimits limits(Request const&) const");
+  if constexpr (requires { &P::leave; })
+    static_assert(hooks::has_leave<P>, "a poise policy's leave: void leave(Legacy&) const");
+  if constexpr (requires { &P::inherit; })
+    static_assert(hooks::has_inherit<P>, "a poise policy's inherit: void inherit(Legacy&)");
   return true;
 }
 

@@ -11,7 +11,10 @@
 //   on_refused(Refused)                no backend could be picked
 //   on_finish(Finished)                a request ended
 //   on_event(Event)                    backends came, went or changed
+//   on_call(Called)                    a call failed, or needed more than one attempt
 //   after_tick()                       the rules had their turn: what they want to tell goes here
+//   after_tick(tell)                   the same, to all: tell(news) calls every on_transition(news)
+//   on_transition(health::Transition)  a health monitor of this runtime moved a backend, and why
 //
 // A rule is an observer that also decides. These two run under the balancer's lock, and must not
 // call it:
@@ -30,6 +33,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +41,7 @@
 #include <tuple>
 
 #include <poise/backend.hpp>
+#include <poise/call.hpp>
 #include <poise/error.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy.hpp>
@@ -87,6 +92,12 @@ struct Finished {
   detail::Reporter reporter;
 };
 
+/// A call that failed, or needed more than one attempt.
+struct Called {
+  Request const& request;  ///< With the number of its last attempt.
+  CallReport const& report;
+};
+
 struct Event {
   enum class Kind : std::uint8_t { added, removed, drained, undrained, weight, health, policy };
   Kind kind;
@@ -114,6 +125,17 @@ struct Standing {
   template <class State>
   [[nodiscard]] State& state() const noexcept {
     return *static_cast<State*>(state_block);
+  }
+};
+
+/// An observer that writes such calls into your log, as text: what was tried, how it ended, why it
+/// went no further.
+///
+///   poise::Runtime<poise::SteadyClock, poise::LogCalls>{.observers = {{log_warning}}}
+struct LogCalls {
+  std::function<void(std::string const&)> log{};
+  void on_call(Called const& called) const {
+    if (log) log(message(called.report));
   }
 };
 
@@ -149,7 +171,19 @@ template <class O>
 inline constexpr bool observes_event =
     requires(O& observer, Event const& event) { observer.on_event(event); };
 template <class O>
-inline constexpr bool observes_tick = requires(O& observer) { observer.after_tick(); };
+inline constexpr bool observes_call =
+    requires(O& observer, Called const& event) { observer.on_call(event); };
+/// What an after_tick that wants to tell others something is called with.
+struct Teller {
+  template <class News>
+  void operator()(News const&) const noexcept {}
+};
+template <class O>
+inline constexpr bool tells_others =
+    requires(O& observer, Teller const& tell) { observer.after_tick(tell); };
+template <class O>
+inline constexpr bool observes_tick =
+    tells_others<O> || requires(O& observer) { observer.after_tick(); };
 template <class O>
 inline constexpr bool observes_finish_with_state =
     requires(O& observer, Finished const& event, hooks::StateOf<O>& state) {
@@ -179,8 +213,11 @@ consteval bool check_observer() {
                   "a poise observer's on_finish: void on_finish(Finished const&[, State&])");
   if constexpr (requires { &O::on_event; })
     static_assert(observes_event<O>, "a poise observer's on_event: void on_event(Event const&)");
+  if constexpr (requires { &O::on_call; })
+    static_assert(observes_call<O>, "a poise observer's on_call: void on_call(Called const&)");
   if constexpr (requires { &O::after_tick; })
-    static_assert(observes_tick<O>, "a poise observer's after_tick: void after_tick()");
+    static_assert(observes_tick<O>,
+                  "a poise observer's after_tick: void after_tick([Tell const&])");
   if constexpr (requires { &O::on_tick; })
     static_assert(rules_on_tick<O>,
                   "a poise rule's on_tick: void or bool on_tick(Time, std::span<Standing>)");
@@ -200,6 +237,7 @@ struct Watch<std::tuple<Observers...>> {
   static constexpr bool refused = (observes_refused<Observers> || ...);
   static constexpr bool finish = (observes_finish<Observers> || ...);
   static constexpr bool event = (observes_event<Observers> || ...);
+  static constexpr bool call = (observes_call<Observers> || ...);
   static constexpr bool tick = (rules_on_tick<Observers> || ...);
   static constexpr bool after_tick = (observes_tick<Observers> || ...);
   static constexpr bool arrange = (arranges<Observers> || ...);

@@ -9,9 +9,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <thread>
 
 #include <poise/sync/relaxed.hpp>
+#include <poise/sync/stop.hpp>
 
 namespace poise {
 
@@ -35,7 +35,7 @@ struct SteadyClock {
     return Time{
         std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())};
   }
-  void sleep(Duration time) const { std::this_thread::sleep_for(time); }
+  void sleep(Duration time, sync::StopToken const& stop = {}) const { sync::sleep(time, stop); }
 };
 
 /// Time that moves only when told to: for simulations and tests.
@@ -50,7 +50,9 @@ class VirtualClock {
   [[nodiscard]] Time now() const noexcept { return Time{Duration{nanoseconds_->load()}}; }
   void advance(Duration time) const noexcept { nanoseconds_->add(time.count()); }
   void set(Time time) const noexcept { nanoseconds_->store(time.time_since_epoch().count()); }
-  void sleep(Duration time) const noexcept { advance(time); }
+  void sleep(Duration time, sync::StopToken const& stop = {}) const noexcept {
+    if (!stop.stop_requested()) advance(time);
+  }
 
  private:
   std::shared_ptr<sync::Relaxed<std::int64_t>> nanoseconds_;

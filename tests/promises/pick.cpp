@@ -7,11 +7,10 @@
 #include <mutex>
 #include <new>
 #include <string>
-#include <tuple>
+#include <string_view>
 #include <vector>
 
 #include <poise/poise.hpp>
-#include <poise/policy/adaptive.hpp>
 
 #include "hooks.hpp"
 #include "sandbox.hpp"
@@ -24,34 +23,28 @@ using poise::HealthState;
 
 namespace {
 
-/// Lets everything pass, and so must not be felt.
-struct Everybody {
-  bool operator()(poise::Backend const&) const { return true; }
-};
+/// Those and one of every other kind.
+std::vector<std::string_view> promised() {
+  std::vector<std::string_view> names{tests::all_policies.begin(), tests::all_policies.end()};
+  names.insert(names.end(),
+               {"adaptive", "maglev", "ring", "rendezvous", "bounded(ring)", "retry(p2c)",
+                "failover(p2c)", "filter(round_robin, zone=here)", "subset(p2c)",
+                "zone_aware(p2c, local=here)", "priority(p2c, p2c(peak_ewma), smooth_weighted)"});
+  return names;
+}
 
-struct Erased : poise::AnyPolicy {
-  Erased() : AnyPolicy{poise::P2C{}} {}
-};
-
-template <class... P>
-using Wrapped = std::tuple<
-    P..., Erased, poise::Retry<poise::P2C>, poise::Failover<poise::P2C>,
-    poise::Filter<poise::RoundRobin, Everybody>,
-    poise::PriorityRouter<poise::P2C, poise::PowerOfTwo<poise::PeakEwma>, poise::SmoothWeighted>>;
-template <class Tuple>
-struct Also;
-template <class... P>
-struct Also<std::tuple<P...>> {
-  using type = Wrapped<P...>;
-};
-using Promised = Also<tests::AllPolicies>::type;
+/// By type, with as many hooks as there are: all of them in one wrapper.
+using Router =
+    poise::PriorityRouter<poise::P2C, poise::PowerOfTwo<poise::PeakEwma>, poise::SmoothWeighted>;
 
 /// Unequal weights and one degraded backend, so that plans are built and every branch is taken.
 std::vector<poise::Endpoint> unequal() {
   std::vector<poise::Endpoint> endpoints;
   for (std::uint32_t i = 0; i < 20; ++i)
-    endpoints.push_back(
-        {.id = std::to_string(i), .address = std::to_string(i), .weight = 1 + i % 3});
+    endpoints.push_back({.id = std::to_string(i),
+                         .address = std::to_string(i),
+                         .weight = 1 + i % 3,
+                         .zone = "here"});
   return endpoints;
 }
 
@@ -82,14 +75,27 @@ std::vector<std::uint64_t> some_serials(Balancer& balancer) {
   return serials;
 }
 
-/// Runs on a balancer of policy P, after a first pick that gave the thread its slot.
+/// Runs on a balancer of a policy, after a first pick that gave the thread its slot.
 template <class P, class Use>
-void with_balancer(Use const& use) {
-  poise::Balancer<P, void, poise::Runtime<tests::Clock>> balancer{unequal()};
+void with_balancer(P const& policy, Use const& use) {
+  auto const name = poise::hooks::name(policy);
+  CAPTURE(name);
+  tests::Clock const clock;
+  poise::Balancer<P, void, poise::Runtime<tests::Clock>> balancer{
+      unequal(), policy, {.clock = clock}};
   balancer.report_health("3", HealthState::degraded);
   balancer.set_admission("4", {.max_in_flight = 0});
   balancer.pick().finish();
-  use(balancer, some_serials(balancer));
+  use(balancer, clock, poise::hooks::uses_time(policy));
+}
+
+/// ... of every policy by name; of some by type, since that is another way through the core.
+template <class Use>
+void with_each(Use const& use) {
+  for (auto const name : promised()) with_balancer(tests::policy(name), use);
+  with_balancer(poise::P2C{}, use);
+  with_balancer(poise::PowerOfTwo<poise::PeakEwma>{}, use);
+  with_balancer(Router{}, use);
 }
 
 }  // namespace
@@ -110,8 +116,9 @@ TEST_CASE("the counters count allocations and locks") {
   CHECK(after.live_bytes - before.live_bytes >= 1000);
 }
 
-TEMPLATE_LIST_TEST_CASE("a pick and its end allocate nothing", "", Promised) {
-  with_balancer<TestType>([](auto& balancer, auto const& excluded) {
+TEST_CASE("a pick and its end allocate nothing") {
+  with_each([](auto& balancer, auto const&, bool) {
+    auto const excluded = some_serials(balancer);
     auto const before = tests::counts().allocations;
     auto const good = cycles(balancer, excluded);
     auto const after = tests::counts().allocations;
@@ -120,8 +127,9 @@ TEMPLATE_LIST_TEST_CASE("a pick and its end allocate nothing", "", Promised) {
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("a pick and its end take no lock", "", Promised) {
-  with_balancer<TestType>([](auto& balancer, auto const& excluded) {
+TEST_CASE("a pick and its end take no lock") {
+  with_each([](auto& balancer, auto const&, bool) {
+    auto const excluded = some_serials(balancer);
     auto const before = tests::counts().locks;
     cycles(balancer, excluded);
     CHECK(tests::counts().locks == before);
@@ -133,8 +141,9 @@ TEST_CASE("the sandbox notices a system call") {
   CHECK((result == tests::Sandbox::made_a_system_call || result == tests::Sandbox::unavailable));
 }
 
-TEMPLATE_LIST_TEST_CASE("a pick and its end make no system call", "", Promised) {
-  with_balancer<TestType>([](auto& balancer, auto const& excluded) {
+TEST_CASE("a pick and its end make no system call") {
+  with_each([](auto& balancer, auto const&, bool) {
+    auto const excluded = some_serials(balancer);
     auto const result = tests::in_sandbox([&] { return cycles(balancer, excluded); });
     if (result == tests::Sandbox::unavailable) WARN("no seccomp here: not tested");
     else CHECK(result == tests::Sandbox::clean);
@@ -201,14 +210,12 @@ TEST_CASE("nothing is left allocated when a balancer is gone") {
 
 #endif
 
-TEMPLATE_LIST_TEST_CASE("a pick reads no clock if nobody asks for time", "", Promised) {
-  tests::Clock const clock;
-  poise::Balancer<TestType, void, poise::Runtime<tests::Clock>> balancer{
-      unequal(), {}, {.clock = clock}};
-  auto const serials = some_serials(balancer);
-  auto const before = clock.reads();
-  cycles(balancer, serials);
-  // 400 requests; where the policy asks for time, once as each begins and once as it ends.
-  constexpr bool timed = poise::hooks::time_use<TestType> == poise::hooks::UsesTime::always;
-  CHECK(clock.reads() - before == (timed ? 800 : 0));
+TEST_CASE("a pick reads no clock if nobody asks for time") {
+  with_each([](auto& balancer, auto const& clock, bool uses_time) {
+    auto const excluded = some_serials(balancer);
+    auto const before = clock.reads();
+    cycles(balancer, excluded);
+    // 400 requests; where the policy asks for time, once as each begins and once as it ends.
+    CHECK(clock.reads() - before == (uses_time ? 800 : 0));
+  });
 }

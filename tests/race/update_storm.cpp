@@ -41,7 +41,7 @@ struct Watched : P {
   };
   Watch* watch;
 
-  explicit Watched(Watch& to_watch) : watch{&to_watch} {}
+  Watched(P const& policy, Watch& to_watch) : P{policy}, watch{&to_watch} {}
 
   [[nodiscard]] Plan plan(poise::Candidates const& candidates, Plan const* before) const {
     return {poise::hooks::plan<P>(*this, candidates, before), watch->plans};
@@ -170,7 +170,7 @@ struct Discovery {
 /// Who decides about those that stay.
 template <class P>
 struct Operator {
-  Operator(Servers<P>& balancer, Watch& to_watch) : servers{balancer}, watch{&to_watch} {}
+  Operator(Servers<P>& balancer, Watched<P> const& others) : servers{balancer}, policy{others} {}
 
   void work() {
     auto const id = name_of(1 + random() % (lasting - 1));
@@ -181,7 +181,7 @@ struct Operator {
       case 3: servers.set_health(id, HealthState::degraded); break;
       case 4: servers.set_health(id, std::nullopt); break;
       case 5: servers.set_weight(id, 1 + static_cast<std::uint32_t>(random() % 4)); break;
-      case 6: servers.set_policy(Watched<P>{*watch}); break;
+      case 6: servers.set_policy(policy); break;
       default:
         servers.set_admission(id, {.max_in_flight = static_cast<std::uint32_t>(random() % 3),
                                    .share = static_cast<std::uint32_t>(random() % 2 - 1)});
@@ -193,16 +193,14 @@ struct Operator {
   }
 
   Servers<P>& servers;
-  Watch* watch;
+  Watched<P> policy;
   std::minstd_rand random{2};
   int changes = 0;
   std::size_t most_retired = 0;
 };
 
-}  // namespace
-
-TEMPLATE_LIST_TEST_CASE("while everything changes no pick fails, and each is counted exactly once",
-                        "", tests::AllPolicies) {
+template <class P>
+void storm(P const& plain) {
   Watch watch;
   {
     std::vector<Endpoint> start;
@@ -211,17 +209,18 @@ TEMPLATE_LIST_TEST_CASE("while everything changes no pick fails, and each is cou
     auto const make = [&](Endpoint const& endpoint) {
       return Host{watch.payloads, static_cast<std::size_t>(std::stoul(endpoint.id.substr(5)))};
     };
-    Servers<TestType> servers{start, make, Watched<TestType>{watch}};
-    tests::Team<Discovery<TestType>> discovery{1, servers};
-    tests::Team<Operator<TestType>> operators{1, servers, watch};
-    tests::Team<Client<TestType>> clients{2, servers};
+    Watched<P> const policy{plain, watch};
+    Servers<P> servers{start, make, policy};
+    tests::Team<Discovery<P>> discovery{1, servers};
+    tests::Team<Operator<P>> operators{1, servers, policy};
+    tests::Team<Client<P>> clients{2, servers};
     for (tests::Rounds rounds{20}; rounds.next();) servers.tick();
 
     CHECK(discovery.stop()[0].changes > 0);
     auto const& chief = operators.stop()[0];
     CHECK(chief.changes > 0);
     CHECK(chief.most_retired <= 64);
-    Client<TestType> sum{servers};
+    Client<P> sum{servers};
     for (auto& client : clients.stop()) {
       CHECK(client.picks > 0);
       CHECK(client.refused == 0);
@@ -251,4 +250,17 @@ TEMPLATE_LIST_TEST_CASE("while everything changes no pick fails, and each is cou
   }
   CHECK(watch.payloads.alive() == 0);
   CHECK(watch.plans.alive() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("while everything changes no pick fails, and each is counted exactly once") {
+  for (auto const name : tests::all_policies) {
+    CAPTURE(name);
+    storm(tests::policy(name));
+  }
+}
+
+TEST_CASE("while everything changes no pick fails either where the policy's type is known") {
+  storm(poise::PowerOfTwo<poise::PeakEwma>{});
 }

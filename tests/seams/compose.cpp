@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <poise/poise.hpp>
 
@@ -21,9 +22,16 @@ namespace {
 /// children.
 template <class High, class Rest>
 struct Router {
+  /// A child's own view of the backends, in which their states are the child's, and its plan.
+  template <class Child>
+  struct Part {
+    poise::Roster own;
+    poise::hooks::PlanOf<Child> plan;
+    [[nodiscard]] poise::Candidates candidates() const { return poise::Candidates{own}; }
+  };
   struct Plan {
-    poise::hooks::PlanOf<High> high;
-    poise::hooks::PlanOf<Rest> rest;
+    Part<High> high;
+    Part<Rest> rest;
   };
   struct State {
     poise::hooks::StateOf<High> high;
@@ -36,31 +44,42 @@ struct Router {
   Rest rest{};
 
   Plan plan(poise::Candidates const& candidates, Plan const* before) const {
-    return {poise::hooks::plan(high, candidates.with_state_at(high_at),
-                               before ? &before->high : nullptr),
-            poise::hooks::plan(rest, candidates.with_state_at(rest_at),
-                               before ? &before->rest : nullptr)};
+    return {part(high, &State::high, candidates, before ? &before->high.plan : nullptr),
+            part(rest, &State::rest, candidates, before ? &before->rest.plan : nullptr)};
   }
-  std::size_t pick(Plan const& plan, poise::Candidates const& candidates,
-                   poise::Context& context) const {
+  std::size_t pick(Plan const& plan, poise::Candidates const&, poise::Context& context) const {
     bool const urgent = context.request.priority == poise::Priority::high;
-    auto const i =
-        urgent ? poise::hooks::pick(high, plan.high, candidates.with_state_at(high_at), context)
-               : poise::hooks::pick(rest, plan.rest, candidates.with_state_at(rest_at), context);
+    auto const i = urgent
+                       ? poise::hooks::pick(high, plan.high.plan, plan.high.candidates(), context)
+                       : poise::hooks::pick(rest, plan.rest.plan, plan.rest.candidates(), context);
     context.path.push(urgent ? 0 : 1, 1);
     return i;
   }
   void on_finish(poise::Finish& finish) const {
     if (!finish.path) return;  // a scan found it, no child did
     bool const urgent = finish.path->pop(1) == 0;
-    auto inner = finish.with_state_at(urgent ? high_at : rest_at);
-    if (urgent) poise::hooks::on_finish(high, inner);
-    else poise::hooks::on_finish(rest, inner);
+    auto& state = finish.state<State>();
+    auto inner = finish;
+    if (urgent) {
+      inner.state_block = &state.high;
+      poise::hooks::on_finish(high, inner);
+    } else {
+      inner.state_block = &state.rest;
+      poise::hooks::on_finish(rest, inner);
+    }
   }
 
  private:
-  static constexpr std::size_t high_at = offsetof(State, high);
-  static constexpr std::size_t rest_at = offsetof(State, rest);
+  template <class Child, class ChildState>
+  static Part<Child> part(Child const& child, ChildState State::* state,
+                          poise::Candidates const& candidates,
+                          poise::hooks::PlanOf<Child> const* before) {
+    auto own = candidates.roster();
+    for (std::size_t i = 0; i < own.states.size(); ++i)
+      own.states[i] = &(candidates.state<State>(i).*state);
+    auto plan = poise::hooks::plan(child, poise::Candidates{own}, before);
+    return {std::move(own), std::move(plan)};
+  }
 };
 
 /// Round robin that counts the ends it hears of, in all and per backend.

@@ -142,9 +142,12 @@ class Program {
   Program(Program const&) = delete;
   Program& operator=(Program const&) = delete;
   ~Program() {
+    ::kill(process_, SIGCONT);
     ::kill(process_, SIGTERM);
     ::waitpid(process_, nullptr, 0);
   }
+  /// SIGSTOP makes it hang, SIGCONT go on, SIGKILL end at once.
+  void signal(int number) const { ::kill(process_, number); }
 
  private:
   pid_t process_;

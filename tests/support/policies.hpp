@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Every policy that poise ships: what tests and benchmarks hold of all of them, they hold of this
-// list.
+// Every policy that poise ships: what tests hold of all of them, they hold of these lists.
 
+#include <array>
+#include <string_view>
 #include <tuple>
 
+#include <poise/compose/any_policy.hpp>
 #include <poise/load/ewma.hpp>
 #include <poise/load/peak_ewma.hpp>
 #include <poise/load/score.hpp>
@@ -17,6 +19,23 @@
 
 namespace tests {
 
+/// poise::policy_named(text), which takes long to compile, compiled once.
+poise::AnyPolicy policy(std::string_view text);
+
+/// Those that map no keys and learn nothing but what a load measures.
+inline constexpr std::array<std::string_view, 11> all_policies{"round_robin",
+                                                               "exact_round_robin",
+                                                               "smooth_weighted",
+                                                               "random",
+                                                               "weighted_random",
+                                                               "least_connections",
+                                                               "p2c",
+                                                               "least_latency",
+                                                               "least(peak_ewma)",
+                                                               "p2c(peak_ewma)",
+                                                               "p2c(score)"};
+
+/// The same by type.
 using AllPolicies = std::tuple<poise::RoundRobin, poise::ExactRoundRobin, poise::SmoothWeighted,
                                poise::Random, poise::WeightedRandom, poise::LeastConnections,
                                poise::P2C, poise::LeastLatency, poise::Least<poise::PeakEwma>,

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include <poise/balancer.hpp>
+#include <poise/endpoint.hpp>
 
-#include "clock.hpp"
+#include "servers.hpp"
 
 namespace tests {
 
@@ -89,10 +89,9 @@ inline Recording recorded(std::string const& name) {
 
 /// How many keys reach another server than the recorded one, through a balancer like a user's.
 template <class P>
-std::size_t misses(Recording const& recording, P policy,
+std::size_t misses(Recording const& recording, P const& policy,
                    std::vector<std::string> const& keys = recorded_keys()) {
-  poise::Balancer<P, void, poise::Runtime<Clock>> balancer{
-      recording.servers, std::move(policy), {.clock = {}, .seed = 1}};
+  auto balancer = servers_with(policy, recording.servers);
   for (auto const& id : recording.down) balancer.drain(id);
   std::size_t missed = keys.size() == recording.expect.size() ? 0 : keys.size();
   for (std::size_t i = 0; missed == 0 || i < keys.size(); ++i) {

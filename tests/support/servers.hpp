@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/compose/any_policy.hpp>
 #include <poise/policy/round_robin.hpp>
 
 #include "clock.hpp"
@@ -21,6 +22,16 @@ using Servers = poise::Balancer<poise::RoundRobin, void, poise::Runtime<Clock>>;
 
 inline Servers servers(std::vector<poise::Endpoint> endpoints, Clock const& clock = {}) {
   return Servers{std::move(endpoints), {}, {.clock = clock, .seed = 1}};
+}
+
+/// Any policy behind one type of balancer: each further type takes seconds to compile, and what a
+/// policy does is the same behind both.
+using AnyServers = poise::Balancer<poise::AnyPolicy, void, poise::Runtime<Clock>>;
+
+template <class P>
+AnyServers servers_with(P const& policy, std::vector<poise::Endpoint> endpoints,
+                        Clock const& clock = {}) {
+  return AnyServers{std::move(endpoints), poise::AnyPolicy{policy}, {.clock = clock, .seed = 1}};
 }
 
 /// Endpoints whose ids are these letters: letters("abc").

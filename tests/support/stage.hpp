@@ -68,13 +68,25 @@ class Stage {
   /// After a change of who is eligible.
   void rebuild() {
     roster = backends.roster();
+    while (states.size() < backends.size()) states.push_back(poise::hooks::make_state(policy));
+    if (!states.empty() && states[0] != nullptr) {
+      roster.states.resize(states.size());
+      for (std::size_t i = 0; i < states.size(); ++i)
+        roster.states[roster.places[i]] = states[i].get();
+    }
     plan = std::make_unique<poise::hooks::PlanOf<P>>(
         poise::hooks::plan(policy, poise::Candidates{roster}, plan.get()));
   }
 
-  std::size_t pick(poise::Request const& request = poise::any_request) {
+  std::size_t pick(poise::Request const& request = poise::any_request, poise::Time now = {}) {
     poise::Context context{request, chance, poise::sync::Lane::shared};
+    context.now = now;
     return poise::hooks::pick(policy, *plan, poise::Candidates{roster}, context);
+  }
+  /// The end of a request that went to number i of the backends.
+  void finish(std::size_t i, poise::Outcome outcome, poise::Duration latency, poise::Time now) {
+    poise::Finish finish{backends[i], outcome, latency, now, poise::Path{}, states[i].get()};
+    poise::hooks::on_finish(policy, finish);
   }
   /// The next picks as letters.
   std::string letters(std::size_t count) {
@@ -93,6 +105,7 @@ class Stage {
   P policy;
   poise::Chance chance;
   poise::Roster roster;
+  std::vector<std::shared_ptr<void>> states{};  // by number of the backend; null if it has none
   std::unique_ptr<poise::hooks::PlanOf<P>> plan;
 };
 

@@ -12,6 +12,8 @@
 #include <numeric>
 #include <vector>
 
+#include "catch.hpp"
+
 namespace tests {
 
 /// The sum of (count - expected)^2 / expected for counts that should be in proportion to `shares`.
@@ -35,6 +37,12 @@ inline double chi_squared_limit(std::size_t classes) {
   constexpr double normal_quantile = 4.753;  // of 1 - 1e-6
   auto const spread = 2 / (9 * freedom);
   return freedom * std::pow(1 - spread + normal_quantile * std::sqrt(spread), 3);
+}
+
+inline void check_shares(std::vector<std::uint64_t> const& counts,
+                         std::vector<double> const& shares) {
+  CAPTURE(counts);
+  CHECK(chi_squared(counts, shares) < chi_squared_limit(counts.size()));
 }
 
 }  // namespace tests

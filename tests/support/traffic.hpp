@@ -36,8 +36,9 @@ class Traffic {
  public:
   using Balancer = poise::Balancer<P, void, poise::Runtime<Clock>>;
 
-  explicit Traffic(std::size_t count, Server const& server = {}, std::uint64_t seed = 1)
-      : balancer{numbered(count), {}, {.clock = clock, .seed = seed}},
+  explicit Traffic(std::size_t count, Server const& server = {}, std::uint64_t seed = 1,
+                   P policy = P{})
+      : balancer{numbered(count), std::move(policy), {.clock = clock, .seed = seed}},
         servers(count, server),
         chance_{seed, &poise::detail::mix} {}
 

@@ -139,18 +139,6 @@ TEST_CASE("a subset carries the states of its backends along") {
   CHECK(Candidates{part}.state<int>(0) == 20);
 }
 
-TEST_CASE("a wrapped policy finds its state behind the wrapper's") {
-  struct Both {
-    int wrapper = 1;
-    int wrapped = 2;
-  } both;
-  Backends backends{{1}};
-  auto roster = backends.roster();
-  roster.states = {&both};
-  auto const inner = Candidates{roster}.with_state_at(offsetof(Both, wrapped));
-  CHECK(inner.state<int>(0) == 2);
-}
-
 TEST_CASE("a request excludes by serial and remembers who refused") {
   Backends backends{{1, 1, 1}};
   auto const roster = backends.roster();

@@ -18,6 +18,7 @@
 #include "support/statistics.hpp"
 
 using poise::sync::Lane;
+using tests::check_shares;
 
 namespace {
 
@@ -27,10 +28,6 @@ struct Dice {
   poise::Chance chance;
   poise::Rng random{chance, Lane::shared};
 };
-
-void check_shares(std::vector<std::uint64_t> const& counts, std::vector<double> const& shares) {
-  CHECK(tests::chi_squared(counts, shares) < tests::chi_squared_limit(counts.size()));
-}
 
 std::vector<std::uint64_t> draw(std::vector<std::uint32_t> const& weights, std::size_t draws) {
   poise::AliasTable const table{weights};

@@ -164,7 +164,8 @@ class TcpConnection final : public Connection {
   void on_connected() override { finish(true, "tcp: connected"); }
 };
 
-class HttpConnection final : public Connection {
+/// Asks, and reads the answer.
+class HttpConnection : public Connection {
  public:
   HttpConnection(::asio::any_io_executor const& executor, Done done, std::string request,
                  health::HttpExpectation expectation)
@@ -172,30 +173,73 @@ class HttpConnection final : public Connection {
         request_{std::move(request)},
         answer_{std::move(expectation)} {}
 
- private:
-  void on_connected() override {
-    ::asio::async_write(socket(), ::asio::buffer(request_),
-                        [self = shared_from_this(), this](std::error_code error, std::size_t) {
-                          if (is_over()) return;
-                          if (error) return finish(false, "http: " + error.message());
-                          read();
-                        });
+ protected:
+  /// Over a stream that lives as long as this object.
+  template <class Stream>
+  void ask(Stream& stream) {
+    ::asio::async_write(
+        stream, ::asio::buffer(request_),
+        [self = shared_from_this(), this, &stream](std::error_code error, std::size_t) {
+          if (is_over()) return;
+          if (error) return finish(false, "http: " + error.message());
+          read(stream);
+        });
   }
-  void read() {
-    socket().async_read_some(::asio::buffer(buffer_), [self = shared_from_this(), this](
-                                                          std::error_code error, std::size_t size) {
+
+ private:
+  void on_connected() override { ask(socket()); }
+
+  template <class Stream>
+  void read(Stream& stream) {
+    stream.async_read_some(::asio::buffer(buffer_), [self = shared_from_this(), this, &stream](
+                                                        std::error_code error, std::size_t size) {
       if (is_over()) return;
       auto result = answer_.feed({buffer_.data(), size});
       if (!result && error == ::asio::error::eof) result = answer_.end();
       if (!result && error) result = {false, error.message()};
       if (result) return finish(result->passed, "http: " + result->cause);
-      read();
+      read(stream);
     });
   }
 
   std::string request_;
   health::HttpAnswer answer_;
   std::array<char, 2048> buffer_{};
+};
+
+/// What an HTTP probe asks for, and what it wants to hear.
+struct HttpQuestion {
+  std::string path;
+  std::string host;  // empty: the address
+  health::HttpExpectation expect;
+
+  /// *Errors* ConfigError, in the name of `probe`.
+  void check(std::string const& probe) const {
+    if (!path.starts_with('/') || !is_plain(path))
+      health::detail::refuse("path of " + probe, poise::detail::in_quotes(path),
+                             "it starts with / and has no spaces or control characters");
+    if (!is_plain(host))
+      health::detail::refuse("host of " + probe, poise::detail::in_quotes(host),
+                             "it has no spaces or control characters");
+    if (expect.least_status > expect.most_status)
+      health::detail::refuse("least_status of " + probe, std::to_string(expect.least_status),
+                             "above most_status, so nothing could pass");
+    if (expect.body.size() > expect.most_body)
+      health::detail::refuse("body of " + probe, poise::detail::in_quotes(expect.body),
+                             "longer than most_body, so nothing could pass");
+  }
+
+  [[nodiscard]] std::string text(std::string const& address) const {
+    return "GET " + path + " HTTP/1.0\r\nHost: " + (host.empty() ? address : host) +
+           "\r\nUser-Agent: poise\r\nConnection: close\r\n\r\n";
+  }
+
+ private:
+  static bool is_plain(std::string_view text) {
+    for (char const letter : text)
+      if (static_cast<unsigned char>(letter) <= ' ' || letter == '\x7f') return false;
+    return true;
+  }
 };
 
 }  // namespace detail
@@ -210,51 +254,27 @@ struct TcpProbe {
   }
 };
 
-/// Passes if GET is answered with the expected status and text. Plain HTTP; a redirect passes by
-/// default, and isn't followed.
+/// Passes if GET is answered with the expected status (200 to 299) and text. Over TLS: see
+/// asio/https_probe.hpp. A redirect is not followed; the cause of the failure says where it led.
 /// *Errors* ConfigError: a path or host that would break the request.
 class HttpProbe {
  public:
   explicit HttpProbe(std::string path = "/", health::HttpExpectation expect = {},
                      std::string host = {})
-      : path_{std::move(path)}, host_{std::move(host)}, expect_{std::move(expect)} {
-    if (!path_.starts_with('/') || !is_plain(path_))
-      health::detail::refuse("path of asio::HttpProbe", poise::detail::in_quotes(path_),
-                             "it starts with / and has no spaces or control characters");
-    if (!is_plain(host_))
-      health::detail::refuse("host of asio::HttpProbe", poise::detail::in_quotes(host_),
-                             "it has no spaces or control characters");
-    if (expect_.least_status > expect_.most_status)
-      health::detail::refuse("least_status of asio::HttpProbe",
-                             std::to_string(expect_.least_status),
-                             "above most_status, so nothing could pass");
-    if (expect_.body.size() > expect_.most_body)
-      health::detail::refuse("body of asio::HttpProbe", poise::detail::in_quotes(expect_.body),
-                             "longer than most_body, so nothing could pass");
+      : question_{std::move(path), std::move(host), std::move(expect)} {
+    question_.check("asio::HttpProbe");
   }
 
   std::shared_ptr<Attempt> operator()(::asio::any_io_executor const& executor,
                                       std::string const& address, Done done) const {
-    auto const& host = host_.empty() ? address : host_;
     auto attempt = std::make_shared<detail::HttpConnection>(
-        executor, std::move(done),
-        "GET " + path_ + " HTTP/1.0\r\nHost: " + host +
-            "\r\nUser-Agent: poise\r\nConnection: close\r\n\r\n",
-        expect_);
+        executor, std::move(done), question_.text(address), question_.expect);
     attempt->start(address);
     return attempt;
   }
 
  private:
-  static bool is_plain(std::string_view text) {
-    for (char const letter : text)
-      if (static_cast<unsigned char>(letter) <= ' ' || letter == '\x7f') return false;
-    return true;
-  }
-
-  std::string path_;
-  std::string host_;
-  health::HttpExpectation expect_;
+  detail::HttpQuestion question_;
 };
 
 }  // namespace poise::asio

@@ -96,6 +96,9 @@ class AnyPolicy {
   [[nodiscard]] bool hears_finish() const { return held_->hears_finish(); }
   void on_tick(Time now) const { held_->on_tick(now); }
   [[nodiscard]] Decision decide(Attempt const& attempt) const { return held_->decide(attempt); }
+  [[nodiscard]] CallLimits limits(Request const& request) const { return held_->limits(request); }
+  void leave(Legacy& legacy) const { held_->leave(legacy); }
+  void inherit(Legacy& legacy) { held_->inherit(legacy); }
   [[nodiscard]] std::shared_ptr<void> make_state() const { return held_->make_state(); }
   [[nodiscard]] bool uses_time() const { return held_->uses_time(); }
   [[nodiscard]] bool keyed() const { return held_->keyed(); }
@@ -120,7 +123,7 @@ class AnyPolicy {
     Base(Base const&) = delete;
     Base& operator=(Base const&) = delete;
     virtual ~Base() = default;
-    [[nodiscard]] virtual std::unique_ptr<Base const> clone() const = 0;
+    [[nodiscard]] virtual std::unique_ptr<Base> clone() const = 0;
     [[nodiscard]] virtual Plan plan(Candidates const&, Plan const* before) const = 0;
     /// A pick with all that a context may hold: the context is a copy, for the reason above.
     [[nodiscard]] virtual Words pick_again(Plan const&, Candidates, Context) const = 0;
@@ -129,6 +132,9 @@ class AnyPolicy {
     [[nodiscard]] virtual bool hears_finish() const = 0;
     virtual void on_tick(Time) const = 0;
     [[nodiscard]] virtual Decision decide(Attempt const&) const = 0;
+    [[nodiscard]] virtual CallLimits limits(Request const&) const = 0;
+    virtual void leave(Legacy&) const = 0;
+    virtual void inherit(Legacy&) = 0;
     [[nodiscard]] virtual std::shared_ptr<void> make_state() const = 0;
     [[nodiscard]] virtual bool uses_time() const = 0;
     [[nodiscard]] virtual bool keyed() const = 0;
@@ -141,7 +147,7 @@ class AnyPolicy {
 
     explicit Held(P const& held) : policy{held} {}
 
-    [[nodiscard]] std::unique_ptr<Base const> clone() const override {
+    [[nodiscard]] std::unique_ptr<Base> clone() const override {
       return std::make_unique<Held>(policy);
     }
 
@@ -199,6 +205,11 @@ class AnyPolicy {
     [[nodiscard]] Decision decide(Attempt const& attempt) const override {
       return hooks::decide(policy, attempt);
     }
+    [[nodiscard]] CallLimits limits(Request const& request) const override {
+      return hooks::limits(policy, request);
+    }
+    void leave(Legacy& legacy) const override { hooks::leave(policy, legacy); }
+    void inherit(Legacy& legacy) override { hooks::inherit(policy, legacy); }
     [[nodiscard]] std::shared_ptr<void> make_state() const override {
       return hooks::make_state(policy);
     }
@@ -206,10 +217,10 @@ class AnyPolicy {
     [[nodiscard]] bool keyed() const override { return hooks::keyed(policy); }
     [[nodiscard]] std::string name() const override { return hooks::name(policy); }
 
-    P const policy;
+    P policy;
   };
 
-  std::unique_ptr<Base const> held_;
+  std::unique_ptr<Base> held_;
 };
 
 }  // namespace poise

@@ -28,6 +28,7 @@
 #include <poise/compose/divided.hpp>
 #include <poise/compose/forward.hpp>
 #include <poise/compose/part.hpp>
+#include <poise/fwd.hpp>
 #include <poise/policy.hpp>
 
 namespace poise {
@@ -112,9 +113,6 @@ namespace detail {
 
 }  // namespace detail
 
-template <class Primary, class Secondary = void>
-class Failover;
-
 /// One policy, a copy for each tier. A tier that nobody is in doesn't count, whatever its number.
 /// Drained backends and those of weight 0 are no part of a tier's total. A policy that maps keys
 /// has its tier drawn by key.
@@ -149,8 +147,8 @@ class Failover<P, void> : public detail::Dividing<P, std::uint32_t> {
   FailoverOptions options_;
 };
 /// Two policies: the primary for the first tier that anybody is in, the secondary for all others
-/// together. It may be a Failover itself: Failover<A, Failover<B, C>>. Retries are the primary's
-/// business, if it decides on any.
+/// together. It may be a Failover itself: Failover<A, Failover<B, C>>. Retries and timeouts are the
+/// primary's business, if it decides on any.
 template <class Primary, class Secondary>
 class Failover : public detail::Several<Primary, Secondary> {
   using Base = detail::Several<Primary, Secondary>;
@@ -230,6 +228,12 @@ class Failover : public detail::Several<Primary, Secondary> {
   {
     if constexpr (hooks::has_decide<Primary>) return hooks::decide(primary(), attempt);
     else return hooks::decide(secondary(), attempt);
+  }
+  [[nodiscard]] CallLimits limits(Request const& request) const
+    requires(hooks::has_limits<Primary> || hooks::has_limits<Secondary>)
+  {
+    if constexpr (hooks::has_decide<Primary>) return hooks::limits(primary(), request);
+    else return hooks::limits(secondary(), request);
   }
 
  private:

@@ -60,6 +60,10 @@ class Children<std::index_sequence<Number...>, P...> : Child<Number, P>... {
   void each_child(Visit const& visit) const {
     (visit(child<Number>(), Number), ...);
   }
+  template <class Visit>
+  void each_own_child(Visit const& visit) {
+    (visit(Child<Number, P>::policy), ...);
+  }
 
  private:
   template <std::size_t Wanted, class Q>
@@ -143,6 +147,12 @@ class Wrapper : public Timed<joint_time_use<P...>, P...> {
   {
     this->each_child([&](auto const& child, std::size_t) { hooks::on_tick(child, now); });
   }
+  void leave(Legacy& legacy) const {
+    this->each_child([&](auto const& child, std::size_t) { hooks::leave(child, legacy); });
+  }
+  void inherit(Legacy& legacy) {
+    this->each_own_child([&](auto& child) { hooks::inherit(child, legacy); });
+  }
   [[nodiscard]] std::shared_ptr<void> make_state() const {
     if constexpr (sizeof...(P) == 1) {
       return hooks::make_state(this->template child<0>());
@@ -208,7 +218,7 @@ class Several : public Wrapper<P...> {
   }
 };
 
-/// One policy in a wrapper, which hears how picks end and decides on retries.
+/// One policy in a wrapper, which hears how picks end and decides on retries and timeouts.
 template <class P>
 class Around : public Wrapper<P> {
  public:
@@ -224,6 +234,11 @@ class Around : public Wrapper<P> {
     requires(hooks::has_decide<P>)
   {
     return hooks::decide(inner(), attempt);
+  }
+  [[nodiscard]] CallLimits limits(Request const& request) const
+    requires(hooks::has_limits<P>)
+  {
+    return hooks::limits(inner(), request);
   }
 };
 

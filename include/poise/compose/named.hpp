@@ -6,6 +6,7 @@
 // Use it with Balancer<AnyPolicy> and set_policy(). A wrong name or parameter is a ConfigError that
 // lists the right ones. What needs a type of yours (a predicate, a payload) has no name.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -18,6 +19,7 @@
 #include <poise/compose/bounded.hpp>
 #include <poise/compose/failover.hpp>
 #include <poise/compose/filter.hpp>
+#include <poise/compose/hedge.hpp>
 #include <poise/compose/policy_text.hpp>
 #include <poise/compose/priority_router.hpp>
 #include <poise/compose/retry.hpp>
@@ -29,6 +31,7 @@
 #include <poise/load/ewma.hpp>
 #include <poise/load/peak_ewma.hpp>
 #include <poise/load/score.hpp>
+#include <poise/outcome.hpp>
 #include <poise/policy/adaptive.hpp>
 #include <poise/policy/hash_ring.hpp>
 #include <poise/policy/least.hpp>
@@ -137,12 +140,12 @@ struct NamedPolicies {
 
   static AnyPolicy maglev(PolicyArguments& arguments) {
     Maglev maglev;
-    maglev.dialect.max_backends = arguments.count("max_backends", 655);
+    maglev.dialect.max_backends = arguments.count("max_backends", 655, 1);
     return AnyPolicy{maglev};
   }
   static AnyPolicy ring(PolicyArguments& arguments) {
     HashRing<> ring;
-    ring.dialect.points = arguments.count("points", 1024);
+    ring.dialect.points = arguments.count("points", 1024, 1);
     return AnyPolicy{ring};
   }
 
@@ -164,7 +167,53 @@ struct NamedPolicies {
     options.attempts = arguments.count("attempts", options.attempts);
     options.base = arguments.duration("base", options.base);
     options.cap = arguments.duration("cap", options.cap);
+    options.on = endings(arguments.text("on", "failures"));
+    options.timeout = arguments.duration("timeout", options.timeout);
+    options.try_timeout = arguments.duration("try_timeout", options.try_timeout);
+    options.longest_pushback = arguments.duration("longest_pushback", options.longest_pushback);
+    options.share = arguments.number("share", options.share);
+    options.floor = arguments.count("floor", options.floor);
+    options.hedge = hedge(arguments.find("hedge"));
     return AnyPolicy{Retry<AnyPolicy>{options, inner(arguments)}};
+  }
+  /// "failures", or endings with + between them and _ for each space.
+  static EndingSet endings(std::string_view text) {
+    if (text == "failures") return failures;
+    EndingSet set;
+    for (std::size_t at = 0; at <= text.size();) {
+      auto const end = std::min(text.find('+', at), text.size());
+      set = set.with(ending_named(text.substr(at, end - at)));
+      at = end + 1;
+    }
+    return set;
+  }
+  static Ending ending_named(std::string_view text) {
+    std::string known = "failures";
+    for (std::size_t i = 0; i < ending_count; ++i) {
+      std::string word{name(static_cast<Ending>(i))};
+      std::replace(word.begin(), word.end(), ' ', '_');
+      if (word == text) return static_cast<Ending>(i);
+      known += ", " + word;
+    }
+    throw ConfigError{"retry(): on knows no " + detail::in_quotes(text) + "; it takes " + known +
+                      ", and several with + between them"};
+  }
+  static HedgeOptions hedge(PolicyText const* text) {
+    HedgeOptions options;
+    if (text == nullptr || text->name == "no") return options;
+    if (text->name != "at")
+      throw ConfigError{"retry(): hedge is " + detail::in_quotes(text->name) +
+                        ", but must be no or at(percentile=0.95, after=20ms): one of the two, or "
+                        "both"};
+    PolicyArguments arguments{*text};
+    options.after = arguments.duration("after", options.after);
+    if (auto const percentile = arguments.number("percentile", -1); percentile != -1)
+      options.percentile = percentile;
+    options.least = arguments.duration("least", options.least);
+    options.share = arguments.number("share", options.share);
+    options.floor = arguments.count("floor", options.floor);
+    arguments.done();
+    return options;
   }
   static AnyPolicy failover(PolicyArguments& arguments) {
     using Mode = FailoverOptions::Mode;
@@ -220,7 +269,9 @@ struct NamedPolicies {
       Entry{{"rendezvous", "", "a key stays with its backend: for small sets"}, &plain<Rendezvous>},
       Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy that yields to load", true},
             &bounded},
-      Entry{{"retry", "policy=p2c, attempts=3, base=25ms, cap=250ms",
+      Entry{{"retry",
+             "policy=p2c, attempts=3, base=25ms, cap=250ms, on=failures, timeout=0s, "
+             "try_timeout=0s, longest_pushback=10s, share=0.2, floor=10, hedge=no",
              "call() tries again on another backend", true},
             &retry},
       Entry{{"failover", "policy=p2c, mode=spill", "lower tiers take what higher ones can't carry",

@@ -150,14 +150,18 @@ class PolicyArguments {
     return value;
   }
 
-  [[nodiscard]] std::uint32_t count(std::string_view key, std::uint32_t fallback) {
+  [[nodiscard]] std::uint32_t count(std::string_view key, std::uint32_t fallback,
+                                    std::uint32_t least = 0) {
     auto const* found = find(key);
     if (found == nullptr) return fallback;
     auto const& digits = plain(key, *found);
     std::uint32_t value = 0;
     auto const [rest, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc{} || rest != digits.data() + digits.size())
-      refuse(key, *found, "a whole number up to 4294967295");
+    if (error != std::errc{} || rest != digits.data() + digits.size() || value < least)
+      refuse(key, *found,
+             "a whole number " +
+                 (least == 0 ? std::string{} : "from " + std::to_string(least) + " ") +
+                 "up to 4294967295");
     return value;
   }
 

@@ -117,6 +117,13 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
       return hooks::decide(this->template child<number()>(), attempt);
     });
   }
+  [[nodiscard]] CallLimits limits(Request const& request) const
+    requires(hooks::has_limits<High> || hooks::has_limits<Normal> || hooks::has_limits<Low>)
+  {
+    return with(class_of(request), [&](auto number) {
+      return hooks::limits(this->template child<number()>(), request);
+    });
+  }
 
  private:
   static constexpr std::size_t last = 2;

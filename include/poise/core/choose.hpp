@@ -110,6 +110,14 @@ struct Choose {
     return {};
   }
 
+  /// Is there an eligible backend that the request does not exclude?
+  [[nodiscard]] static bool any_untried(Snapshot const& snapshot, Request const& request) noexcept {
+    for (auto const* group : {&snapshot.healthy, &snapshot.degraded})
+      for (std::size_t i = 0; i < group->roster.eligible; ++i)
+        if (!excludes(request, record_at(*group, i)->serial())) return true;
+    return false;
+  }
+
   [[gnu::noinline, gnu::cold]] static Error why_not(Snapshot const& snapshot) noexcept {
     auto const& records = snapshot.membership->records;
     Error error{.reason = records.empty() ? PickError::empty : PickError::unavailable};

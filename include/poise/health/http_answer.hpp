@@ -7,7 +7,9 @@
 // It wants the status, and perhaps a text in the body. Only so much is kept: a head of 16 KiB, and
 // of the body what may contain the beginning of the text. So an endless answer, or one of 100 MiB,
 // costs its time and no memory. Transfer codings are not undone: the probe asks in HTTP/1.0, to
-// which a server answers plainly. *Source* RFC 9112; RFC 1945 for HTTP/1.0.
+// which a server answers plainly. A redirect is an answer like any other, and never followed: the
+// status is not the one expected, and the cause says where it led. *Source* RFC 9112; RFC 1945 for
+// HTTP/1.0.
 
 #include <algorithm>
 #include <cstddef>
@@ -17,6 +19,7 @@
 #include <string_view>
 #include <utility>
 
+#include <poise/error.hpp>
 #include <poise/health/schedule.hpp>
 
 namespace poise::health {
@@ -24,7 +27,7 @@ namespace poise::health {
 /// What a good answer is.
 struct HttpExpectation {
   int least_status = 200;
-  int most_status = 399;
+  int most_status = 299;                           ///< 399 lets redirects pass.
   std::string body{};                              ///< Must occur in it; empty: anything will do.
   std::size_t most_body = std::size_t{64} * 1024;  ///< ... within so many bytes.
 };
@@ -93,7 +96,19 @@ class HttpAnswer {
       if (!status_) fail("not a status line of HTTP/1");
     } else if (line.empty()) {
       take_status(*status_);
+    } else if (*status_ / 100 == 3 && location_.empty()) {
+      location_ = value_of("location", line);
     }
+  }
+
+  /// Of a field with this name, which is in lower case; else empty.
+  static std::string_view value_of(std::string_view name, std::string_view line) {
+    if (line.size() <= name.size() || line[name.size()] != ':') return {};
+    for (std::size_t i = 0; i < name.size(); ++i)
+      if (line[i] != name[i] && line[i] != name[i] - 'a' + 'A') return {};
+    line.remove_prefix(name.size() + 1);
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    return line;
   }
 
   void take_status(int status) {
@@ -101,10 +116,11 @@ class HttpAnswer {
       status_.reset();
       return;
     }
-    auto const text = "status " + std::to_string(status);
+    auto text = "status " + std::to_string(status);
+    if (!location_.empty()) text += " to " + poise::detail::in_quotes(location_);
     if (status < expectation_.least_status || status > expectation_.most_status) return fail(text);
     in_body_ = true;
-    if (expectation_.body.empty()) result_ = Probed{true, text};
+    if (expectation_.body.empty()) result_ = Probed{true, std::move(text)};
   }
 
   /// "HTTP/1.1 200 OK", "HTTP/1.0 200"
@@ -145,6 +161,7 @@ class HttpAnswer {
   std::string head_{};  // the line that is being read
   std::size_t head_size_ = 0;
   std::optional<int> status_{};
+  std::string location_{};  // of a redirect
   bool in_body_ = false;
   std::string tail_{};
   std::size_t body_size_ = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What happened to backends and why: kept per backend, and told to a callback off every lock.
+// What happened to backends and why: kept per backend, and told off every lock.
 
 #include <array>
 #include <cstddef>
@@ -62,7 +62,7 @@ struct Transition {
   return text;
 }
 
-/// *Threads* any; the callback may use the balancer and the journal.
+/// *Threads* any; whoever is told may use the balancer and the journal.
 class Journal {
  public:
   using Listener = std::function<void(Transition const&)>;
@@ -75,7 +75,8 @@ class Journal {
     phase = transition.to;
     history.push_back(transition);
     if (history.size() > kept_) history.pop_front();
-    if (listener_) untold_.push_back(std::move(transition));
+    untold_.push_back(std::move(transition));
+    if (untold_.size() > most_untold) untold_.pop_front();
   }
 
   /// A backend appears in this phase; what was written of its predecessor stays.
@@ -84,10 +85,21 @@ class Journal {
     files_[id].phase = phase;
   }
 
-  /// Calls the listener for what it has not heard. What it throws passes; the rest is told next
-  /// time.
-  void tell() {
-    while (auto transition = take()) listener_(*transition);
+  /// Tells `others`, and the listener, what they have not heard: in order, and one thread at a
+  /// time; one that finds another telling leaves it to that one. What they throw passes; the rest
+  /// is told next time.
+  template <class Others>
+  void tell(Others const& others) {
+    try {
+      for (auto next = take(true); next; next = take(false)) {
+        others(*next);
+        if (listener_) listener_(*next);
+      }
+    } catch (...) {
+      std::scoped_lock const lock{mutex_};
+      telling_ = false;
+      throw;
+    }
   }
 
   [[nodiscard]] std::vector<Transition> history(std::string_view id) const {
@@ -114,13 +126,17 @@ class Journal {
   }
 
  private:
-  std::optional<Transition> take() {
+  std::optional<Transition> take(bool begins) {
     std::scoped_lock const lock{mutex_};
-    if (untold_.empty()) return std::nullopt;
+    if (begins && telling_) return std::nullopt;
+    telling_ = !untold_.empty();
+    if (!telling_) return std::nullopt;
     auto first = std::move(untold_.front());
     untold_.pop_front();
     return first;
   }
+
+  static constexpr std::size_t most_untold = 4096;  // if nobody ticks, or a listener always throws
 
   std::size_t const kept_;
   Listener const listener_;
@@ -131,6 +147,7 @@ class Journal {
   };
   std::map<std::string, File, std::less<>> files_;
   std::deque<Transition> untold_;
+  bool telling_ = false;
 };
 
 }  // namespace poise::health

@@ -16,7 +16,7 @@
 //       endpoints, {}, {.observers = {Monitor{{.log = print}, {.failures = 3}}}}};
 //
 // A monitor is a handle: copies share everything, so keep one to ask for history(). Give each
-// balancer its own.
+// balancer its own; two that share one are refused.
 //
 // How it works. Requests that end well touch one number of the backend. Criteria compare the pool
 // in tick(); only Consecutive, and a request on probation, act between ticks: they leave a note and
@@ -65,7 +65,8 @@ struct MonitorOptions {
   /// more.
   Duration probe_silence = std::chrono::minutes{3};
   std::size_t history = 16;  ///< Transitions kept per backend.
-  Journal::Listener log{};   ///< Hears of every transition, outside all locks; see Journal.
+  Journal::Listener log{};   ///< Hears of every transition, outside all locks; see Journal. Other
+                             ///< observers of the runtime do by on_transition.
   std::optional<std::uint64_t> seed{};  ///< For jitter and shares; fresh if none.
 };
 
@@ -97,6 +98,25 @@ class Inbox {
  private:
   std::mutex mutex_;
   std::vector<Notice> notices_;
+};
+
+/// Tells the copies of a handle apart: each has one of its own, which ends with it.
+class Identity {
+ public:
+  Identity() = default;
+  Identity(Identity const&) {}
+  Identity& operator=(Identity const&) { return *this; }
+  ~Identity() = default;
+
+  /// Becomes the owner if there is none; false if another one is.
+  [[nodiscard]] bool claims(std::weak_ptr<void const>& owner) const {
+    auto const current = owner.lock();
+    if (!current) owner = token_;
+    return !current || current == token_;
+  }
+
+ private:
+  std::shared_ptr<void const> token_ = std::make_shared<char>();
 };
 
 template <class C>
@@ -195,8 +215,15 @@ class Monitor {
   }
 
   void on_tick(Time clock, std::span<Standing> all) const { shared_->tick(clock, all); }
-  void arrange(std::span<Standing> all) const { shared_->arrange(all); }
-  void after_tick() const { shared_->journal.tell(); }
+  void arrange(std::span<Standing> all) const {
+    shared_->serve_only(identity_);
+    shared_->arrange(all);
+  }
+  /// Every observer of the runtime hears of each transition, and then the log does.
+  template <class Tell>
+  void after_tick(Tell const& tell) const {
+    shared_->journal.tell(tell);
+  }
 
  private:
   using Notice = detail::Notice;
@@ -275,6 +302,16 @@ class Monitor {
     static std::string cause(C const&) {
       if constexpr (requires { std::string{C::name}; }) return std::string{C::name};
       else return "custom criterion";
+    }
+
+    /// *Errors* ConfigError: another balancer holds a copy, and lives.
+    void serve_only(detail::Identity const& identity) {
+      std::scoped_lock const lock{owner_mutex};
+      if (identity.claims(owner)) return;
+      throw ConfigError{
+          "a health::Monitor was given to two balancers, or twice to one: their backends would "
+          "share one history. Make one for each; one may be used again when its balancer and all "
+          "of that balancer's leases are gone"};
     }
 
     // -- the turn of events ----------------------------------------------------------------------
@@ -618,6 +655,9 @@ class Monitor {
     detail::Inbox inbox{};
     sync::Relaxed<bool> panicking{false};
 
+    std::mutex owner_mutex{};
+    std::weak_ptr<void const> owner{};
+
     std::uint64_t chance;
     bool ticked = false;
     bool running = false;  // has seen backends: later ones join
@@ -628,6 +668,7 @@ class Monitor {
   };
 
   std::shared_ptr<Shared> shared_;
+  detail::Identity identity_{};
 };
 
 /// The criteria that most will want.

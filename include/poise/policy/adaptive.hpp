@@ -44,6 +44,7 @@
 
 #include <poise/alias_table.hpp>
 #include <poise/candidates.hpp>
+#include <poise/fwd.hpp>
 #include <poise/policy.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
@@ -229,7 +230,7 @@ class alignas(64) Board {
 ///
 /// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes
 /// a backend, 20 in the plan, a clock read at pick and at finish.
-template <std::size_t Fresh = 1, std::size_t Slots = 8, std::size_t Repairs = 0>
+template <std::size_t Fresh, std::size_t Slots, std::size_t Repairs>
 class BasicAdaptive {
   static_assert(Fresh >= 1 && Slots >= 2,
                 "the board needs two slots, and fresh backends to fill it");

@@ -71,7 +71,7 @@ struct HashList {
       auto const i = candidates.index_of(owners[slot % owners.size()]);
       return i != Candidates::none && accept(i) ? i : Candidates::none;
     };
-    if (keyless(key)) {
+    if (detail::keyless<Dialect>(key)) {
       if constexpr (Dialect::rule.keyless == Keyless::smooth)
         return plan->smooth.next(candidates, accept);
       auto const start = Dialect::rule.keyless == Keyless::turns ? plan->turn.add(1)
@@ -92,23 +92,10 @@ struct HashList {
 
   /// The share of the list that each member has, by position.
   [[nodiscard]] std::vector<double> shares(Plan const& plan, Candidates const& candidates) const {
-    std::vector<double> result(candidates.members());
-    double sum = 0;
-    for (auto const owner : plan->owners) {
-      if (candidates.index_of(owner) == Candidates::none) continue;
-      ++result[owner];
-      ++sum;
-    }
-    for (auto& share : result) share = sum > 0 ? share / sum : 0;
-    return result;
+    return detail::shares_of(plan->owners, candidates);
   }
 
  private:
-  [[nodiscard]] static bool keyless(std::string_view key) noexcept {
-    if constexpr (requires { Dialect::keyless(key); }) return Dialect::keyless(key);
-    else return key.empty();
-  }
-
   /// On along the list: the systems give no rule, and so everybody who is usable is met.
   template <class Found>
   [[nodiscard]] static std::size_t walk(std::uint64_t start, std::size_t length,

@@ -88,7 +88,7 @@ struct Native {
 
 /// *Cost* a key hash and about three cache misses. The plan of the native ring takes 16 bytes a
 /// point and 2 to 4 of index, 20 MB for 1000 backends of weight 1; all snapshots share it.
-template <class Dialect = dialect::Native>
+template <class Dialect>
 struct HashRing {
   static constexpr bool keyed = true;
   using Hash = typename Dialect::Hash;
@@ -125,7 +125,8 @@ struct HashRing {
 
   std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
     auto const key = context.request.key();
-    if (!keyless(key) && context.unrestricted() && !plan->ring.empty()) [[likely]] {
+    if (!detail::keyless<Dialect>(key) && context.unrestricted() && !plan->ring.empty())
+        [[likely]] {
       auto const owner = plan->ring[find(plan->ring, dialect.hash(key))].owner;
       if (auto const i = candidates.index_of(owner); i != Candidates::none) [[likely]]
         return i;
@@ -139,7 +140,8 @@ struct HashRing {
                                            Context& context, Accept const& accept) const {
     auto const key = context.request.key();
     if (plan->ring.empty()) return Candidates::none;
-    if (!keyless(key)) return find_where(*plan, dialect.hash(key), candidates, accept);
+    if (!detail::keyless<Dialect>(key))
+      return find_where(*plan, dialect.hash(key), candidates, accept);
     if constexpr (Dialect::rule.keyless == Keyless::smooth)
       return plan->smooth.next(candidates, accept);
     if constexpr (Dialect::rule.keyless == Keyless::turns) {
@@ -176,20 +178,12 @@ struct HashRing {
         add(end, static_cast<Hash>(width - width / 2));
       }
     }
-    double sum = 0;
-    for (auto const share : result) sum += share;
-    for (auto& share : result) share = sum > 0 ? share / sum : 0;
-    return result;
+    return detail::as_shares(std::move(result));
   }
 
  private:
   static constexpr bool patient = Dialect::rule.patience != 0;
   static constexpr bool smooth = patient || Dialect::rule.keyless == Keyless::smooth;
-
-  [[nodiscard]] static bool keyless(std::string_view key) noexcept {
-    if constexpr (requires { Dialect::keyless(key); }) return Dialect::keyless(key);
-    else return key.empty();
-  }
 
   [[nodiscard]] static std::size_t find(Points const& ring, Hash hash) noexcept {
     return Dialect::rule.nearest ? ring.nearest(hash) : ring.next(hash);

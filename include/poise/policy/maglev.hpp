@@ -34,6 +34,7 @@
 
 #include <poise/dialect/envoy.hpp>
 #include <poise/error.hpp>
+#include <poise/fwd.hpp>
 #include <poise/hash/siphash.hpp>
 #include <poise/hash/xxhash.hpp>
 #include <poise/keyed.hpp>
@@ -192,8 +193,10 @@ struct NativeTable {
   [[nodiscard]] std::uint64_t hash(std::string_view key) const noexcept {
     return key_hash(key, secret);
   }
-  [[nodiscard]] std::uint32_t size() const noexcept {
+  [[nodiscard]] std::uint32_t size() const {
     if (slots != 0) return slots;
+    if (max_backends == 0)
+      throw ConfigError{"max_backends of a maglev table is 0: say how many there will ever be"};
     return max_backends * poise::detail::few_slots <= 65537 ? 65537 : 1'000'003;
   }
   [[nodiscard]] static std::size_t slot(std::uint64_t hash, std::uint32_t size) noexcept {
@@ -353,15 +356,7 @@ struct MaglevOf {
   /// The share of all hashes that each member gets at this moment, by position: exact to 2^-43.
   /// What members that are out own goes to the others in proportion.
   [[nodiscard]] std::vector<double> shares(Plan const& plan, Candidates const& candidates) const {
-    std::vector<double> result(candidates.members());
-    double sum = 0;
-    for (auto const owner : plan->owners) {
-      if (candidates.index_of(owner) == Candidates::none) continue;
-      ++result[owner];
-      ++sum;
-    }
-    for (auto& share : result) share = sum > 0 ? share / sum : 0;
-    return result;
+    return detail::shares_of(plan->owners, candidates);
   }
 
  private:
@@ -380,7 +375,5 @@ struct MaglevOf {
                       std::to_string(enough)};
   }
 };
-
-using Maglev = MaglevOf<dialect::NativeTable>;
 
 }  // namespace poise

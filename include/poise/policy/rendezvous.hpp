@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <poise/keyed.hpp>
@@ -73,13 +74,11 @@ struct Rendezvous {
 
   /// The share of all hashes that each member gets at this moment, by position.
   [[nodiscard]] static std::vector<double> shares(Plan const&, Candidates const& candidates) {
-    std::vector<double> result(candidates.members());
-    double sum = 0;
-    for (std::size_t position = 0; position < result.size(); ++position)
+    std::vector<double> weights(candidates.members());
+    for (std::size_t position = 0; position < weights.size(); ++position)
       if (candidates.index_of(position) != Candidates::none)
-        sum += result[position] = static_cast<double>(candidates.member_weight(position));
-    for (auto& share : result) share /= sum;
-    return result;
+        weights[position] = static_cast<double>(candidates.member_weight(position));
+    return detail::as_shares(std::move(weights));
   }
 
  private:

@@ -150,8 +150,7 @@ struct SmoothWeighted {
 
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const*) const {
     if (candidates.equal_weights()) return {{}, {}, true};
-    std::vector<std::uint32_t> weights(candidates.size());
-    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = candidates.weight(i);
+    auto const weights = candidates.weights();
     detail::SmoothSequence sequence{weights};
     if (sequence.affordable()) return {sequence.build(), {}, false};
     return {{}, detail::GoldenCircle{weights}, false};

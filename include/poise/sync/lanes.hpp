@@ -50,6 +50,13 @@ class Lanes {
     return before;
   }
 
+  /// All lanes together, modulo 2^64, while their owners go on advancing them.
+  [[nodiscard]] std::uint64_t sum() const noexcept {
+    std::uint64_t sum = 0;
+    for (auto const& lane : lanes_) sum += lane.position.load(std::memory_order_relaxed);  // as above
+    return sum;
+  }
+
   /// Advances the lane by one around a circle of `size` places and returns the place it stood on.
   [[gnu::always_inline]] std::uint64_t turn(Lane lane, std::uint64_t size) noexcept {
     auto& position = lanes_[static_cast<std::size_t>(lane)].position;

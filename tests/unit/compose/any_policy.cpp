@@ -9,12 +9,14 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <poise/poise.hpp>
 
 #include "support/catch.hpp"
 #include "support/policies.hpp"
+#include "support/stage.hpp"
 
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
@@ -87,14 +89,64 @@ struct Spy {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("any policy picks what the plain one picks", "", tests::AllPolicies) {
+TEST_CASE("a balancer of any policy picks what that of the plain one picks") {
+  using Plain = poise::PowerOfTwo<poise::PeakEwma>;
   poise::VirtualClock clock;
   poise::VirtualClock other_clock;
-  poise::Balancer<TestType, void, Runtime> plain{unequal(), {}, {.clock = clock, .seed = 7}};
-  Balancer any{unequal(), AnyPolicy{TestType{}}, {.clock = other_clock, .seed = 7}};
+  poise::Balancer<Plain, void, Runtime> plain{unequal(), {}, {.clock = clock, .seed = 7}};
+  Balancer any{unequal(), AnyPolicy{Plain{}}, {.clock = other_clock, .seed = 7}};
   CHECK(any.name() == plain.name());
   CHECK(story(any, other_clock) == story(plain, clock));
 }
+
+namespace {
+
+/// The same of a policy alone.
+template <class P>
+std::string story_of(P const& policy) {
+  tests::Stage<P> stage{{5, 1, 1, 2}, policy, 7};
+  poise::Time now{1h};
+  auto const pick = [&](poise::Request const& request) {
+    auto const& id = poise::Candidates{stage.roster}[stage.pick(request, now)].id();
+    auto const number = static_cast<std::size_t>(id[0] - 'a');
+    stage.backends[number].claim();
+    return number;
+  };
+  std::string text;
+  for (int i = 0; i < 300; ++i) {
+    auto const key = std::to_string(i % 17);
+    auto const first = pick({.route_key = key});
+    now += first == 1 ? 9ms : 2ms;
+    auto const held = pick({});
+    text += std::to_string(first) + std::to_string(held);
+    for (auto const number : {first, held}) {
+      stage.backends[number].release();
+      auto const latency = number == 1 ? 9ms : 2ms;
+      stage.finish(number, i % 10 == 0 ? Ending::error : Ending::success, latency, now);
+    }
+    if (i == 100 || i == 200) {
+      stage.backends.set_eligible(2, i == 200);
+      stage.rebuild();
+    }
+    if (i % 50 == 0) poise::hooks::on_tick(stage.policy, now);
+  }
+  return text;
+}
+
+template <class... P>
+void check_stories(std::tuple<P...> const& policies) {
+  auto const check = [](auto const& plain) {
+    AnyPolicy const any{plain};
+    CAPTURE(any.name());
+    CHECK(any.name() == poise::hooks::name(plain));
+    CHECK(story_of(any) == story_of(plain));
+  };
+  std::apply([&](auto const&... policy) { (check(policy), ...); }, policies);
+}
+
+}  // namespace
+
+TEST_CASE("any policy picks what the plain one picks") { check_stories(tests::AllPolicies{}); }
 
 TEST_CASE("any policy forwards every hook of what it holds") {
   poise::VirtualClock const clock;

@@ -7,6 +7,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -22,7 +24,6 @@
 using poise::Ending;
 using poise::HealthState;
 using poise::Priority;
-using tests::AllCompositions;
 using tests::Build;
 using tests::fleet;
 using tests::Leaves;
@@ -30,18 +31,40 @@ using tests::ProbeLog;
 
 namespace {
 
-/// One balancer type for all of them.
-using Balancer = poise::Balancer<poise::AnyPolicy, void, poise::Runtime<tests::Clock>>;
+template <class P>
+poise::AnyPolicy make_erased(Leaves& leaves) {
+  return poise::AnyPolicy{Build<P>::with(leaves)};
+}
+
+/// How to make a policy, and of what.
+struct Recipe {
+  poise::AnyPolicy (*make)(Leaves&);
+  bool filters;
+  bool filters_as_inner;  // if what is behind its AnyPolicies does
+};
+template <class... P>
+auto recipes_of(std::tuple<P...> const*) {
+  return std::vector{Recipe{&make_erased<P>, tests::filters<P>, tests::filters<P, true>}...};
+}
+template <class All>
+std::vector<Recipe> recipes() {
+  return recipes_of(static_cast<All const*>(nullptr));
+}
 
 template <class P>
 struct Fixture {
+  using Make = P (*)(Leaves&);
   Leaves leaves;
+  Make make;
+  bool filters;
   tests::Clock clock{};
-  Balancer balancer;
+  poise::Balancer<P, void, poise::Runtime<tests::Clock>> balancer;
 
-  explicit Fixture(std::string refuses = {})
-      : leaves{.refuses = std::move(refuses)},
-        balancer{fleet(), poise::AnyPolicy{Build<P>::with(leaves)}, {.clock = clock, .seed = 1}} {}
+  Fixture(Leaves with, Make how, bool filtering)
+      : leaves{std::move(with)},
+        make{how},
+        filters{filtering},
+        balancer{fleet(), make(leaves), {.clock = clock, .seed = 1}} {}
 
   /// So many picks of all priorities, each finished; false if one did not go as it should.
   bool serve(int count, std::vector<std::uint64_t> const& excluded = {}) {
@@ -59,7 +82,7 @@ struct Fixture {
       }
       auto const& backend = *lease;
       good = good && !backend.drained() && backend.health() != HealthState::unhealthy;
-      good = good && !(tests::filters<P> && backend.id() == "hidden");
+      good = good && !(filters && backend.id() == "hidden");
       good = good && leaves.sum(&ProbeLog::admitted) == admitted + 1 && let_in(backend.id());
       lease.finish();
       good = good && leaves.sum(&ProbeLog::ends) == ends + 1;
@@ -74,110 +97,153 @@ struct Fixture {
   }
 };
 
+/// Runs a test with a balancer of each composition: every wrapper around a probe, around every
+/// wrapper that is chosen at run time, and around one whose type it knows; and ten deep, by its
+/// type.
+template <class Test>
+void with_each(Test const& test, std::string const& refuses = {}) {
+  auto const run = [&](auto fixture) {
+    auto const name = fixture.balancer.name();
+    CAPTURE(name);
+    test(fixture);
+  };
+  using Erased = Fixture<poise::AnyPolicy>;
+  auto const inner = recipes<tests::EachAround<tests::Leaf>>();
+  for (auto const& each : inner) run(Erased{{.refuses = refuses}, each.make, each.filters});
+  for (auto const& each : recipes<tests::EachAround<poise::AnyPolicy>>()) {
+    run(Erased{{.refuses = refuses}, each.make, each.filters});
+    for (auto const& other : inner)
+      run(Erased{{.refuses = refuses, .erased = other.make},
+                 each.make,
+                 other.filters ? each.filters_as_inner : each.filters});
+  }
+  for (auto const& each : recipes<tests::SomePairs>())
+    run(Erased{{.refuses = refuses}, each.make, each.filters});
+  run(Fixture<tests::TenDeep>{{.refuses = refuses}, &Build<tests::TenDeep>::with, true});
+}
+
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("whoever picks in a composition hears the end, and nobody else", "",
-                        AllCompositions) {
-  Fixture<TestType> test;
-  CHECK(test.serve(60));
-  CHECK(test.leaves.sum(&ProbeLog::ends) == 60);
-}
-
-TEMPLATE_LIST_TEST_CASE("a composition picks who is eligible whatever happens to backends", "",
-                        AllCompositions) {
-  Fixture<TestType> test;
-  auto& balancer = test.balancer;
-  std::uint64_t random = 7;
-  for (int step = 0; step < 150; ++step) {
-    random = poise::detail::mix(random + 1);
-    auto const id = std::string(1, static_cast<char>('a' + random / 16 % 12));
-    std::vector<std::uint64_t> excluded;
-    switch (random % 8) {
-      case 0: balancer.drain(id); break;
-      case 1:
-      case 2: balancer.undrain(id); break;
-      case 3: balancer.set_health(id, HealthState::unhealthy); break;
-      case 4: balancer.set_health(id, HealthState::degraded); break;
-      case 5: balancer.set_health(id, std::nullopt); break;
-      case 6: balancer.set_admission(id, {.max_in_flight = random / 256 % 2 == 0 ? 0U : 9U}); break;
-      default:
-        for (auto const& each : balancer.stats().backends)
-          if (excluded.size() < random / 256 % 8) excluded.push_back(each.serial);
-    }
-    REQUIRE(test.serve(6, excluded));
-  }
-  CHECK(test.leaves.sum(&ProbeLog::ends) > 300);
-}
-
-TEMPLATE_LIST_TEST_CASE("a composition keeps the state of backends that stay", "",
-                        AllCompositions) {
-  Fixture<TestType> test;
-  CHECK(test.serve(300));
-  auto const fresh = test.leaves.sum(&ProbeLog::fresh);
-  auto endpoints = fleet();
-  std::swap(endpoints[0], endpoints[9]);
-  test.balancer.update(endpoints);
-  CHECK(test.serve(300));
-  CHECK(test.leaves.sum(&ProbeLog::fresh) == fresh);
-  test.balancer.set_policy(poise::AnyPolicy{Build<TestType>::with(test.leaves)});
-  CHECK(test.serve(30));
-  CHECK(test.leaves.sum(&ProbeLog::fresh) > fresh);
-}
-
-TEMPLATE_LIST_TEST_CASE("a composition asks whoever picked whether it admits", "",
-                        AllCompositions) {
-  Fixture<TestType> test{"b"};
-  CHECK(test.serve(120));
-  CHECK(tests::stats_of(test.balancer, "b").total == 0);
-  for (auto const& each : fleet())
-    if (each.id != "b") test.balancer.drain(each.id);
-  CHECK_FALSE(test.balancer.pick());
-}
-
-TEMPLATE_LIST_TEST_CASE("a tick reaches every policy in a composition", "", AllCompositions) {
-  Fixture<TestType> test;
-  test.balancer.tick(poise::Time{poise::Duration{77}});
-  for (auto const& log : test.leaves.logs) {
-    CHECK(log->ticks >= 1);
-    CHECK(log->last_tick == poise::Time{poise::Duration{77}});
-  }
-}
-
-TEMPLATE_LIST_TEST_CASE("a composition decides on retries", "", AllCompositions) {
-  // Probes allow 2 tries, a Retry 3 and asks nobody.
-  Fixture<TestType> test;
-  int tries = 0;
-  test.balancer.call([&](auto&) {
-    ++tries;
-    return poise::Outcome{Ending::refused};
+TEST_CASE("whoever picks in a composition hears the end, and nobody else") {
+  with_each([](auto& test) {
+    CHECK(test.serve(60));
+    CHECK(test.leaves.sum(&ProbeLog::ends) == 60);
   });
-  CHECK(tries == (test.leaves.sum(&ProbeLog::decisions) == 0 ? 3 : 2));
 }
 
-TEMPLATE_LIST_TEST_CASE("a composition uses time and keys and a name as what it wraps", "",
-                        AllCompositions) {
-  Leaves leaves;
-  auto const policy = Build<TestType>::with(leaves);
-  CHECK(poise::hooks::uses_time(policy));
-  CHECK(poise::hooks::keyed(policy));
-  CHECK(poise::hooks::hears_finish(policy));
-  CHECK(tests::mentions(poise::hooks::name(policy), "probe"));
-  STATIC_REQUIRE(poise::hooks::time_use<TestType> != poise::hooks::UsesTime::never);
-  STATIC_REQUIRE(poise::Policy<TestType>);
-  STATIC_REQUIRE(poise::detail::check_policy<TestType>());
+TEST_CASE("a composition picks who is eligible whatever happens to backends") {
+  with_each([](auto& test) {
+    auto& balancer = test.balancer;
+    std::uint64_t random = 7;
+    for (int step = 0; step < 150; ++step) {
+      random = poise::detail::mix(random + 1);
+      auto const id = std::string(1, static_cast<char>('a' + random / 16 % 12));
+      std::vector<std::uint64_t> excluded;
+      switch (random % 8) {
+        case 0: balancer.drain(id); break;
+        case 1:
+        case 2: balancer.undrain(id); break;
+        case 3: balancer.set_health(id, HealthState::unhealthy); break;
+        case 4: balancer.set_health(id, HealthState::degraded); break;
+        case 5: balancer.set_health(id, std::nullopt); break;
+        case 6:
+          balancer.set_admission(id, {.max_in_flight = random / 256 % 2 == 0 ? 0U : 9U});
+          break;
+        default:
+          for (auto const& each : balancer.stats().backends)
+            if (excluded.size() < random / 256 % 8) excluded.push_back(each.serial);
+      }
+      REQUIRE(test.serve(6, excluded));
+    }
+    CHECK(test.leaves.sum(&ProbeLog::ends) > 300);
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("a composition of which all backends are excluded repeats one", "",
-                        AllCompositions) {
-  // Five are left, so that the request can name all of them.
-  Fixture<TestType> test;
-  std::vector<std::uint64_t> excluded;
-  for (auto const& each : test.balancer.stats().backends) {
-    if (excluded.size() < 5) excluded.push_back(each.serial);
-    else test.balancer.drain(each.id);
-  }
-  CHECK(test.serve(12, excluded));
-  CHECK(test.leaves.sum(&ProbeLog::ends) == 12);
+TEST_CASE("a composition keeps the state of backends that stay") {
+  with_each([](auto& test) {
+    CHECK(test.serve(300));
+    auto const fresh = test.leaves.sum(&ProbeLog::fresh);
+    auto endpoints = fleet();
+    std::swap(endpoints[0], endpoints[9]);
+    test.balancer.update(endpoints);
+    CHECK(test.serve(300));
+    CHECK(test.leaves.sum(&ProbeLog::fresh) == fresh);
+    test.balancer.set_policy(test.make(test.leaves));
+    CHECK(test.serve(30));
+    CHECK(test.leaves.sum(&ProbeLog::fresh) > fresh);
+  });
+}
+
+TEST_CASE("a composition asks whoever picked whether it admits") {
+  with_each(
+      [](auto& test) {
+        CHECK(test.serve(120));
+        CHECK(tests::stats_of(test.balancer, "b").total == 0);
+        for (auto const& each : fleet())
+          if (each.id != "b") test.balancer.drain(each.id);
+        CHECK_FALSE(test.balancer.pick());
+      },
+      "b");
+}
+
+TEST_CASE("a tick reaches every policy in a composition") {
+  with_each([](auto& test) {
+    test.balancer.tick(poise::Time{poise::Duration{77}});
+    for (auto const& log : test.leaves.logs) {
+      CHECK(log->ticks >= 1);
+      CHECK(log->last_tick == poise::Time{poise::Duration{77}});
+    }
+  });
+}
+
+TEST_CASE("a composition decides on retries") {
+  with_each([](auto& test) {
+    // Probes allow 2 tries, a Retry 3 and asks nobody.
+    int tries = 0;
+    test.balancer.call([&](auto&) {
+      ++tries;
+      return poise::Outcome{Ending::refused};
+    });
+    CHECK(tries == (test.leaves.sum(&ProbeLog::decisions) == 0 ? 3 : 2));
+  });
+}
+
+TEST_CASE("a composition uses time and keys and a name as what it wraps") {
+  with_each([](auto& test) {
+    auto const policy = test.make(test.leaves);
+    CHECK(poise::hooks::uses_time(policy));
+    CHECK(poise::hooks::keyed(policy));
+    CHECK(poise::hooks::hears_finish(policy));
+    CHECK(tests::mentions(poise::hooks::name(policy), "probe"));
+  });
+}
+
+namespace {
+
+template <class... P>
+consteval bool are_policies(std::tuple<P...> const*) {
+  return ((poise::Policy<P> && poise::detail::check_policy<P>() &&
+           poise::hooks::time_use<P> != poise::hooks::UsesTime::never) &&
+          ...);
+}
+
+}  // namespace
+
+TEST_CASE("every wrapper around every other is a policy that uses time if a probe in it does") {
+  STATIC_REQUIRE(are_policies(static_cast<tests::Pairs const*>(nullptr)));
+}
+
+TEST_CASE("a composition of which all backends are excluded repeats one") {
+  with_each([](auto& test) {
+    // Five are left, so that the request can name all of them.
+    std::vector<std::uint64_t> excluded;
+    for (auto const& each : test.balancer.stats().backends) {
+      if (excluded.size() < 5) excluded.push_back(each.serial);
+      else test.balancer.drain(each.id);
+    }
+    CHECK(test.serve(12, excluded));
+    CHECK(test.leaves.sum(&ProbeLog::ends) == 12);
+  });
 }
 
 TEST_CASE("what policies do not have their wrappers do not have") {
@@ -236,13 +302,13 @@ TEST_CASE("erased wrappers nested beyond the path tell nobody of ends") {
   for (int depth = 0; depth < 12; ++depth)
     policy = AnyPolicy{poise::PriorityRouter<AnyPolicy, poise::RoundRobin, AnyPolicy>{
         {}, AnyPolicy{poise::RoundRobin{}}, {}, std::move(policy)}};
-  Balancer twelve{fleet(), policy, {.seed = 1}};
+  tests::AnyServers twelve{fleet(), policy, {.seed = 1}};
   CHECK(tests::picks(twelve, 5, {.priority = Priority::low}).size() >= 5);
   CHECK(leaves.sum(&ProbeLog::ends) == 5);  // 24 bits fit
   for (int depth = 0; depth < 8; ++depth)
     policy = AnyPolicy{poise::PriorityRouter<AnyPolicy, poise::RoundRobin, AnyPolicy>{
         {}, AnyPolicy{poise::RoundRobin{}}, {}, std::move(policy)}};
-  Balancer twenty{fleet(), policy, {.seed = 1}};
+  tests::AnyServers twenty{fleet(), policy, {.seed = 1}};
   CHECK(tests::picks(twenty, 5, {.priority = Priority::low}).size() >= 5);
   CHECK(leaves.sum(&ProbeLog::ends) == 5);
   CHECK(leaves.sum(&ProbeLog::mistakes) == 0);

@@ -24,12 +24,12 @@
 using poise::Failover;
 using poise::FailoverOptions;
 using poise::HealthState;
+using tests::AnyServers;
 using tests::picks;
 using Loads = std::vector<std::uint64_t>;
 
 namespace {
 
-using Runtime = poise::Runtime<tests::Clock>;
 constexpr FailoverOptions all_or_nothing{.mode = FailoverOptions::Mode::all_or_nothing};
 
 /// Tiers of so many backends each, with ids "0.0", "0.1", ... "1.0", ...
@@ -42,20 +42,18 @@ std::vector<poise::Endpoint> tiers_of(std::vector<std::uint32_t> const& sizes) {
 }
 
 template <class P>
-auto balancer_of(P policy, std::vector<poise::Endpoint> endpoints) {
-  return poise::Balancer<P, void, Runtime>{std::move(endpoints), std::move(policy), {.seed = 1}};
+AnyServers balancer_of(P const& policy, std::vector<poise::Endpoint> endpoints) {
+  return tests::servers_with(policy, std::move(endpoints));
 }
 
-template <class Balancer>
-void make(Balancer& balancer, HealthState health, std::uint32_t tier, std::uint32_t first,
+void make(AnyServers& balancer, HealthState health, std::uint32_t tier, std::uint32_t first,
           std::uint32_t count) {
   for (std::uint32_t i = first; i < first + count; ++i)
     balancer.set_health(std::to_string(tier) + "." + std::to_string(i), health);
 }
 
 /// How many of so many picks go to each tier.
-template <class Balancer>
-std::vector<std::uint64_t> by_tier(Balancer& balancer, std::size_t count, bool by_key = false) {
+std::vector<std::uint64_t> by_tier(AnyServers& balancer, std::size_t count, bool by_key = false) {
   std::vector<std::uint64_t> result(4);
   for (std::size_t i = 0; i < count; ++i) {
     auto const key = "user " + std::to_string(i);
@@ -204,8 +202,8 @@ TEST_CASE("more tiers than there are copies of the policy are all used") {
 TEST_CASE("a rotation stays even inside each tier while load spills") {
   // A rotation that tiers shared would favour some: with the draw between them it is no rotation.
   tests::Clock const clock;
-  poise::Balancer<Failover<poise::RoundRobin>, void, Runtime> balancer{
-      tiers_of({6, 2}), {}, {.clock = clock}};
+  AnyServers balancer{
+      tiers_of({6, 2}), poise::AnyPolicy{Failover<poise::RoundRobin>{}}, {.clock = clock}};
   make(balancer, HealthState::unhealthy, 0, 3, 3);
   (void)by_tier(balancer, 10'000);
   std::map<std::uint32_t, std::pair<std::uint64_t, std::uint64_t>> extremes;
@@ -265,8 +263,7 @@ TEST_CASE("requests without a key are spread by chance even by a keyed policy") 
 namespace {
 
 /// Of 16 in each of two tiers: 4 healthy, 4 degraded, 8 unhealthy.
-template <class Balancer>
-void make_half_degraded(Balancer& balancer) {
+void make_half_degraded(AnyServers& balancer) {
   for (std::uint32_t tier = 0; tier < 2; ++tier) {
     make(balancer, HealthState::degraded, tier, 4, 4);
     make(balancer, HealthState::unhealthy, tier, 8, 8);
@@ -274,8 +271,8 @@ void make_half_degraded(Balancer& balancer) {
 }
 
 /// Healthy and degraded ones of tier 0, then of tier 1.
-template <class Balancer>
-std::vector<std::uint64_t> by_tier_and_health(Balancer& balancer, std::size_t count, bool by_key) {
+std::vector<std::uint64_t> by_tier_and_health(AnyServers& balancer, std::size_t count,
+                                              bool by_key) {
   std::vector<std::uint64_t> result(4);
   for (std::size_t i = 0; i < count; ++i) {
     auto const key = by_key ? "user " + std::to_string(i) : std::string{};

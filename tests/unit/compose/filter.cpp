@@ -16,7 +16,6 @@
 #include <poise/policy/smooth_weighted.hpp>
 
 #include "support/catch.hpp"
-#include "support/clock.hpp"
 #include "support/compositions.hpp"
 #include "support/servers.hpp"
 #include "support/text.hpp"
@@ -30,8 +29,6 @@ using tests::thrown;
 
 namespace {
 
-using Runtime = poise::Runtime<tests::Clock>;
-
 std::vector<poise::Endpoint> zones() {
   return {{.id = "a", .zone = "west"},
           {.id = "b", .weight = 2, .zone = "east", .tier = 1, .labels = {{"disk", "ssd"}}},
@@ -39,9 +36,8 @@ std::vector<poise::Endpoint> zones() {
 }
 
 template <class P, class Keep>
-auto filtered(Keep keep, P inner = {}) {
-  return poise::Balancer<Filter<P, Keep>, void, Runtime>{
-      zones(), Filter<P, Keep>{std::move(keep), std::move(inner)}, {.seed = 1}};
+tests::AnyServers filtered(Keep keep, P inner = {}) {
+  return tests::servers_with(Filter<P, Keep>{std::move(keep), std::move(inner)}, zones());
 }
 
 /// A condition that a test can change; copies share it.

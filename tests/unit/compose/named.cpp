@@ -93,6 +93,36 @@ TEST_CASE("policies around policies are named too, and hand their parameters on"
         "failover(): mode is \"some\", but must be one of spill, all_or_nothing");
 }
 
+TEST_CASE("a retry's options are named, and hedging's within them") {
+  using namespace std::chrono_literals;
+  auto const limits = [](std::string_view text) { return policy_named(text).limits({}); };
+  auto const stops = [](std::string_view text, poise::Outcome outcome) {
+    poise::Request const request;
+    auto const decision = policy_named(text).decide({request, outcome, poise::Time{1h}, 0});
+    return !decision.retry;
+  };
+  CHECK(limits("retry") == poise::CallLimits{});
+  CHECK(limits("retry(p2c, timeout=2s, try_timeout=300ms)") ==
+        poise::CallLimits{.timeout = 2s, .try_timeout = 300ms});
+  CHECK(limits("retry(p2c, hedge=at(after=20ms))").hedge_after == 20ms);
+  CHECK(limits("retry(p2c, hedge=at(percentile=0.9, after=20ms))").hedge_after == 20ms);
+  CHECK(limits("retry(p2c, hedge=at(percentile=0.9))").hedge_after == 0ms);
+  CHECK(limits("retry(p2c, attempts=1, hedge=at(after=20ms))").hedge_after == 0ms);
+
+  CHECK_FALSE(stops("retry(p2c)", poise::Ending::error));
+  CHECK(stops("retry(p2c, on=refused+connect_timeout)", poise::Ending::error));
+  CHECK_FALSE(stops("retry(p2c, on=refused+connect_timeout)", poise::Ending::connect_timeout));
+  CHECK(stops("retry(p2c, share=0, floor=0)", poise::Ending::error));
+  CHECK(stops("retry(p2c, longest_pushback=1s)", {poise::Ending::overloaded, true, 2s}));
+
+  CHECK(tests::mentions(refusal("retry(on=refused+slow)"), "on knows no \"slow\"; it takes fail"));
+  CHECK(tests::mentions(refusal("retry(on=success)"), "on of Retry contains \"success\""));
+  CHECK(tests::mentions(refusal("retry(share=1.5)"), "share of Retry is 1.5"));
+  CHECK(tests::mentions(refusal("retry(hedge=p95)"), "hedge is \"p95\", but must be no or at("));
+  CHECK(tests::mentions(refusal("retry(hedge=at(percentile=95))"), "percentile of a hedge is 95"));
+  CHECK(tests::mentions(refusal("retry(hedge=at(delay=1s))"), "at() does not know \"delay\""));
+}
+
 TEST_CASE("loads are named with their parameters") {
   CHECK(policy_named("p2c(load=peak_ewma)").name() == "p2c(peak_ewma)");
   CHECK(policy_named("p2c(peak_ewma(window=20, timeout=1s))").name() == "p2c(peak_ewma)");
@@ -120,6 +150,9 @@ TEST_CASE("a wrong parameter is answered with the known ones") {
   CHECK(refusal("p2c(ewma, ewma)") == "p2c() does not know \"ewma\"; it takes load");
   CHECK(refusal("p2c(peak_ewma(windw=3))") ==
         "peak_ewma() does not know \"windw\"; it takes window, timeout");
+  CHECK(refusal("maglev(max_backends=0)") ==
+        "maglev(): max_backends is \"0\", but must be a whole number from 1 up to 4294967295");
+  CHECK(tests::mentions(refusal("ring(points=0)"), "must be a whole number from 1 up"));
   CHECK(tests::mentions(refusal("least_latency(window=0)"), "window is 0"));
   CHECK(tests::mentions(refusal("least_latency(timeout=3)"), "timeout is \"3\", but must be a"));
 }

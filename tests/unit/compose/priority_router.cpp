@@ -17,7 +17,6 @@
 #include <poise/policy/smooth_weighted.hpp>
 
 #include "support/catch.hpp"
-#include "support/clock.hpp"
 #include "support/compositions.hpp"
 #include "support/servers.hpp"
 
@@ -30,15 +29,13 @@ using tests::Probe;
 
 namespace {
 
-using Runtime = poise::Runtime<tests::Clock>;
-
 std::vector<poise::Endpoint> zones() {
   return {{.id = "a", .zone = "fast"}, {.id = "b", .zone = "fast"}, {.id = "c", .zone = "slow"}};
 }
 
 template <class P>
-auto balancer_of(P policy, std::vector<poise::Endpoint> endpoints = zones()) {
-  return poise::Balancer<P, void, Runtime>{std::move(endpoints), std::move(policy), {.seed = 1}};
+tests::AnyServers balancer_of(P const& policy, std::vector<poise::Endpoint> endpoints = zones()) {
+  return tests::servers_with(policy, std::move(endpoints));
 }
 
 using InFast = Filter<poise::RoundRobin, InZone>;

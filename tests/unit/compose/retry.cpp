@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -27,6 +28,7 @@ using namespace std::chrono_literals;
 using poise::Ending;
 using poise::Outcome;
 using poise::Retry;
+using poise::Stop;
 using tests::letters;
 using tests::mentions;
 using tests::thrown;
@@ -48,8 +50,9 @@ struct Fixture {
   explicit Fixture(P policy, std::string_view ids = "abcd")
       : balancer{letters(ids), std::move(policy), {.clock = clock, .seed = 1}} {}
 
-  /// The backends asked, when all end so.
+  /// The backends asked, when all end so, in a second of its own.
   std::string asked(Outcome outcome) {
+    clock.advance(2s);
     std::string text;
     balancer.call([&](auto& backend) {
       text += backend.id();
@@ -62,7 +65,15 @@ struct Fixture {
 poise::Decision decide(poise::RetryOptions options, std::uint32_t attempt, Outcome outcome,
                        std::uint64_t random = greatest) {
   poise::Request const request{.attempt = attempt};
-  return Retry<poise::RoundRobin>{options}.decide({request, outcome, {}, random});
+  return poise::detail::RetryRules{options}.decide({request, outcome, {}, random});
+}
+
+/// Why there is no further attempt; nothing if there is one.
+std::optional<Stop> why(poise::RetryOptions const& options, poise::Request const& request,
+                        Outcome outcome, poise::Time now = poise::Time{1h}) {
+  auto const decision =
+      poise::detail::RetryRules{options}.decide({request, outcome, now, greatest});
+  return decision.retry ? std::nullopt : std::optional{decision.why};
 }
 
 /// The longest pause after this try.
@@ -130,17 +141,106 @@ TEST_CASE("the first retry waits for nothing if nothing was sent") {
   CHECK(decide({}, 2, Ending::refused).after > 0ms);
 }
 
+TEST_CASE("the first retry waits if no other backend is left, or the backend is overloaded") {
+  poise::Request const request{};
+  poise::detail::RetryRules const rules{{}};
+  CHECK(rules.decide({request, Ending::refused, {}, greatest, false, true}).after > 0ms);
+  CHECK(decide({}, 1, Outcome{Ending::overloaded, false}).after > 0ms);
+}
+
+TEST_CASE("what is retried can be chosen") {
+  auto const all_but_errors = poise::failures.without(Ending::error);
+  CHECK(why({.on = all_but_errors}, {}, Ending::error) == Stop::settled);
+  CHECK_FALSE(why({.on = all_but_errors}, {}, Ending::timeout));
+  CHECK_FALSE(why({.on = all_but_errors.with(Ending::rejected)}, {}, Ending::rejected));
+  CHECK(why({.on = {}}, {}, Ending::refused) == Stop::settled);
+}
+
+TEST_CASE("a request that is not idempotent is tried again only if nothing was sent") {
+  poise::Request const order{.idempotent = false};
+  CHECK(why({}, order, Ending::error) == Stop::sent);
+  CHECK(why({}, order, Ending::timeout) == Stop::sent);
+  CHECK_FALSE(why({}, order, Ending::refused));
+  CHECK_FALSE(why({}, order, Ending::connect_timeout));
+  CHECK_FALSE(why({}, order, Outcome{Ending::reset, false}));
+  CHECK(why({}, order, Ending::success) == Stop::settled);
+  CHECK(why({.attempts = 1}, order, Ending::error) == Stop::attempts);
+}
+
+TEST_CASE("a backend that asks for a pause gets it, and the usual one besides") {
+  CHECK(decide({}, 1, Outcome{Ending::overloaded, true, 2s}, 0).after == 2s);
+  CHECK(decide({}, 1, Outcome{Ending::overloaded, true, 2s}).after == 2s + 25ms - 1ns);
+  CHECK(decide({}, 2, Outcome{Ending::error, true, 2s}).after == 2s + 75ms - 1ns);
+  CHECK(decide({}, 1, Outcome{Ending::refused, false, 2s}, 0).after == 2s);
+}
+
+TEST_CASE("a backend that asks for too long a pause, or for none at all, is left alone") {
+  CHECK_FALSE(why({}, {}, Outcome{Ending::overloaded, true, 10s}));
+  CHECK(why({}, {}, Outcome{Ending::overloaded, true, 10s + 1ns}) == Stop::pushback);
+  CHECK(why({}, {}, Outcome{Ending::overloaded, true, 24h * 365}) == Stop::pushback);
+  CHECK(why({}, {}, Outcome{Ending::overloaded, true, poise::do_not_retry}) == Stop::pushback);
+  CHECK(why({}, {}, Outcome{Ending::error, true, poise::Duration::min()}) == Stop::pushback);
+  CHECK(why({.longest_pushback = 0s}, {}, Outcome{Ending::overloaded, true, 1ns}) ==
+        Stop::pushback);
+  poise::RetryOptions const patient{.longest_pushback = poise::Duration::max()};
+  CHECK(decide(patient, 1, Outcome{Ending::error, true, poise::Duration::max()}).after ==
+        poise::Duration::max());
+}
+
+TEST_CASE("nothing is tried again that would begin after the deadline") {
+  poise::Time const now{1h};
+  poise::Duration const pause = 25ms - 1ns;
+  CHECK_FALSE(why({}, {.deadline = now + pause + 1ns}, Ending::error));
+  CHECK(why({}, {.deadline = now + pause}, Ending::error) == Stop::deadline);
+  CHECK(why({}, {.deadline = now}, Ending::error) == Stop::deadline);
+  CHECK(why({}, {.deadline = now - 1s}, Ending::refused) == Stop::deadline);
+  CHECK_FALSE(why({}, {.deadline = now + 1ns}, Ending::refused));
+  CHECK(why({}, {.deadline = now + 1s}, Outcome{Ending::overloaded, true, 1s}) == Stop::deadline);
+  CHECK_FALSE(why({}, {.deadline = poise::Time::max()}, Ending::error, poise::Time::min()));
+  CHECK(why({}, {.deadline = poise::Time::min()}, Ending::error, poise::Time::max()) ==
+        Stop::deadline);
+}
+
+TEST_CASE("the first rule that applies says why not") {
+  poise::Request const late{.attempt = 3, .idempotent = false, .deadline = poise::Time{}};
+  Outcome const refusing{Ending::overloaded, true, poise::do_not_retry};
+  CHECK(why({.on = {}}, late, refusing) == Stop::settled);
+  CHECK(why({.attempts = 3}, late, refusing) == Stop::attempts);
+  CHECK(why({.attempts = 4}, late, refusing) == Stop::sent);
+  CHECK(why({.attempts = 4}, {.deadline = poise::Time{}}, refusing) == Stop::pushback);
+}
+
 TEST_CASE("a request that was never numbered counts as the first try") {
   CHECK(longest({}, 0) == longest({}, 1));
 }
 
 TEST_CASE("wrong retry options are refused with the offending value") {
-  CHECK(mentions(thrown<poise::ConfigError>([] { Retry<Stubborn>{{.attempts = 0}}; }),
-                 "attempts of Retry is 0"));
-  CHECK(mentions(thrown<poise::ConfigError>([] { Retry<Stubborn>{{.base = -1ns}}; }),
-                 "base of Retry is -1 ns"));
-  CHECK(thrown<poise::ConfigError>([] { Retry<Stubborn>{{.base = 30ns, .cap = 20ns}}; }) ==
+  auto const refusal = [](poise::RetryOptions const& options) {
+    return thrown<poise::ConfigError>([&] { Retry<Stubborn>{options}; });
+  };
+  auto const nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(mentions(refusal({.attempts = 0}), "attempts of Retry is 0"));
+  CHECK(mentions(refusal({.base = -1ns}), "base of Retry is -1 ns"));
+  CHECK(refusal({.base = 30ns, .cap = 20ns}) ==
         "cap of Retry is 20 ns, less than its base of 30 ns: no pause is longer than the cap");
+  CHECK(mentions(refusal({.on = {Ending::success}}), "on of Retry contains \"success\""));
+  CHECK(mentions(refusal({.on = {Ending::cancelled}}), "on of Retry contains \"cancelled\""));
+  CHECK(mentions(refusal({.timeout = -1ns}), "timeout of Retry is -1 ns"));
+  CHECK(mentions(refusal({.try_timeout = -1ns}), "try_timeout of Retry is -1 ns"));
+  CHECK(mentions(refusal({.timeout = 1s, .try_timeout = 2s}),
+                 "try_timeout of Retry is 2000000000 ns, longer than its timeout of 1000000000"));
+  CHECK(mentions(refusal({.longest_pushback = -1ns}), "longest_pushback of Retry is -1 ns"));
+  CHECK(mentions(refusal({.share = -0.1}), "share of Retry is -0.1"));
+  CHECK(mentions(refusal({.share = 1.1}), "share of Retry is 1.1"));
+  CHECK(mentions(refusal({.share = nan}), "share of Retry is nan"));
+  CHECK(mentions(refusal({.hedge = {.after = -1ns}}), "after of a hedge is -1 ns"));
+  CHECK(mentions(refusal({.hedge = {.percentile = 0}}), "percentile of a hedge is 0.0"));
+  CHECK(mentions(refusal({.hedge = {.percentile = 1}}), "percentile of a hedge is 1.0"));
+  CHECK(mentions(refusal({.hedge = {.percentile = 95}}), "percentile of a hedge is 95.0"));
+  CHECK(mentions(refusal({.hedge = {.percentile = nan}}), "percentile of a hedge is nan"));
+  CHECK(mentions(refusal({.hedge = {.least = -1ns}}), "least delay of a hedge is -1 ns"));
+  CHECK(mentions(refusal({.hedge = {.share = 1.5}}), "share of a hedge is 1.5"));
+  CHECK(mentions(refusal({.hedge = {.share = nan}}), "share of a hedge is nan"));
 }
 
 // -- with a balancer -----------------------------------------------------------------------------
@@ -263,7 +363,8 @@ TEST_CASE("a retry picks as what it wraps does and hears nothing itself") {
   CHECK(tests::picks(test.balancer, 6) == "abcdab");
   CHECK(probe.log->ends == 6);
   CHECK(probe.log->mistakes == 0);
-  STATIC_REQUIRE_FALSE(poise::hooks::has_on_finish<Retry<Stubborn>>);
+  CHECK_FALSE(poise::hooks::hears_finish(Retry<Stubborn>{}));
   STATIC_REQUIRE_FALSE(poise::hooks::has_admit<Retry<Stubborn>>);
+  CHECK_FALSE(poise::hooks::uses_time(Retry<Stubborn>{}));
   CHECK(poise::hooks::name(Retry<poise::P2C>{}) == "retry(p2c)");
 }

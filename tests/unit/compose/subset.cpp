@@ -29,8 +29,6 @@ using tests::thrown;
 
 namespace {
 
-using Runtime = poise::Runtime<tests::Clock>;
-
 std::string address(std::uint32_t i) {
   return "10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250) + ":80";
 }
@@ -97,9 +95,8 @@ std::vector<poise::Endpoint> backends(std::uint32_t count) {
   return result;
 }
 
-auto balancer_of(SubsetOptions options, std::vector<poise::Endpoint> endpoints) {
-  return poise::Balancer<Subset<poise::RoundRobin>, void, Runtime>{
-      std::move(endpoints), Subset<poise::RoundRobin>{options}, {.seed = 1}};
+tests::AnyServers balancer_of(SubsetOptions options, std::vector<poise::Endpoint> endpoints) {
+  return tests::servers_with(Subset<poise::RoundRobin>{options}, std::move(endpoints));
 }
 
 /// The backends that the next picks go to.
@@ -285,10 +282,8 @@ TEST_CASE("a subset is never left") {
 
 TEST_CASE("the policy of a subset keeps its state and hears each end once") {
   tests::Probe<> const probe;
-  poise::Balancer<Subset<tests::Probe<>>, void, Runtime> balancer{
-      backends(20),
-      Subset<tests::Probe<>>{{.client = 1, .clients = 5, .size = 4}, probe},
-      {.seed = 1}};
+  auto balancer = tests::servers_with(
+      Subset<tests::Probe<>>{{.client = 1, .clients = 5, .size = 4}, probe}, backends(20));
   (void)tests::picks(balancer, 20);
   auto endpoints = backends(22);
   std::rotate(endpoints.begin(), endpoints.begin() + 7, endpoints.end());

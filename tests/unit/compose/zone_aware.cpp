@@ -17,7 +17,6 @@
 #include <poise/policy/smooth_weighted.hpp>
 
 #include "support/catch.hpp"
-#include "support/clock.hpp"
 #include "support/compositions.hpp"
 #include "support/servers.hpp"
 #include "support/statistics.hpp"
@@ -32,7 +31,6 @@ using tests::thrown;
 
 namespace {
 
-using Runtime = poise::Runtime<tests::Clock>;
 using Zones = std::vector<std::pair<std::string, std::uint32_t>>;
 
 /// So many backends in each zone: ids "a0", "a1", ...
@@ -45,13 +43,13 @@ std::vector<poise::Endpoint> zones_of(Zones const& zones) {
 }
 
 template <class P = poise::RoundRobin>
-auto balancer_of(ZoneOptions options, std::vector<poise::Endpoint> endpoints, P inner = {}) {
-  return poise::Balancer<ZoneAware<P>, void, Runtime>{
-      std::move(endpoints), ZoneAware<P>{std::move(options), std::move(inner)}, {.seed = 1}};
+tests::AnyServers balancer_of(ZoneOptions options, std::vector<poise::Endpoint> endpoints,
+                              P inner = {}) {
+  return tests::servers_with(ZoneAware<P>{std::move(options), std::move(inner)},
+                             std::move(endpoints));
 }
 
-template <class Balancer>
-std::map<std::string, std::uint64_t> by_zone(Balancer& balancer, std::size_t count) {
+std::map<std::string, std::uint64_t> by_zone(tests::AnyServers& balancer, std::size_t count) {
   std::map<std::string, std::uint64_t> result;
   for (std::size_t i = 0; i < count; ++i) {
     auto const key = std::to_string(i);

@@ -21,12 +21,15 @@
 #include <poise/policy/hash_ring.hpp>
 
 #include "support/catch.hpp"
+#include "support/envoy.hpp"
 #include "support/recording.hpp"
+#include "support/servers.hpp"
 #include "support/stage.hpp"
 #include "support/text.hpp"
 
 using poise::HashRing;
 namespace dialect = poise::dialect;
+using tests::EnvoyCase;
 using tests::misses;
 using tests::recorded;
 
@@ -37,7 +40,7 @@ HashRing<dialect::Haproxy> haproxy(dialect::Haproxy settings) { return {.dialect
 template <class D>
 std::string refused(std::vector<poise::Endpoint> endpoints, D settings = {}) {
   return tests::thrown<poise::ConfigError>(
-      [&] { (void)poise::Balancer<HashRing<D>>{std::move(endpoints), {.dialect = settings}}; });
+      [&] { (void)tests::servers_with(HashRing<D>{.dialect = settings}, std::move(endpoints)); });
 }
 
 }  // namespace
@@ -113,60 +116,14 @@ TEST_CASE("the grpc dialect sends every key where gRPC for Node sent it") {
 
 namespace {
 
-/// One case of Envoy's tests: what it configures, and the ring that must come of it.
-struct EnvoyCase {
-  std::string name{};
-  dialect::EnvoyRing settings{};
-  std::vector<std::string> keys{};
-  std::vector<dialect::detail::Share> hosts{};
-  std::vector<double> weights{};
-  std::vector<std::pair<std::string, std::vector<std::uint64_t>>> facts{};
-};
-
-std::vector<EnvoyCase> envoy_cases() {
-  std::vector<EnvoyCase> cases;
-  for (auto const& line : tests::recorded_lines("envoy_ring.txt")) {
-    auto const [word, rest] = tests::first_word(line);
-    std::istringstream text{rest};
-    if (word == "#") continue;
-    if (word == "case") {
-      cases.push_back({.name = rest});
-    } else if (word == "ring") {
-      std::string hash;
-      auto& settings = cases.back().settings;
-      text >> settings.min_size >> settings.max_size >> hash;
-      if (hash == "murmur2") settings.function = dialect::EnvoyHash::murmur2;
-    } else if (word == "host") {
-      std::string key;
-      double weight = 0;
-      text >> key >> weight;
-      cases.back().keys.push_back(key);
-      cases.back().weights.push_back(weight);
-    } else if (word == "share") {
-      std::uint32_t host = 0;
-      double locality = 0, localities = 0, weight = 0, weights = 0;
-      text >> host >> locality >> localities >> weight >> weights;
-      cases.back().hosts.push_back({{}, weight * (locality / localities) / weights, host});
-    } else {
-      std::vector<std::uint64_t> numbers;
-      for (std::uint64_t number = 0; text >> number;) numbers.push_back(number);
-      cases.back().facts.emplace_back(word, numbers);
-    }
-  }
-  for (auto& each : cases) {
-    double sum = 0;
-    for (auto const weight : each.weights) sum += weight;
-    if (each.hosts.empty())
-      for (std::uint32_t i = 0; i < each.keys.size(); ++i)
-        each.hosts.push_back({{}, each.weights[i] / sum, i});
-    for (auto& host : each.hosts) host.key = each.keys[host.owner];
-  }
-  return cases;
-}
-
-poise::Ring<std::uint64_t> ring_of(EnvoyCase const& one) {
+poise::Ring<std::uint64_t> ring_of(EnvoyCase const& one, std::string const& configured) {
+  dialect::EnvoyRing settings;
+  std::istringstream text{configured};
+  std::string hash;
+  text >> settings.min_size >> settings.max_size >> hash;
+  if (hash == "murmur2") settings.function = dialect::EnvoyHash::murmur2;
   std::vector<poise::Ring<std::uint64_t>::Point> points;
-  one.settings.place(one.hosts, points);
+  settings.place(one.hosts, points);
   return poise::Ring<std::uint64_t>{points};
 }
 
@@ -209,23 +166,25 @@ void check_fact(std::string const& what, std::vector<std::uint64_t> const& numbe
 }  // namespace
 
 TEST_CASE("the envoy ring dialect makes the rings that Envoy's own tests expect") {
-  auto const cases = envoy_cases();
+  auto const cases = tests::envoy_cases("envoy_ring.txt");
   CHECK(cases.size() == 15);
   for (auto const& one : cases) {
     CAPTURE(one.name);
-    auto const ring = ring_of(one);
+    poise::Ring<std::uint64_t> ring;
     std::size_t seen = 0;
-    for (auto const& [what, numbers] : one.facts) check_fact(what, numbers, one, ring, seen);
+    for (auto const& [what, rest] : one.facts)
+      if (what == "ring") ring = ring_of(one, rest);
+      else check_fact(what, tests::numbers_in(rest), one, ring, seen);
   }
 }
 
 TEST_CASE("the envoy ring dialect takes weights and hash keys from backends") {
   // Envoy's case HostWeightedTinyRing, through a balancer; the keys are found by their hash.
-  poise::Balancer<HashRing<dialect::EnvoyRing>> balancer{
-      {{.id = "a", .address = "127.0.0.1:90", .weight = 1},
-       {.id = "b", .address = "127.0.0.1:91", .weight = 2},
-       {.id = "c", .weight = 3, .labels = {{"hash_key", "127.0.0.1:92"}}}},
-      {.dialect = {.min_size = 6, .max_size = 6}}};
+  auto balancer =
+      tests::servers_with(HashRing<dialect::EnvoyRing>{.dialect = {.min_size = 6, .max_size = 6}},
+                          {{.id = "a", .address = "127.0.0.1:90", .weight = 1},
+                           {.id = "b", .address = "127.0.0.1:91", .weight = 2},
+                           {.id = "c", .weight = 3, .labels = {{"hash_key", "127.0.0.1:92"}}}});
   std::vector<std::pair<std::uint64_t, char>> const ends{
       {928266305478181108U, 'c'},  {4443673547860492590U, 'c'},  {5583722120771150861U, 'b'},
       {6311230543546372928U, 'b'}, {13444792449719432967U, 'c'}, {16117243373044804889U, 'a'}};
@@ -272,7 +231,7 @@ TEST_CASE("the pingora dialect sends every key where pingora's own tests expect 
       continue;
     }
     // Backends go out in the order in which the walk meets them: the key follows.
-    poise::Balancer<HashRing<dialect::Pingora>> balancer{one.recording.servers};
+    auto balancer = tests::servers_with(HashRing<dialect::Pingora>{}, one.recording.servers);
     std::vector<std::size_t> met;
     for (auto const server : one.order) {
       if (std::find(met.begin(), met.end(), server) != met.end()) continue;
@@ -383,7 +342,7 @@ TEST_CASE("the haproxy dialect numbers servers without id from their place on") 
       if (!label.empty()) endpoints.back().labels.push_back({"id", label});
     }
     std::string text;
-    poise::Balancer<HashRing<dialect::Haproxy>> balancer{endpoints};
+    auto balancer = tests::servers_with(HashRing<dialect::Haproxy>{}, endpoints);
     for (auto const& key : tests::recorded_keys()) text += balancer.pick({.route_key = key})->id();
     return text;
   };

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -12,82 +11,37 @@
 #include <poise/policy/maglev.hpp>
 
 #include "support/catch.hpp"
+#include "support/envoy.hpp"
 #include "support/recording.hpp"
+#include "support/servers.hpp"
 
 namespace dialect = poise::dialect;
 
-namespace {
-
-struct Case {
-  std::string name{};
-  std::uint32_t size = 0;
-  std::vector<std::string> keys{};
-  std::vector<double> weights{};
-  std::vector<dialect::detail::Share> hosts{};
-  std::vector<std::uint32_t> slots{};
-  std::vector<std::uint64_t> least_and_most{};
-  std::vector<std::vector<std::uint64_t>> retries{};
-};
-
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (auto const& line : tests::recorded_lines("envoy_maglev.txt")) {
-    auto const [word, rest] = tests::first_word(line);
-    std::istringstream text{rest};
-    auto const numbers = [&] {
-      std::vector<std::uint64_t> result;
-      for (std::uint64_t number = 0; text >> number;) result.push_back(number);
-      return result;
-    };
-    if (word == "case") {
-      all.push_back({.name = rest});
-    } else if (word == "table") {
-      text >> all.back().size;
-    } else if (word == "host") {
-      text >> all.back().keys.emplace_back() >> all.back().weights.emplace_back();
-    } else if (word == "share") {
-      std::uint32_t host = 0;
-      double locality = 0, localities = 0, weight = 0, weights = 0;
-      text >> host >> locality >> localities >> weight >> weights;
-      all.back().hosts.push_back({{}, weight * (locality / localities) / weights, host});
-    } else if (word == "slots") {
-      for (auto const slot : numbers())
-        all.back().slots.push_back(static_cast<std::uint32_t>(slot));
-    } else if (word == "size") {
-      all.back().least_and_most = numbers();
-    } else if (word == "retry") {
-      all.back().retries.push_back(numbers());
-    }
-  }
-  for (auto& each : all) {
-    double sum = 0;
-    for (auto const weight : each.weights) sum += weight;
-    if (each.hosts.empty())
-      for (std::uint32_t i = 0; i < each.keys.size(); ++i)
-        each.hosts.push_back({{}, each.weights[i] / sum, i});
-    for (auto& host : each.hosts) host.key = each.keys[host.owner];
-  }
-  return all;
-}
-
-}  // namespace
-
 TEST_CASE("the envoy maglev dialect fills the tables that Envoy's own tests expect") {
-  auto const all = cases();
-  CHECK(all.size() == 7);
-  for (auto const& one : all) {
+  auto const cases = tests::envoy_cases("envoy_maglev.txt");
+  CHECK(cases.size() == 7);
+  for (auto const& one : cases) {
     CAPTURE(one.name);
-    auto const table = dialect::EnvoyMaglev::fill(one.hosts, one.size);
-    if (!one.slots.empty()) CHECK(table == one.slots);
-    for (auto const& retry : one.retries)  // hash, attempt, host
-      CHECK(table[(retry[0] ^ (std::uint64_t{0} - retry[1])) % one.size] == retry[2]);
-    if (one.least_and_most.empty()) continue;
-    std::vector<std::uint64_t> counts;
-    for (auto const& host : one.hosts)
-      counts.push_back(
-          static_cast<std::uint64_t>(std::count(table.begin(), table.end(), host.owner)));
-    CHECK(*std::min_element(counts.begin(), counts.end()) == one.least_and_most[0]);
-    CHECK(*std::max_element(counts.begin(), counts.end()) == one.least_and_most[1]);
+    std::vector<std::uint32_t> table;
+    for (auto const& [what, rest] : one.facts) {
+      auto const numbers = tests::numbers_in(rest);
+      if (what == "table") {
+        table = dialect::EnvoyMaglev::fill(one.hosts, static_cast<std::uint32_t>(numbers[0]));
+      } else if (what == "slots") {
+        CHECK(std::equal(table.begin(), table.end(), numbers.begin(), numbers.end()));
+      } else if (what == "retry") {  // hash, attempt, host
+        CHECK(table[(numbers[0] ^ (std::uint64_t{0} - numbers[1])) % table.size()] == numbers[2]);
+      } else if (what == "size") {
+        std::vector<std::uint64_t> counts;
+        for (auto const& host : one.hosts)
+          counts.push_back(
+              static_cast<std::uint64_t>(std::count(table.begin(), table.end(), host.owner)));
+        CHECK(*std::min_element(counts.begin(), counts.end()) == numbers[0]);
+        CHECK(*std::max_element(counts.begin(), counts.end()) == numbers[1]);
+      } else {
+        FAIL("unknown fact: " << what);
+      }
+    }
   }
 }
 
@@ -125,9 +79,9 @@ TEST_CASE("the envoy maglev dialect takes turns as Envoy's plain loop does") {
 TEST_CASE("the envoy maglev dialect picks from the table of those that are eligible") {
   // Envoy's case Weighted: hosts :90 and :91 of weight 1 and 2, 17 slots.
   std::vector<std::size_t> const owners{1, 0, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 0, 1};
-  poise::Balancer<poise::MaglevOf<dialect::EnvoyMaglev>> balancer{
-      {{.id = "127.0.0.1:91", .weight = 2}, {.id = "127.0.0.1:90"}, {.id = "127.0.0.1:89"}},
-      {.dialect = {.slots = 17}}};
+  auto balancer = tests::servers_with(
+      poise::MaglevOf<dialect::EnvoyMaglev>{.dialect = {.slots = 17}},
+      {{.id = "127.0.0.1:91", .weight = 2}, {.id = "127.0.0.1:90"}, {.id = "127.0.0.1:89"}});
   balancer.drain("127.0.0.1:89");  // so the table is that of the other two
   for (auto const& key : tests::recorded_keys())
     REQUIRE(balancer.pick({.route_key = key})->id() ==

@@ -268,11 +268,24 @@ TEST_CASE("an HTTP answer passes by its status") {
   CHECK(whole("HTTP/1.1 200 OK\r\n\r\n").passed);
   CHECK(whole("HTTP/1.0 204\r\n\r\n").passed);
   CHECK(whole("HTTP/1.1 200 OK\n\n").passed);
-  CHECK(whole("HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n").passed);
   CHECK(whole("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n").passed);
   CHECK(whole("HTTP/1.1 503 Busy\r\n\r\n").cause == "status 503");
   CHECK_FALSE(whole("HTTP/1.1 503 Busy\r\n\r\n").passed);
   CHECK_FALSE(whole("HTTP/1.1 200 OK\r\n\r\n", {.least_status = 204}).passed);
+}
+
+TEST_CASE("a redirect is not followed, and passes only where it is expected") {
+  auto const moved = [](std::string const& field, HttpExpectation const& expectation = {}) {
+    return whole("HTTP/1.1 302 Found\r\nServer: x\r\n" + field + "\r\n", expectation);
+  };
+  CHECK(moved("Location: /login\r\n").cause == "status 302 to \"/login\"");
+  CHECK_FALSE(moved("Location: /login\r\n").passed);
+  CHECK(moved("lOCATION:\t/a\"\x1b\r\n").cause == "status 302 to \"/a\\\"\\x1b\"");
+  CHECK(moved("Location: " + std::string(10'000, 'x') + "\r\n").cause.size() < 120);
+  for (auto const* none : {"", "Location:\r\n", "Locations: /x\r\n", "X-Location: /x\r\n"})
+    CHECK(moved(none).cause == "status 302");
+  CHECK(moved("Location: /login\r\n", {.most_status = 399}).passed);
+  CHECK(whole("HTTP/1.1 503 No\r\nLocation: /x\r\n\r\n").cause == "status 503");
 }
 
 TEST_CASE("an HTTP answer passes by a text in its body") {

@@ -25,33 +25,22 @@
 #include <poise/policy/hash_list.hpp>
 
 #include "support/catch.hpp"
-#include "support/clock.hpp"
+#include "support/keys.hpp"
 #include "support/servers.hpp"
 #include "support/stage.hpp"
 #include "support/text.hpp"
 
 using poise::HashRing;
+using tests::AnyServers;
 using tests::mentions;
+using tests::owners;
 namespace dialect = poise::dialect;
 
 namespace {
 
 template <class P = HashRing<>>
-auto balancer_of(std::vector<poise::Endpoint> endpoints, P policy = {}) {
-  return poise::Balancer<P, void, poise::Runtime<tests::Clock>>{
-      std::move(endpoints), std::move(policy), {.clock = {}, .seed = 1}};
-}
-
-std::string key(int number) { return "user-" + std::to_string(number); }
-
-template <class B>
-std::vector<std::string> owners(B& balancer, int keys = 2000) {
-  std::vector<std::string> result;
-  for (int i = 0; i < keys; ++i) {
-    auto const text = key(i);
-    result.push_back(balancer.pick({.route_key = text})->id());
-  }
-  return result;
+AnyServers balancer_of(std::vector<poise::Endpoint> endpoints, P const& policy = {}) {
+  return tests::servers_with(policy, std::move(endpoints));
 }
 
 std::vector<poise::Endpoint> addresses(std::size_t count) {
@@ -147,9 +136,11 @@ TEST_CASE("the native ring is the same in every release") {
   CHECK(poise::hash::xxh64(text) == 0x3fa9d5092d9ac621);
 }
 
-TEMPLATE_TEST_CASE("a flip makes no ring, moves only the keys of the one that went, and is undone",
-                   "", dialect::Native, dialect::Nginx, dialect::Haproxy, dialect::GrpcRing) {
-  auto balancer = balancer_of(addresses(100), HashRing<TestType>{});
+namespace {
+
+template <class Dialect>
+void check_flip() {
+  auto balancer = balancer_of(addresses(100), HashRing<Dialect>{});
   auto const before = owners(balancer);
   auto const& gone = before[0];
   balancer.drain(gone);
@@ -161,25 +152,38 @@ TEMPLATE_TEST_CASE("a flip makes no ring, moves only the keys of the one that we
   balancer.undrain(gone);
   CHECK(owners(balancer) == before);
 
-  tests::Stage<HashRing<TestType>> stage{std::vector<std::uint32_t>(10, 1)};
+  tests::Stage<HashRing<Dialect>> stage{std::vector<std::uint32_t>(10, 1)};
   auto const* const table = stage.plan->get();
   stage.backends.set_eligible(3, false);
   stage.rebuild();
   CHECK(stage.plan->get() == table);
 }
 
-TEMPLATE_TEST_CASE("one that is out is as good as gone, where a system takes its points away", "",
-                   dialect::Native, dialect::Haproxy, dialect::EnvoyRing) {
+}  // namespace
+
+TEST_CASE("a flip makes no ring, moves only the keys of the one that went, and is undone") {
+  check_flip<dialect::Native>();
+  check_flip<dialect::Nginx>();
+  check_flip<dialect::Haproxy>();
+  check_flip<dialect::GrpcRing>();
+}
+
+TEST_CASE("one that is out is as good as gone, where a system takes its points away") {
   std::vector<poise::Endpoint> endpoints;
   for (auto const* id : {"1", "2", "3", "4", "5", "6"})
     endpoints.push_back({.id = id, .labels = {{"id", id}}});
-  auto drained = balancer_of(endpoints, HashRing<TestType>{});
-  auto removed = balancer_of(endpoints, HashRing<TestType>{});
-  for (auto const* id : {"2", "5", "4"}) {
-    drained.drain(id);
-    removed.remove(id);
-    CHECK(owners(drained) == owners(removed));
-  }
+  auto const check = [&](auto const& policy) {
+    auto drained = balancer_of(endpoints, policy);
+    auto removed = balancer_of(endpoints, policy);
+    for (auto const* id : {"2", "5", "4"}) {
+      drained.drain(id);
+      removed.remove(id);
+      CHECK(owners(drained) == owners(removed));
+    }
+  };
+  check(HashRing<>{});
+  check(HashRing<dialect::Haproxy>{});
+  check(HashRing<dialect::EnvoyRing>{});
 }
 
 TEST_CASE("exact shares are what keys get, also with backends out") {
@@ -233,14 +237,7 @@ TEST_CASE("requests without a key take turns as nginx and HAProxy give them") {
 
 TEST_CASE("a key that was tried in vain goes on along the ring") {
   auto balancer = balancer_of(tests::numbered(10));
-  std::vector<std::uint64_t> tried;
-  std::set<std::string> met;
-  for (int attempt = 0; attempt < 8; ++attempt) {
-    auto const lease = balancer.pick({.route_key = "k", .excluded = tried});
-    CHECK(lease->id() == balancer.pick({.route_key = "k", .excluded = tried})->id());
-    CHECK(met.insert(lease->id()).second);
-    tried.push_back(lease.serial());
-  }
+  tests::check_tries_of_a_key(balancer);
 }
 
 TEST_CASE("weights a million apart make a ring that fits, and the lightest keeps a point") {
@@ -281,14 +278,15 @@ TEST_CASE("hosts that gRPC's cap leaves without points get nothing, and the rest
   CHECK(balancer.pick({.route_key = "k"}));  // nobody on the ring: any of those that are there
 }
 
-TEMPLATE_TEST_CASE("a part of the set without weight has no ring and no list", "", HashRing<>,
-                   HashRing<dialect::Haproxy>, HashRing<dialect::EnvoyRing>,
-                   HashRing<dialect::Libketama>, HashRing<dialect::Twemproxy>,
-                   poise::HashList<dialect::HaproxyMap>, poise::HashList<dialect::NginxHash>) {
+TEST_CASE("a part of the set without weight has no ring and no list") {
   // Wrappers that divide a set may ask for one.
-  tests::Stage<TestType> stage{{0, 0}};
-  CHECK(stage.pick({.route_key = "k"}) == poise::Candidates::none);
-  CHECK(stage.pick() == poise::Candidates::none);
+  tests::check_no_weight(HashRing<>{});
+  tests::check_no_weight(HashRing<dialect::Haproxy>{});
+  tests::check_no_weight(HashRing<dialect::EnvoyRing>{});
+  tests::check_no_weight(HashRing<dialect::Libketama>{});
+  tests::check_no_weight(HashRing<dialect::Twemproxy>{});
+  tests::check_no_weight(poise::HashList<dialect::HaproxyMap>{});
+  tests::check_no_weight(poise::HashList<dialect::NginxHash>{});
 }
 
 TEST_CASE("rings are named after their dialect") {

@@ -2,14 +2,15 @@
 // The loads that look at latency, and all policies that compare by them.
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
-#include <tuple>
 #include <vector>
 
 #include <poise/load/ewma.hpp>
@@ -19,6 +20,7 @@
 #include <poise/policy/power_of_two.hpp>
 
 #include "support/catch.hpp"
+#include "support/policies.hpp"
 #include "support/stage.hpp"
 #include "support/traffic.hpp"
 
@@ -26,17 +28,22 @@ using namespace std::chrono_literals;
 using poise::Duration;
 using poise::Ending;
 using tests::Server;
-using tests::Traffic;
+using Traffic = tests::Traffic<poise::AnyPolicy>;
 
 namespace {
 
-template <class L>
-using P2 = poise::PowerOfTwo<L>;
+constexpr std::array<std::string_view, 6> latency_aware{"p2c(peak_ewma)", "least(peak_ewma)",
+                                                        "p2c(ewma)",      "least_latency",
+                                                        "p2c(score)",     "least(score)"};
 
-using LatencyAware = std::tuple<P2<poise::PeakEwma>, poise::Least<poise::PeakEwma>, P2<poise::Ewma>,
-                                poise::LeastLatency, P2<poise::Score>, poise::Least<poise::Score>>;
-
-using TwoOfThem = std::tuple<P2<poise::PeakEwma>, poise::LeastLatency>;
+/// Runs a test with each of them.
+template <class Test>
+void with_each(Test const& test) {
+  for (auto const name : latency_aware) {
+    CAPTURE(name);
+    test(tests::policy(name));
+  }
+}
 
 /// One backend under a load, without a balancer.
 template <class L>
@@ -69,126 +76,139 @@ constexpr double rate = 1400;
 // -- under traffic
 // ---------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a backend that fails fast among 19 good ones gets at most its fair share",
-                        "", LatencyAware) {
-  // From the very start, and later; busy, nearly idle, and with hundreds in flight on each.
-  for (auto const& [server, per_second] : {std::pair{busy(), 19 * rate},
-                                           {busy(0.5), 19 * rate},
-                                           {Server{}, 19 * 50.0},
-                                           {Server{.workers = 1000}, 19 * 10'000.0}}) {
-    Traffic<TestType> it(20, server);
-    it.servers[7] = {.service = 100us, .ending = Ending::error, .workers = 1000};
-    auto const time = Duration{static_cast<Duration::rep>(20'000 / per_second * 1e9)};
-    CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
-    CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
-  }
+TEST_CASE("a backend that fails fast among 19 good ones gets at most its fair share") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // From the very start, and later; busy, nearly idle, and with hundreds in flight on each.
+    for (auto const& [server, per_second] : {std::pair{busy(), 19 * rate},
+                                             {busy(0.5), 19 * rate},
+                                             {Server{}, 19 * 50.0},
+                                             {Server{.workers = 1000}, 19 * 10'000.0}}) {
+      Traffic it(20, server, 1, policy);
+      it.servers[7] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+      auto const time = Duration{static_cast<Duration::rep>(20'000 / per_second * 1e9)};
+      CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
+      CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
+    }
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("a backend that turns bad loses its traffic within 20 mean latencies", "",
-                        LatencyAware) {
-  Traffic<TestType> it(10, busy());
-  it.run(1s, 10 * rate);
-  it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
-  it.run(200ms, 10 * rate);
-  CHECK(it.shares_of(1s, 10 * rate)[3] < 0.25 / 10);
-}
-
-TEMPLATE_LIST_TEST_CASE("a backend that healed has its fair share again after 100 mean latencies",
-                        "", LatencyAware) {
-  // 10 backends at 10 ms, one of them at 100 ms for 5 s. n = 14 000 picks in the second measured,
-  // expected 1400: by chance alone their standard deviation would be 3 %.
-  for (std::uint64_t const seed : {1U, 2U, 3U}) {
-    Traffic<TestType> it(10, busy(), seed);
+TEST_CASE("a backend that turns bad loses its traffic within 20 mean latencies") {
+  with_each([](poise::AnyPolicy const& policy) {
+    Traffic it(10, busy(), 1, policy);
     it.run(1s, 10 * rate);
+    it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+    it.run(200ms, 10 * rate);
+    CHECK(it.shares_of(1s, 10 * rate)[3] < 0.25 / 10);
+  });
+}
+
+TEST_CASE("a backend that healed has its fair share again after 100 mean latencies") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // 10 backends at 10 ms, one of them at 100 ms for 5 s. n = 14 000 picks in the second measured,
+    // expected 1400: by chance alone their standard deviation would be 3 %.
+    for (std::uint64_t const seed : {1U, 2U, 3U}) {
+      Traffic it(10, busy(), seed, policy);
+      it.run(1s, 10 * rate);
+      it.servers[3].service = 100ms;
+      CHECK(it.shares_of(5s, 10 * rate)[3] < 0.2 / 10);  // while it is slow
+      it.servers[3].service = 10ms;
+      it.run(1s, 10 * rate);
+      auto const share = it.shares_of(1s, 10 * rate)[3];
+      CHECK(share > 0.8 / 10);
+      CHECK(share < 1.2 / 10);
+    }
+  });
+}
+
+TEST_CASE("a healed backend is found again where requests are few") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // One at a time on each, so that exploring alone would ask it once in 100 mean latencies. n =
+    // 7000 picks in 10 s, expected 700: by chance alone their standard deviation would be 4 %.
+    Traffic it(10, Server{}, 1, policy);
+    it.run(1s, 700);
     it.servers[3].service = 100ms;
-    CHECK(it.shares_of(5s, 10 * rate)[3] < 0.2 / 10);  // while it is slow
+    it.run(5s, 700);
     it.servers[3].service = 10ms;
+    it.run(1s, 700);
+    auto const share = it.shares_of(10s, 700)[3];
+    CHECK(share > 0.8 / 10);
+    CHECK(share < 1.2 / 10);
+  });
+}
+
+TEST_CASE("a backend that healed of failing has its fair share again too") {
+  with_each([](poise::AnyPolicy const& policy) {
+    Traffic it(10, busy(), 1, policy);
+    it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+    it.run(5s, 10 * rate);
+    it.servers[3] = busy();
     it.run(1s, 10 * rate);
     auto const share = it.shares_of(1s, 10 * rate)[3];
     CHECK(share > 0.8 / 10);
     CHECK(share < 1.2 / 10);
-  }
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("a healed backend is found again where requests are few", "",
-                        LatencyAware) {
-  // One at a time on each, so that exploring alone would ask it once in 100 mean latencies. n =
-  // 7000 picks in 10 s, expected 700: by chance alone their standard deviation would be 4 %.
-  Traffic<TestType> it(10, Server{});
-  it.run(1s, 700);
-  it.servers[3].service = 100ms;
-  it.run(5s, 700);
-  it.servers[3].service = 10ms;
-  it.run(1s, 700);
-  auto const share = it.shares_of(10s, 700)[3];
-  CHECK(share > 0.8 / 10);
-  CHECK(share < 1.2 / 10);
-}
-
-TEMPLATE_LIST_TEST_CASE("a backend that healed of failing has its fair share again too", "",
-                        LatencyAware) {
-  Traffic<TestType> it(10, busy());
-  it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
-  it.run(5s, 10 * rate);
-  it.servers[3] = busy();
-  it.run(1s, 10 * rate);
-  auto const share = it.shares_of(1s, 10 * rate)[3];
-  CHECK(share > 0.8 / 10);
-  CHECK(share < 1.2 / 10);
-}
-
-TEMPLATE_LIST_TEST_CASE("a new backend beside 9 busy ones is neither flooded nor starved", "",
-                        LatencyAware) {
-  // Windows of 50 ms hold 70 picks of a fair share: by chance alone 12 %.
-  for (double const scatter : {0.0, 0.3}) {
-    Traffic<TestType> it(9, busy(scatter));
-    it.run(1s, 10 * rate);
-    auto const start = it.clock.now();
-    auto const joined = it.join(busy(scatter));
-    it.run(3s, 10 * rate);
-    double most = 0;
-    for (auto from = start; from < start + 2900ms; from += 5ms)
-      most = std::max(most, it.shares(from, from + 50ms)[joined]);
-    CHECK(most <= 2.0 / 10);
-    CHECK(it.shares(start + 2s, start + 3s)[joined] >= 0.5 / 10);
-    CHECK(it.shares(start, start + 2s)[joined] >= 0.5 / 10);
-  }
-}
-
-TEMPLATE_LIST_TEST_CASE("equal backends end up with equal shares", "", LatencyAware) {
-  // Without fading, peaks that nobody renews starved one of three: 14955 / 13820 / 1225 picks.
-  for (auto const& [server, per_second] :
-       {std::pair{busy(), 3 * rate}, {busy(0.5), 3 * rate}, {Server{.scatter = 0.5}, 3 * 30.0}}) {
-    Traffic<TestType> it(3, server);
-    auto const time = Duration{static_cast<Duration::rep>(30'000 / per_second * 1e9)};
-    for (auto const share : it.shares_of(time, per_second)) {
-      CHECK(share > 0.9 / 3);
-      CHECK(share < 1.1 / 3);
+TEST_CASE("a new backend beside 9 busy ones is neither flooded nor starved") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // Windows of 50 ms hold 70 picks of a fair share: by chance alone 12 %.
+    for (double const scatter : {0.0, 0.3}) {
+      Traffic it(9, busy(scatter), 1, policy);
+      it.run(1s, 10 * rate);
+      auto const start = it.clock.now();
+      auto const joined = it.join(busy(scatter));
+      it.run(3s, 10 * rate);
+      double most = 0;
+      for (auto from = start; from < start + 2900ms; from += 5ms)
+        most = std::max(most, it.shares(from, from + 50ms)[joined]);
+      CHECK(most <= 2.0 / 10);
+      CHECK(it.shares(start + 2s, start + 3s)[joined] >= 0.5 / 10);
+      CHECK(it.shares(start, start + 2s)[joined] >= 0.5 / 10);
     }
+  });
+}
+
+TEST_CASE("equal backends end up with equal shares") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // Without fading, peaks that nobody renews starved one of three: 14955 / 13820 / 1225 picks.
+    for (auto const& [server, per_second] :
+         {std::pair{busy(), 3 * rate}, {busy(0.5), 3 * rate}, {Server{.scatter = 0.5}, 3 * 30.0}}) {
+      Traffic it(3, server, 1, policy);
+      auto const time = Duration{static_cast<Duration::rep>(30'000 / per_second * 1e9)};
+      for (auto const share : it.shares_of(time, per_second)) {
+        CHECK(share > 0.9 / 3);
+        CHECK(share < 1.1 / 3);
+      }
+    }
+  });
+}
+
+TEST_CASE("shares do not depend on whether answers take microseconds or a minute") {
+  for (auto const name : {"p2c(peak_ewma)", "least_latency"}) {
+    CAPTURE(name);
+    auto const policy = tests::policy(name);
+    // The same traffic in slow motion: constants in seconds would tell them apart. Nanoseconds are
+    // rounded differently, hence the tolerance.
+    auto const sick_share = [&](Duration service) {
+      auto const slower = static_cast<double>(service.count()) / 1e7;
+      Traffic it(10, {.service = service, .workers = 20}, 1, policy);
+      it.servers[3].service = 10 * service;
+      return it.shares_of(200 * service, 10 * rate / slower)[3];
+    };
+    auto const expected = sick_share(10ms);
+    CHECK(std::abs(sick_share(20us) - expected) < 0.003);
+    CHECK(std::abs(sick_share(20s) - expected) < 0.003);
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("shares do not depend on whether answers take microseconds or a minute", "",
-                        TwoOfThem) {
-  // The same traffic in slow motion: constants in seconds would tell them apart. Nanoseconds are
-  // rounded differently, hence the tolerance.
-  auto const sick_share = [](Duration service) {
-    auto const slower = static_cast<double>(service.count()) / 1e7;
-    Traffic<TestType> it(10, {.service = service, .workers = 20});
-    it.servers[3].service = 10 * service;
-    return it.shares_of(200 * service, 10 * rate / slower)[3];
-  };
-  auto const expected = sick_share(10ms);
-  CHECK(std::abs(sick_share(20us) - expected) < 0.003);
-  CHECK(std::abs(sick_share(20s) - expected) < 0.003);
-}
-
-TEMPLATE_LIST_TEST_CASE("after a pause the slow backend is no magnet", "", LatencyAware) {
-  Traffic<TestType> it(10, busy());
-  it.servers[3].service = 100ms;
-  it.run(2s, 10 * rate);
-  it.clock.advance(1h);
-  CHECK(it.shares_of(100ms, 10 * rate)[3] < 2.0 / 10);
+TEST_CASE("after a pause the slow backend is no magnet") {
+  with_each([](poise::AnyPolicy const& policy) {
+    Traffic it(10, busy(), 1, policy);
+    it.servers[3].service = 100ms;
+    it.run(2s, 10 * rate);
+    it.clock.advance(1h);
+    CHECK(it.shares_of(100ms, 10 * rate)[3] < 2.0 / 10);
+  });
 }
 
 // -- odd measurements
@@ -198,11 +218,10 @@ namespace {
 
 constexpr auto not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-template <class P>
-std::vector<std::uint64_t> totals_with(std::chrono::duration<double> latency, int step_ns) {
+std::vector<std::uint64_t> totals_with(poise::AnyPolicy const& policy,
+                                       std::chrono::duration<double> latency, int step_ns) {
   tests::Clock const clock;
-  poise::Balancer<P, void, poise::Runtime<tests::Clock>> balancer{
-      tests::numbered(4), {}, {.clock = clock, .seed = 1}};
+  auto balancer = tests::servers_with(policy, tests::numbered(4), clock);
   for (int i = 0; i < 4000; ++i) {
     auto one = balancer.pick();
     auto other = balancer.pick();
@@ -217,70 +236,74 @@ std::vector<std::uint64_t> totals_with(std::chrono::duration<double> latency, in
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("latencies that are no latencies change nobody's share much", "",
-                        LatencyAware) {
-  // NaN, zero and negative ones; a clock that goes, stands still, and runs backwards. n = 8000,
-  // expected 2000 each.
-  for (auto const seconds :
-       {not_a_number, 0.0, -1.0, 1e-9, 1e8, std::numeric_limits<double>::infinity()})
-    for (int const step_ns : {1'000'000, 0, -1'000'000})
-      for (auto const total :
-           totals_with<TestType>(std::chrono::duration<double>{seconds}, step_ns)) {
-        CAPTURE(seconds, step_ns);
-        CHECK(total > 1000);
-        CHECK(total < 3000);
-      }
+TEST_CASE("latencies that are no latencies change nobody's share much") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // NaN, zero and negative ones; a clock that goes, stands still, and runs backwards. n = 8000,
+    // expected 2000 each.
+    for (auto const seconds :
+         {not_a_number, 0.0, -1.0, 1e-9, 1e8, std::numeric_limits<double>::infinity()})
+      for (int const step_ns : {1'000'000, 0, -1'000'000})
+        for (auto const total :
+             totals_with(policy, std::chrono::duration<double>{seconds}, step_ns)) {
+          CAPTURE(seconds, step_ns);
+          CHECK(total > 1000);
+          CHECK(total < 3000);
+        }
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("one backend that reports zeros does not get everything", "",
-                        LatencyAware) {
-  tests::Clock const clock;
-  poise::Balancer<TestType, void, poise::Runtime<tests::Clock>> balancer{
-      tests::numbered(10), {}, {.clock = clock, .seed = 1}};
-  std::vector<typename decltype(balancer)::Lease> leases(64);
-  for (std::size_t i = 0; i < 20'000; ++i) {
-    auto& lease = leases[i % leases.size()];
-    clock.advance(100us);
-    if (lease) lease.finish(Ending::success, lease->id() == "3" ? 0ms : 10ms);
-    lease = balancer.pick();
-  }
-  // 16 times the mean is all it is trusted with: the others keep something.
-  CHECK(tests::stats_of(balancer, "3").total < 16'000);
+TEST_CASE("one backend that reports zeros does not get everything") {
+  with_each([](poise::AnyPolicy const& policy) {
+    tests::Clock const clock;
+    auto balancer = tests::servers_with(policy, tests::numbered(10), clock);
+    std::vector<tests::AnyServers::Lease> leases(64);
+    for (std::size_t i = 0; i < 20'000; ++i) {
+      auto& lease = leases[i % leases.size()];
+      clock.advance(100us);
+      if (lease) lease.finish(Ending::success, lease->id() == "3" ? 0ms : 10ms);
+      lease = balancer.pick();
+    }
+    // 16 times the mean is all it is trusted with: the others keep something.
+    CHECK(tests::stats_of(balancer, "3").total < 16'000);
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("a clock that jumps back leaves latency-aware shares fair", "",
-                        LatencyAware) {
-  Traffic<TestType> it(4, busy());
-  it.run(1s, 4 * rate);
-  it.clock.advance(-30min);
-  it.picks.clear();
-  for (auto const share : it.shares_of(2s, 4 * rate)) {
-    CHECK(share > 0.8 / 4);
-    CHECK(share < 1.2 / 4);
-  }
+TEST_CASE("a clock that jumps back leaves latency-aware shares fair") {
+  with_each([](poise::AnyPolicy const& policy) {
+    Traffic it(4, busy(), 1, policy);
+    it.run(1s, 4 * rate);
+    it.clock.advance(-30min);
+    it.picks.clear();
+    for (auto const share : it.shares_of(2s, 4 * rate)) {
+      CHECK(share > 0.8 / 4);
+      CHECK(share < 1.2 / 4);
+    }
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("one backend, or several unknown ones, can be picked by latency", "",
-                        LatencyAware) {
-  tests::Clock const clock;
-  poise::Balancer<TestType, void, poise::Runtime<tests::Clock>> balancer{
-      tests::numbered(1), {}, {.clock = clock, .seed = 1}};
-  CHECK(tests::picks(balancer, 3) == "000");
-  balancer.update(tests::numbered(5, 1));
-  // Nothing is known of any: they are drawn evenly. n = 5000, expected 1000, deviation 28.
-  for (int i = 0; i < 5000; ++i) balancer.pick().finish(Ending::cancelled);
-  for (auto const& each : balancer.stats().backends) {
-    CHECK(each.total > 850);
-    CHECK(each.total < 1150);
-  }
+TEST_CASE("one backend, or several unknown ones, can be picked by latency") {
+  with_each([](poise::AnyPolicy const& policy) {
+    tests::Clock const clock;
+    auto balancer = tests::servers_with(policy, tests::numbered(1), clock);
+    CHECK(tests::picks(balancer, 3) == "000");
+    balancer.update(tests::numbered(5, 1));
+    // Nothing is known of any: they are drawn evenly. n = 5000, expected 1000, deviation 28.
+    for (int i = 0; i < 5000; ++i) balancer.pick().finish(Ending::cancelled);
+    for (auto const& each : balancer.stats().backends) {
+      CHECK(each.total > 850);
+      CHECK(each.total < 1150);
+    }
+  });
 }
 
-TEMPLATE_LIST_TEST_CASE("if all backends fail the picks stay even", "", LatencyAware) {
-  Traffic<TestType> it(4, {.service = 1ms, .ending = Ending::refused, .workers = 1000});
-  for (auto const share : it.shares_of(2s, 4000)) {
-    CHECK(share > 0.8 / 4);
-    CHECK(share < 1.2 / 4);
-  }
+TEST_CASE("if all backends fail the picks stay even") {
+  with_each([](poise::AnyPolicy const& policy) {
+    Traffic it(4, {.service = 1ms, .ending = Ending::refused, .workers = 1000}, 1, policy);
+    for (auto const share : it.shares_of(2s, 4000)) {
+      CHECK(share > 0.8 / 4);
+      CHECK(share < 1.2 / 4);
+    }
+  });
 }
 
 // -- the estimates themselves
@@ -307,9 +330,11 @@ TEST_CASE("the mean estimate takes a sixteenth of each answer") {
   CHECK(it.ms() == Approx(26).epsilon(0.01));
 }
 
-TEMPLATE_TEST_CASE("an estimate holds for a mean latency and then fades to half the mean", "",
-                   poise::Ewma, poise::PeakEwma) {
-  Alone<TestType> it;
+namespace {
+
+template <class L>
+void check_fading() {
+  Alone<L> it;
   it.answer(1000, 10ms);
   it.answer(1, 100ms);
   auto const fresh = it.ms();
@@ -322,10 +347,19 @@ TEMPLATE_TEST_CASE("an estimate holds for a mean latency and then fades to half 
   CHECK(it.ms() == Approx(mean / 2).epsilon(0.05));
 }
 
-TEMPLATE_TEST_CASE("a failure counts as a timeout however fast it came", "", poise::Ewma,
-                   poise::PeakEwma) {
+}  // namespace
+
+TEST_CASE("an estimate holds for a mean latency and then fades to half the mean") {
+  check_fading<poise::Ewma>();
+  check_fading<poise::PeakEwma>();
+}
+
+namespace {
+
+template <class L>
+void check_failures() {
   auto const after = [](poise::LatencyOptions options, poise::Outcome outcome, Duration latency) {
-    Alone<TestType> it{TestType{options}};
+    Alone<L> it{L{options}};
     it.answer(1000, 10ms);
     it.clock.advance(10s);  // nothing is left of the mean
     it.end(latency, outcome);
@@ -338,14 +372,30 @@ TEMPLATE_TEST_CASE("a failure counts as a timeout however fast it came", "", poi
   CHECK(after({}, {Ending::overloaded, true, -5s}, 1us) == Approx(160).epsilon(0.05));
 }
 
-TEMPLATE_TEST_CASE("what says nothing of the backend is no sample", "", poise::Ewma,
-                   poise::PeakEwma) {
-  Alone<TestType> it;
+}  // namespace
+
+TEST_CASE("a failure counts as a timeout however fast it came") {
+  check_failures<poise::Ewma>();
+  check_failures<poise::PeakEwma>();
+}
+
+namespace {
+
+template <class L>
+void check_no_samples() {
+  Alone<L> it;
   it.answer(100, 10ms);
   for (auto const ending : {Ending::cancelled, Ending::rejected, Ending::abandoned})
     it.end(90ms, ending);
   it.end(std::nullopt);
   CHECK(it.ms() == Approx(10));
+}
+
+}  // namespace
+
+TEST_CASE("what says nothing of the backend is no sample") {
+  check_no_samples<poise::Ewma>();
+  check_no_samples<poise::PeakEwma>();
 }
 
 TEST_CASE("a failure without a latency still counts") {
@@ -402,11 +452,10 @@ TEST_CASE("wrong settings of a latency load are refused with the value") {
 TEST_CASE("the score adds requests and milliseconds and percents") {
   // Three backends apart in one thing each; the policy always finds the least sum.
   tests::Clock const clock;
-  poise::Balancer<poise::Least<poise::Score>, void, poise::Runtime<tests::Clock>> balancer{
-      tests::numbered(2),
-      poise::Least<poise::Score>{poise::Score{
-          poise::ScoreOptions{.per_request = 1, .per_millisecond = 0.1, .per_error_percent = 0}}},
-      {.clock = clock, .seed = 1}};
+  auto balancer =
+      tests::servers_with(poise::Least<poise::Score>{poise::Score{poise::ScoreOptions{
+                              .per_request = 1, .per_millisecond = 0.1, .per_error_percent = 0}}},
+                          tests::numbered(2), clock);
   for (int i = 0; i < 400; ++i) {
     auto lease = balancer.pick();
     lease.finish(Ending::success, lease->id() == "0" ? 10ms : 30ms);
@@ -452,8 +501,8 @@ struct Ticking {
 TEST_CASE("a load hears the ticks through whatever wraps it") {
   int ticks = 0;
   using Policy = poise::PowerOfTwo<poise::Weighted<Ticking>>;
-  poise::Balancer<Policy, void, poise::Runtime<tests::Clock>> balancer{
-      tests::numbered(2), Policy{poise::Weighted<Ticking>{Ticking{&ticks}}}, {.seed = 1}};
+  auto balancer =
+      tests::servers_with(Policy{poise::Weighted<Ticking>{Ticking{&ticks}}}, tests::numbered(2));
   balancer.tick();
   CHECK(ticks == 1);
 }
@@ -479,21 +528,24 @@ TEST_CASE("what is known of a backend survives updates and dies with the policy"
   CHECK(share_of_0() > 0.4);
 }
 
-TEMPLATE_LIST_TEST_CASE("two threads that learn at once lose no request", "", LatencyAware) {
-  poise::Balancer<TestType> balancer{tests::numbered(3)};
-  auto const work = [&] {
-    for (int i = 0; i < 20'000; ++i) {
-      auto lease = balancer.pick();
-      lease.finish(i % 7 == 0 ? Ending::error : Ending::success, std::chrono::microseconds{i % 50});
+TEST_CASE("two threads that learn at once lose no request") {
+  with_each([](poise::AnyPolicy const& policy) {
+    poise::Balancer<poise::AnyPolicy> balancer{tests::numbered(3), policy};
+    auto const work = [&] {
+      for (int i = 0; i < 20'000; ++i) {
+        auto lease = balancer.pick();
+        lease.finish(i % 7 == 0 ? Ending::error : Ending::success,
+                     std::chrono::microseconds{i % 50});
+      }
+    };
+    std::thread other{work};
+    work();
+    other.join();
+    std::uint64_t total = 0;
+    for (auto const& each : balancer.stats().backends) {
+      CHECK(each.in_flight == 0);
+      total += each.total;
     }
-  };
-  std::thread other{work};
-  work();
-  other.join();
-  std::uint64_t total = 0;
-  for (auto const& each : balancer.stats().backends) {
-    CHECK(each.in_flight == 0);
-    total += each.total;
-  }
-  CHECK(total == 40'000);
+    CHECK(total == 40'000);
+  });
 }

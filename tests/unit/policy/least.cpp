@@ -10,38 +10,22 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/loads.hpp"
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
+using tests::check_shares;
+using tests::Exploring;
+using tests::Given;
 using tests::Stage;
 using Weights = std::vector<std::uint32_t>;
 
 namespace {
 
-/// Loads that a test sets, by index; stateless policies need a place outside.
-struct Given {
-  static inline std::vector<float> loads{};
-  float operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
-    return loads[i];
-  }
-};
-
-/// The first is the least, and one pick in 64 ignores that.
-struct Exploring {
-  static constexpr std::uint32_t explores_one_in = 64;
-  std::size_t operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
-    return i;
-  }
-};
-
 struct Timed {
   static constexpr bool uses_time = true;
   float operator()(poise::Candidates const&, std::size_t, poise::Context const&) const { return 0; }
 };
-
-void check_shares(std::vector<std::uint64_t> const& counts, std::vector<double> const& shares) {
-  CHECK(tests::chi_squared(counts, shares) < tests::chi_squared_limit(counts.size()));
-}
 
 }  // namespace
 

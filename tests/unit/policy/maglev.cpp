@@ -21,13 +21,16 @@
 
 #include "support/catch.hpp"
 #include "support/clock.hpp"
+#include "support/keys.hpp"
 #include "support/servers.hpp"
 #include "support/stage.hpp"
 #include "support/text.hpp"
 
 using poise::Maglev;
 namespace dialect = poise::dialect;
+using tests::key;
 using tests::mentions;
+using tests::owners;
 
 namespace {
 
@@ -71,18 +74,6 @@ double moved_beyond(std::size_t backends, std::uint32_t size, std::size_t gone) 
     if (with[slot] != without[slot]) ++moved;
   }
   return static_cast<double>(moved) / static_cast<double>(others);
-}
-
-std::string key(int number) { return "user-" + std::to_string(number); }
-
-template <class B>
-std::vector<std::string> owners(B& balancer, int keys = 2000) {
-  std::vector<std::string> result;
-  for (int i = 0; i < keys; ++i) {
-    auto const text = key(i);
-    result.push_back(balancer.pick({.route_key = text})->id());
-  }
-  return result;
 }
 
 }  // namespace
@@ -221,14 +212,7 @@ TEST_CASE("one of a thousand that is left takes every key") {
 
 TEST_CASE("a key that was tried in vain goes to another backend, always to the same one") {
   auto balancer = balancer_of(tests::numbered(10));
-  std::vector<std::uint64_t> tried;
-  std::set<std::string> met;
-  for (int attempt = 0; attempt < 8; ++attempt) {
-    auto const lease = balancer.pick({.route_key = "k", .excluded = tried});
-    CHECK(lease->id() == balancer.pick({.route_key = "k", .excluded = tried})->id());
-    CHECK(met.insert(lease->id()).second);
-    tried.push_back(lease.serial());
-  }
+  tests::check_tries_of_a_key(balancer);
 }
 
 TEST_CASE("requests without a key spread over all backends") {
@@ -301,14 +285,16 @@ TEST_CASE("the size of the table follows max_backends, not the backends there ar
   CHECK(poise::dialect::NativeTable{.max_backends = 655}.size() == 65537);
   CHECK(poise::dialect::NativeTable{.max_backends = 656}.size() == 1'000'003);
   CHECK(poise::dialect::NativeTable{.slots = 11}.size() == 11);
+  CHECK(mentions(tests::thrown<poise::ConfigError>([] {
+                   (void)balancer_of(tests::numbered(2), {.dialect = {.max_backends = 0}});
+                 }),
+                 "max_backends of a maglev table is 0"));
 }
 
-TEMPLATE_TEST_CASE("a part of the set without weight has no table", "", dialect::NativeTable,
-                   dialect::EnvoyMaglev) {
+TEST_CASE("a part of the set without weight has no table") {
   // Wrappers that divide a set may ask for one.
-  tests::Stage<poise::MaglevOf<TestType>> stage{{0, 0}};
-  CHECK(stage.pick({.route_key = "k"}) == poise::Candidates::none);
-  CHECK(stage.pick() == poise::Candidates::none);
+  tests::check_no_weight(Maglev{});
+  tests::check_no_weight(poise::MaglevOf<dialect::EnvoyMaglev>{});
 }
 
 TEST_CASE("one backend takes all keys, and none takes none") {

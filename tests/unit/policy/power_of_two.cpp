@@ -11,9 +11,13 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/loads.hpp"
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
+using tests::check_shares;
+using tests::Exploring;
+using tests::Given;
 using tests::Stage;
 using Weights = std::vector<std::uint32_t>;
 
@@ -27,26 +31,6 @@ struct Noted {
     return 0;
   }
 };
-
-/// Loads that a test sets, by index.
-struct Given {
-  static inline std::vector<float> loads{};
-  float operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
-    return loads[i];
-  }
-};
-
-/// The same load for all, and now and then it is ignored.
-struct Exploring {
-  static constexpr std::uint32_t explores_one_in = 64;
-  std::size_t operator()(poise::Candidates const&, std::size_t i, poise::Context const&) const {
-    return i;
-  }
-};
-
-void check_shares(std::vector<std::uint64_t> const& counts, std::vector<double> const& shares) {
-  CHECK(tests::chi_squared(counts, shares) < tests::chi_squared_limit(counts.size()));
-}
 
 bool always_two_distinct(Weights weights) {
   Stage<poise::PowerOfTwo<Noted>> stage{std::move(weights)};

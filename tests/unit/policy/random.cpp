@@ -22,37 +22,37 @@ namespace {
 /// What each backend got of a million picks through a balancer. The limit is what chance exceeds
 /// once in a million seeds.
 template <class P>
-void check_million(Weights const& weights, std::vector<double> const& shares) {
+void check_million(P const& policy, Weights const& weights, std::vector<double> const& shares) {
   auto endpoints = tests::numbered(weights.size());
   for (std::size_t i = 0; i < weights.size(); ++i) endpoints[i].weight = weights[i];
-  poise::Balancer<P, void, poise::Runtime<tests::Clock>> balancer{endpoints, {}, {.seed = 1}};
+  auto balancer = tests::servers_with(policy, endpoints);
   for (int i = 0; i < 1'000'000; ++i) balancer.pick().finish();
   std::vector<std::uint64_t> counts;
   for (auto const& each : balancer.stats().backends) counts.push_back(each.total);
-  CHECK(tests::chi_squared(counts, shares) < tests::chi_squared_limit(counts.size()));
+  tests::check_shares(counts, shares);
 }
 
 }  // namespace
 
 TEST_CASE("a million random picks are even to what chance allows") {
   // Expected 100 000 each; 9 degrees of freedom: limit 46.
-  check_million<poise::Random>(Weights(10, 1), std::vector<double>(10, 1));
+  check_million(poise::Random{}, Weights(10, 1), std::vector<double>(10, 1));
 }
 
-TEST_CASE("random ignores weights") { check_million<poise::Random>({1, 1000, 7}, {1, 1, 1}); }
+TEST_CASE("random ignores weights") { check_million(poise::Random{}, {1, 1000, 7}, {1, 1, 1}); }
 
 TEST_CASE("a million weighted random picks follow the weights to what chance allows") {
   // Expected 100 000 : 200 000 : 300 000 : 400 000; 3 degrees of freedom: limit 31.
-  check_million<poise::WeightedRandom>({1, 2, 3, 4}, {1, 2, 3, 4});
+  check_million(poise::WeightedRandom{}, {1, 2, 3, 4}, {1, 2, 3, 4});
 }
 
 TEST_CASE("weighted random follows weights that differ a thousandfold") {
   // Expected 990 : 9901 : 989 109.
-  check_million<poise::WeightedRandom>({1, 10, 999}, {1, 10, 999});
+  check_million(poise::WeightedRandom{}, {1, 10, 999}, {1, 10, 999});
 }
 
 TEST_CASE("equal weights of any size are even for weighted random") {
-  check_million<poise::WeightedRandom>(Weights(7, 1'000'000), std::vector<double>(7, 1));
+  check_million(poise::WeightedRandom{}, Weights(7, 1'000'000), std::vector<double>(7, 1));
 }
 
 TEST_CASE("consecutive random picks do not depend on each other") {

@@ -15,11 +15,13 @@
 
 #include "support/catch.hpp"
 #include "support/clock.hpp"
+#include "support/keys.hpp"
 #include "support/servers.hpp"
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
 using poise::Rendezvous;
+using tests::owners;
 
 namespace {
 
@@ -27,15 +29,6 @@ using Balancer = poise::Balancer<Rendezvous, void, poise::Runtime<tests::Clock>>
 
 Balancer balancer_of(std::vector<poise::Endpoint> endpoints, Rendezvous policy = {}) {
   return Balancer{std::move(endpoints), policy, {.clock = {}, .seed = 1}};
-}
-
-std::vector<std::string> owners(Balancer& balancer, int keys = 2000) {
-  std::vector<std::string> result;
-  for (int i = 0; i < keys; ++i) {
-    auto const key = "user-" + std::to_string(i);
-    result.push_back(balancer.pick({.route_key = key})->id());
-  }
-  return result;
 }
 
 }  // namespace
@@ -114,14 +107,7 @@ TEST_CASE("rendezvous makes no table for a flip") {
 
 TEST_CASE("rendezvous sends a key that was tried in vain to the next best") {
   auto balancer = balancer_of(tests::numbered(9));
-  std::vector<std::uint64_t> tried;
-  std::set<std::string> met;
-  for (int attempt = 0; attempt < 8; ++attempt) {
-    auto const lease = balancer.pick({.route_key = "k", .excluded = tried});
-    CHECK(lease->id() == balancer.pick({.route_key = "k", .excluded = tried})->id());
-    CHECK(met.insert(lease->id()).second);
-    tried.push_back(lease.serial());
-  }
+  tests::check_tries_of_a_key(balancer);
 }
 
 TEST_CASE("rendezvous spreads requests without a key, and a secret sends keys elsewhere") {

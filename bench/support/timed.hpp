@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What programs share that ask what it costs to look at latency: the cycle, and the floor that
+// nobody who measures latency can save.
+
+#include <string>
+
+#include <benchmark/benchmark.h>
+#include <poise/time.hpp>
+
+#include "subject.hpp"
+
+namespace bench {
+
+/// Pick and finish, with a latency that is reported.
+template <class P>
+void timed_cycle(benchmark::State& state) {
+  auto& balancer = Subject<P>::of(state).balancer;
+  Latencies latencies;
+  for (auto _ : state) {
+    auto lease = balancer.pick();
+    lease.finish(poise::Ending::success, latencies.next());
+  }
+}
+
+/// Two readings of the clock.
+inline void clocks(benchmark::State& state) {
+  poise::SteadyClock const clock;
+  Latencies latencies;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(clock.now());
+    benchmark::DoNotOptimize(latencies.next());
+    benchmark::DoNotOptimize(clock.now());
+  }
+}
+
+/// Registers it for 10, 100 and 1000 backends, each on one thread and on two.
+template <class Run>
+void enlist(std::string const& name, Run run) {
+  auto* const it = benchmark::RegisterBenchmark(name.c_str(), run);
+  for (auto const count : {10, 100, 1000})
+    for (auto const threads : {1, 2}) it->Arg(count)->Threads(threads);
+  it->UseRealTime();
+}
+
+}  // namespace bench

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// libcurl behind Balancer::call, on real nginx.
+
+#include <chrono>
+#include <string>
+
+#include <poise/poise.hpp>
+
+#include "clients/curl.hpp"
+#include "clients/servers.hpp"
+#include "support/catch.hpp"
+
+using namespace std::chrono_literals;
+using poise::Ending;
+
+namespace {
+
+using Policy = poise::Retry<poise::RoundRobin>;
+using Servers = poise::Balancer<Policy>;
+
+struct Stage {
+  tests::Scratch scratch{};
+  tests::Three nginx{tests::nginx(scratch)};
+  Servers servers{nginx.endpoints(),
+                  Policy{{.attempts = 3, .timeout = 2s, .try_timeout = 150ms, .share = 0.5}}};
+  clients::Curl curl{};
+
+  /// How many calls did not end well.
+  int failed(int calls, std::string const& path = "/") {
+    int failures = 0;
+    for (int i = 0; i < calls; ++i) {
+      auto const reply = servers.call([&](auto& backend, poise::Request const& request) {
+        auto const left = *request.deadline - poise::SteadyClock{}.now();
+        return curl.get("http://" + backend.address() + path, left);
+      });
+      if (outcome_of(reply) != poise::Outcome{}) ++failures;
+    }
+    return failures;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what libcurl's results say of nginx") {
+  Stage stage;
+  auto const get = [&](std::string const& url) { return outcome_of(stage.curl.get(url, 500ms)); };
+  auto const nginx = "http://" + stage.nginx.address(0);
+  CHECK(get(nginx + "/") == poise::Outcome{});
+  CHECK(get(nginx + "/not_there") == Ending::rejected);
+  CHECK(get(nginx + "/broken") == Ending::error);
+  CHECK(get(nginx + "/later") == poise::Outcome{Ending::overloaded, true, 7s});
+  CHECK(get("http://127.0.0.1:1/") == Ending::refused);
+  CHECK(get("http://nowhere.invalid/") == Ending::refused);
+  CHECK(get("gopherus://127.0.0.1/") == Ending::rejected);
+  stage.nginx.hang(0);
+  CHECK(get(nginx + "/") == Ending::timeout);
+  stage.nginx.go_on(0);
+}
+
+TEST_CASE("libcurl: no call fails while an nginx is killed and comes back") {
+  Stage stage;
+  CHECK(stage.failed(150) == 0);
+  stage.nginx.kill(1);
+  CHECK(stage.failed(150) == 0);
+  stage.nginx.start(1);
+  CHECK(stage.failed(150) == 0);
+  auto const stats = stage.servers.stats();
+  auto const bad = tests::ended(stats, stage.nginx.address(1), Ending::refused) +
+                   tests::ended(stats, stage.nginx.address(1), Ending::reset);
+  CHECK(bad > 0);
+  CHECK(tests::extra(stats, 450) == bad);
+}
+
+TEST_CASE("libcurl: no call fails while an nginx hangs") {
+  Stage stage;
+  CHECK(stage.failed(30) == 0);
+  stage.nginx.hang(2);
+  CHECK(stage.failed(30) == 0);
+  stage.nginx.go_on(2);
+  auto const stats = stage.servers.stats();
+  auto const timeouts = tests::ended(stats, stage.nginx.address(2), Ending::timeout);
+  CHECK(timeouts >= 10);
+  CHECK(tests::extra(stats, 60) == timeouts);
+}

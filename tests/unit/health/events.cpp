@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// Who hears of transitions, and whose monitor it is.
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <poise/health/monitor.hpp>
+#include <poise/poise.hpp>
+
+#include "support/catch.hpp"
+#include "support/servers.hpp"
+
+using namespace std::chrono_literals;
+using namespace poise::health;
+using poise::Ending;
+using poise::HealthState;
+
+namespace {
+
+/// An observer that decides nothing.
+struct Recorder {
+  std::vector<std::string>* told;
+  void on_transition(Transition const& transition) const { told->push_back(message(transition)); }
+};
+
+struct Thrower {
+  void on_transition(Transition const&) const { throw std::runtime_error{"no"}; }
+};
+
+template <class... Observers>
+using Servers =
+    poise::Balancer<poise::RoundRobin, void, poise::Runtime<poise::VirtualClock, Observers...>>;
+
+void fail(auto& balancer, char const* id, int times, Ending how = Ending::error) {
+  for (; times > 0; --times) balancer.record(id, how, 1ms);
+}
+
+}  // namespace
+
+TEST_CASE("every observer of the runtime hears of each transition, inner ones too, in order") {
+  std::vector<std::string> before;
+  std::vector<std::string> after;
+  std::vector<std::string> log;
+  poise::VirtualClock const clock;
+  Standard const monitor{{.ejection = {.jitter = 0},
+                          .log = [&](auto const& each) { log.push_back(message(each)); },
+                          .seed = 1}};
+  Servers<Recorder, Thrower, Standard, Recorder> servers{
+      tests::letters("abc"),
+      {},
+      {.clock = clock, .seed = 1, .observers = {Recorder{&before}, {}, monitor, Recorder{&after}}}};
+  servers.tick();
+  fail(servers, "b", 5);
+  clock.advance(30s);
+  servers.tick();
+  tests::pick_of(servers, "b").finish();
+  monitor.report("c", Signal::doubt, "tcp: slow");
+  clock.advance(30s);
+  servers.tick();
+  CHECK(before == std::vector<std::string>{
+                      "b: healthy -> ejected for 30.00 s: consecutive failures 5.00, limit 5.00",
+                      "b: ejected -> probation: time served",
+                      "b: probation -> slow start for 30.00 s: success",
+                      "c: healthy -> suspect for 30.00 s: tcp: slow",
+                      "b: slow start -> healthy: time served"});
+  CHECK(after == before);
+  CHECK(log == before);
+  CHECK(servers.stats().observer_failures == before.size());  // one that throws delays nobody
+}
+
+TEST_CASE("the history has the cause, the numbers behind it, and failures by cause") {
+  poise::VirtualClock const clock;
+  clock.advance(100s);
+  Standard const monitor{{.seed = 1}};
+  Servers<Standard> servers{
+      tests::letters("abc"), {}, {.clock = clock, .seed = 1, .observers = {monitor}}};
+  servers.tick();
+  fail(servers, "a", 3, Ending::timeout);
+  fail(servers, "a", 2, Ending::reset);
+  fail(servers, "b", 1, Ending::refused);
+  auto const history = monitor.history("a");
+  REQUIRE(history.size() == 1);
+  auto const& ejected = history[0];
+  CHECK(ejected.at == clock.now());
+  CHECK(ejected.id == "a");
+  CHECK(ejected.from == Phase::healthy);
+  CHECK(ejected.to == Phase::ejected);
+  CHECK(ejected.cause == "consecutive failures");
+  CHECK(ejected.value == 5);
+  CHECK(ejected.limit == 5);
+  CHECK(ejected.endings[static_cast<std::size_t>(Ending::timeout)] == 3);
+  CHECK(ejected.endings[static_cast<std::size_t>(Ending::reset)] == 2);
+  CHECK(ejected.endings[static_cast<std::size_t>(Ending::refused)] == 0);
+  CHECK(ejected.endings[static_cast<std::size_t>(Ending::success)] == 0);
+}
+
+TEST_CASE("an observer may use the balancer when it hears of a transition") {
+  struct Curious {
+    Servers<Standard, Curious>** servers;
+    std::size_t* told;
+    void on_transition(Transition const& transition) const {
+      ++*told;
+      (*servers)->tick();
+      (*servers)->drain(transition.id);
+    }
+  };
+  Servers<Standard, Curious>* known = nullptr;
+  std::size_t told = 0;
+  Servers<Standard, Curious> servers{
+      tests::letters("abc"),
+      {},
+      {.clock = {}, .seed = 1, .observers = {Standard{{.seed = 1}}, Curious{&known, &told}}}};
+  known = &servers;
+  servers.tick();
+  fail(servers, "a", 5);
+  CHECK(told == 1);
+  CHECK(tests::stats_of(servers, "a").drained);
+  CHECK(servers.stats().observer_failures == 0);
+}
+
+TEST_CASE("transitions are told one at a time, and none is lost, however many threads tell") {
+  std::atomic<int> inside{0};
+  std::atomic<bool> overlapped{false};
+  std::vector<std::string> told;
+  Journal journal{4, [&](Transition const& each) {
+                    if (++inside != 1) overlapped = true;
+                    told.push_back(each.id);
+                    --inside;
+                  }};
+  auto const nobody = [](Transition const&) {};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread)
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < 500; ++i) {
+        journal.write({.id = std::to_string(thread)});
+        journal.tell(nobody);
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  CHECK_FALSE(overlapped);
+  CHECK(told.size() == 2000);
+}
+
+TEST_CASE("what nobody ever hears does not pile up") {
+  std::size_t told = 0;
+  Journal journal{1, [&](Transition const&) { ++told; }};
+  for (int i = 0; i < 100'000; ++i) journal.write({.id = "a"});
+  journal.tell([](Transition const&) {});
+  CHECK(told == 4096);
+}
+
+TEST_CASE("a monitor serves one balancer at a time") {
+  Standard const monitor{{.seed = 1}};
+  auto const make = [&](char const* ids) {
+    return Servers<Standard>{
+        tests::letters(ids), {}, {.clock = {}, .seed = 1, .observers = {monitor}}};
+  };
+  std::optional<Servers<Standard>> first{make("ab")};
+  try {
+    auto const second = make("cd");
+    FAIL("two balancers share a monitor");
+  } catch (poise::ConfigError const& error) {
+    CHECK(std::string{error.what()}.find("two balancers") != std::string::npos);
+  }
+  fail(*first, "a", 5);  // the first one goes on
+  CHECK(monitor.phase("a") == Phase::ejected);
+  auto moved = std::move(*first);
+  moved.tick();
+  auto lease = moved.pick();
+  {
+    auto const gone = std::move(moved);
+  }
+  CHECK_THROWS_AS(make("ab"), poise::ConfigError);  // its lease will be heard of
+  lease.finish();
+  first.reset();
+  auto const next = make("ab");
+  CHECK(monitor.phase("a") == Phase::ejected);  // what was written stays until it is known better
+}
+
+TEST_CASE("a monitor that is listed twice is refused") {
+  Standard const monitor{{.seed = 1}};
+  CHECK_THROWS_AS(
+      (Servers<Standard, Standard>{
+          tests::letters("ab"), {}, {.clock = {}, .seed = 1, .observers = {monitor, monitor}}}),
+      poise::ConfigError);
+}

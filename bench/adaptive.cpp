@@ -9,33 +9,19 @@
 // Requests end at once, but report 8 to 12 ms, as in bench/latency.cpp. Two threads that do nothing
 // else are the worst case: they write the same board all the time.
 
-#include <cstdint>
-#include <map>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <vector>
 
-#include <poise/balancer.hpp>
-#include <poise/policy/adaptive.hpp>
+#include <poise/poise.hpp>
 
 #include "support/ratios.hpp"
+#include "support/timed.hpp"
 
 namespace {
 
 using namespace poise;
-
-/// The latency of the next request.
-class Latencies {
- public:
-  Duration next() noexcept {
-    state_ = state_ * 1664525 + 1013904223;
-    return Duration{8'000'000 + state_ % 4'000'000};
-  }
-
- private:
-  std::uint32_t state_ = 1;
-};
 
 /// How one would protect the rule without poise.
 template <class P>
@@ -61,50 +47,9 @@ struct Locked {
 };
 
 template <class P>
-Balancer<P>& balancer(std::size_t count) {
-  static std::mutex mutex;
-  static std::map<std::size_t, std::unique_ptr<Balancer<P>>> all;
-  std::scoped_lock const lock{mutex};
-  auto& found = all[count];
-  if (!found) {
-    std::vector<Endpoint> backends;
-    for (std::size_t i = 0; i < count; ++i)
-      backends.push_back({.id = "backend-" + std::to_string(i)});
-    found = std::make_unique<Balancer<P>>(std::move(backends));
-  }
-  return *found;
-}
-
-template <class P>
-void cycle(benchmark::State& state) {
-  auto& it = balancer<P>(static_cast<std::size_t>(state.range(0)));
-  Latencies latencies;
-  for (auto _ : state) {
-    auto lease = it.pick();
-    lease.finish(Ending::success, latencies.next());
-  }
-}
-
-void clocks(benchmark::State& state) {
-  SteadyClock const clock;
-  Latencies latencies;
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(clock.now());
-    benchmark::DoNotOptimize(latencies.next());
-    benchmark::DoNotOptimize(clock.now());
-  }
-}
-
-void sizes(benchmark::internal::Benchmark* it) {
-  for (auto const count : {10, 100, 1000})
-    for (auto const threads : {1, 2}) it->Arg(count)->Threads(threads);
-  it->UseRealTime();
-}
-
-template <class P>
 void enlist(std::string const& name) {
-  sizes(benchmark::RegisterBenchmark(("cycle/" + name).c_str(), cycle<P>));
-  sizes(benchmark::RegisterBenchmark(("locked/" + name).c_str(), cycle<Locked<P>>));
+  bench::enlist("cycle/" + name, bench::timed_cycle<P>);
+  bench::enlist("locked/" + name, bench::timed_cycle<Locked<P>>);
 }
 
 }  // namespace
@@ -112,7 +57,7 @@ void enlist(std::string const& name) {
 int main(int argc, char** argv) {
   enlist<Adaptive>("adaptive");
   enlist<WideAdaptive>("wide");
-  sizes(benchmark::RegisterBenchmark("clocks", clocks));
+  bench::enlist("clocks", bench::clocks);
 
   return bench::run(argc, argv,
                     {{"cycle/adaptive", "clocks", 80, 100, bench::Comparison::difference},

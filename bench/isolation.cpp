@@ -7,12 +7,6 @@
 // All times of the monitor and of the probes are a tenth of the defaults, so that the program ends
 // in minutes; what waits for them scales with them.
 
-#include <arpa/inet.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -31,6 +25,7 @@
 #include <poise/poise.hpp>
 
 #include "../tests/health/nodes.hpp"
+#include "../tests/health/requests.hpp"
 
 namespace {
 
@@ -40,41 +35,6 @@ using tests::Loop;
 using tests::Manner;
 using tests::WebServer;
 using Clock = std::chrono::steady_clock;
-
-constexpr auto request_timeout = 100ms;
-
-/// One request on a connection of its own.
-poise::Ending fetch(std::string const& address) {
-  auto const parts = poise::asio::HostPort::of(address);
-  int const file = ::socket(AF_INET, SOCK_STREAM, 0);
-  if (file < 0) return poise::Ending::error;
-  struct Closer {
-    int file;
-    ~Closer() { ::close(file); }
-  } const closer{file};
-  timeval const limit{0, std::chrono::microseconds{request_timeout}.count()};
-  ::setsockopt(file, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  ::setsockopt(file, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  linger const hard{1, 0};  // no thousands of sockets in TIME_WAIT
-  ::setsockopt(file, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(parts->port);
-  ::inet_pton(AF_INET, parts->host.c_str(), &to.sin_addr);
-  if (::connect(file, reinterpret_cast<sockaddr const*>(&to), sizeof to) != 0)
-    return errno == ECONNREFUSED ? poise::Ending::refused : poise::Ending::connect_timeout;
-  constexpr std::string_view request = "GET / HTTP/1.0\r\n\r\n";
-  if (::send(file, request.data(), request.size(), MSG_NOSIGNAL) < 0) return poise::Ending::reset;
-  HttpAnswer answer{{}};
-  std::array<char, 4096> buffer{};
-  for (;;) {
-    auto const size = ::recv(file, buffer.data(), buffer.size(), 0);
-    if (size < 0) return errno == EAGAIN ? poise::Ending::timeout : poise::Ending::reset;
-    auto const result = size == 0 ? std::optional{answer.end()}
-                                  : answer.feed({buffer.data(), static_cast<std::size_t>(size)});
-    if (result) return result->passed ? poise::Ending::success : poise::Ending::error;
-  }
-}
 
 MonitorOptions tenth() {
   MonitorOptions options;
@@ -119,7 +79,7 @@ Times incident(bool probes, Monitor const& monitor, std::vector<WebServer*> cons
       while (!stopping) {
         auto lease = balancer.pick();
         if (!lease) continue;
-        auto const ending = fetch(lease->address());
+        auto const ending = tests::fetch(lease->address());
         if (is_failure(ending)) ++failed;
         lease.finish(ending);
         std::this_thread::sleep_for(1ms);

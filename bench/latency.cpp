@@ -11,7 +11,7 @@
 #include <poise/poise.hpp>
 
 #include "support/ratios.hpp"
-#include "support/subject.hpp"
+#include "support/timed.hpp"
 
 namespace {
 
@@ -19,16 +19,6 @@ using namespace poise;
 
 using bench::Latencies;
 using bench::Subject;
-
-template <class P>
-void cycle(benchmark::State& state) {
-  auto& balancer = Subject<P>::of(state).balancer;
-  Latencies latencies;
-  for (auto _ : state) {
-    auto lease = balancer.pick();
-    lease.finish(Ending::success, latencies.next());
-  }
-}
 
 template <class P>
 void leaking(benchmark::State& state) {
@@ -42,26 +32,10 @@ void leaking(benchmark::State& state) {
   }
 }
 
-void clocks(benchmark::State& state) {
-  SteadyClock const clock;
-  Latencies latencies;
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(clock.now());
-    benchmark::DoNotOptimize(latencies.next());
-    benchmark::DoNotOptimize(clock.now());
-  }
-}
-
-void sizes(benchmark::internal::Benchmark* it) {
-  for (auto const count : {10, 100, 1000})
-    for (auto const threads : {1, 2}) it->Arg(count)->Threads(threads);
-  it->UseRealTime();
-}
-
 template <class P>
 void enlist(std::string const& name) {
-  sizes(benchmark::RegisterBenchmark(("cycle/" + name).c_str(), cycle<P>));
-  sizes(benchmark::RegisterBenchmark(("leaking/" + name).c_str(), leaking<P>));
+  bench::enlist("cycle/" + name, bench::timed_cycle<P>);
+  bench::enlist("leaking/" + name, leaking<P>);
 }
 
 }  // namespace
@@ -72,7 +46,7 @@ int main(int argc, char** argv) {
   enlist<PowerOfTwo<Score>>("p2c_score");
   enlist<LeastLatency>("least_latency");
   enlist<P2C>("p2c");
-  sizes(benchmark::RegisterBenchmark("clocks", clocks));
+  bench::enlist("clocks", bench::clocks);
 
   return bench::run(argc, argv,
                     {{"cycle/p2c_peak_ewma", "clocks", 25, 10, bench::Comparison::difference},

@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include <poise/health/keeper.hpp>
+#include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
 
 #include "curl.hpp"
@@ -26,8 +28,11 @@ using Policy = poise::Retry<poise::PowerOfTwo<poise::PeakEwma>>;
 
 int main(int count, char** words) {
   auto const load = clients::load_from(count, words, help);
-  poise::Balancer<Policy> servers{poise::endpoints(load.backends),
-                                  Policy{{.attempts = 3, .timeout = 2s, .try_timeout = 300ms}}};
+  poise::Balancer<Policy, void, poise::health::Watched> servers{
+      poise::endpoints(load.backends),
+      Policy{{.attempts = 3, .timeout = 2s, .try_timeout = 300ms}}};
+  poise::health::Keeper keeper;
+  auto const kept = keeper.watch(servers);
   clients::Curl curl;
 
   auto const get = [&](auto& backend, poise::Request const& request) {

@@ -13,6 +13,8 @@
 #include <asio/steady_timer.hpp>
 
 #include <poise/asio/call.hpp>
+#include <poise/health/keeper.hpp>
+#include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
 
 #include "http.hpp"
@@ -31,7 +33,7 @@ Kill a server, stop it (kill -STOP), bring it back: no call should fail.
 )";
 
 using Policy = poise::Retry<poise::PowerOfTwo<poise::PeakEwma>>;
-using Servers = poise::Balancer<Policy>;
+using Servers = poise::Balancer<Policy, void, poise::health::Watched>;
 
 asio::awaitable<void> one_call(Servers& servers, clients::Progress& progress) {
   poise::CallReport report;
@@ -65,6 +67,8 @@ int main(int count, char** words) {
   Servers servers{
       poise::endpoints(load.backends),
       Policy{{.attempts = 3, .timeout = 2s, .try_timeout = 300ms, .hedge = {.percentile = 0.95}}}};
+  poise::health::Keeper keeper;  // ejects, and measures what the hedges wait for
+  auto const kept = keeper.watch(servers);
   clients::Progress progress;
   asio::io_context context{1};
   asio::co_spawn(context, all_calls(servers, progress, load), asio::detached);

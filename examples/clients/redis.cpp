@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include <poise/health/keeper.hpp>
+#include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
 
 #include "load.hpp"
@@ -27,10 +29,12 @@ using Policy = poise::Retry<poise::PowerOfTwo<poise::PeakEwma>>;
 
 int main(int count, char** words) {
   auto const load = clients::load_from(count, words, help);
-  poise::Balancer<Policy, clients::RedisPool> servers{
+  poise::Balancer<Policy, clients::RedisPool, poise::health::Watched> servers{
       poise::endpoints(load.backends),
       [](poise::Endpoint const& endpoint) { return clients::RedisPool{endpoint}; },
       Policy{{.attempts = 3, .timeout = 1s, .try_timeout = 100ms}}};
+  poise::health::Keeper keeper;
+  auto const kept = keeper.watch(servers);
 
   auto const get = [&](auto& backend, poise::Request const& request) {
     auto const left = *request.deadline - poise::SteadyClock{}.now();

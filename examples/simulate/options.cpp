@@ -123,7 +123,11 @@ std::vector<Case> cases_of(std::string const& text) {
       cases.push_back(named_case(word));
       continue;
     }
-    for (auto const& name : own_scenarios())
+    auto const own = own_scenarios();
+    if (own.empty())
+      throw poise::ConfigError{
+          "--scenario all: there is no folder examples/scenarios here, nor above this program"};
+    for (auto const& name : own)
       for (auto const* mean : {"@100us", "@10ms", "@1s"}) cases.push_back(named_case(name + mean));
   }
   return cases;

@@ -75,7 +75,7 @@ inline std::string in_milliseconds(Duration time) {
   for (auto const& each : attempts) {
     if (!text.empty()) text += "; ";
     if (each.waited > Duration::zero()) text += detail::in_milliseconds(each.waited) + " later ";
-    if (each.hedge) text += "beside it ";
+    if (each.hedge) text += "hedge ";
     text += each.id + (each.repeated ? " again: " : ": ") + std::string{name(each.outcome.ending)};
     if (each.latency) text += " after " + detail::in_milliseconds(*each.latency);
   }

@@ -216,6 +216,24 @@ TEST_CASE(
   for (std::size_t i = 1; i < probes.size(); ++i) CHECK(probes[i] - probes[i - 1] < 900ms);
 }
 
+TEST_CASE("a name that does not resolve takes its backend out and nobody else") {
+  Loop loop;
+  WebServer good{loop};
+  Standard const monitor{{.seed = 1}};
+  Servers servers{{{.id = "lost", .address = "no-such-name.invalid:80"},
+                   {.id = "good", .address = good.address()}},
+                  {},
+                  {.observers = {monitor}}};
+  servers.tick();
+  Prober const prober{loop.executor(), servers, monitor, HttpProbe{"/up"}, fast};
+  CHECK(eventually([&] { return monitor.phase("lost") == Phase::ejected; }));
+  auto const cause = monitor.history("lost").back().cause;
+  INFO(cause);  // without a network the look-up may hang instead
+  CHECK((cause.starts_with("name: ") || cause == "no answer in time"));
+  CHECK(monitor.phase("good") == Phase::healthy);
+  CHECK(prober.failures() == 0);
+}
+
 TEST_CASE("a prober may end before its probes, and backends may come and go") {
   Loop loop;
   WebServer hung{loop, Manner::hung};

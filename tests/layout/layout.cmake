@@ -120,10 +120,11 @@ function(check_header root file)
       fail("#${directive}${rest}: no macros; a constant, a function or a template does it")
 
     elseif(directive MATCHES "^(if|ifdef|ifndef|elif)$")
-      # What compilers and platforms define starts with two underscores, system calls with SYS_.
+      # What compilers and platforms define starts with two underscores, system calls with SYS_, what
+      # Asio found out with ASIO_HAS_.
       string(REGEX REPLACE "//.*|__has_[a-z_]+ *\\([^()]*\\)|[0-9][0-9a-zA-Z']*" "" rest "${rest}")
       string(REGEX MATCHALL "[A-Za-z_][A-Za-z_0-9]*" names "${rest}")
-      list(FILTER names EXCLUDE REGEX "^(__.*|SYS_.*|defined)$")
+      list(FILTER names EXCLUDE REGEX "^(__.*|SYS_.*|(BOOST_)?ASIO_HAS_.*|defined)$")
       if(names)
         fail("#${directive} asks for ${names}: only what compiler and platform define (__...)")
       endif()

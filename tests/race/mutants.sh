@@ -52,7 +52,7 @@ build() {
   read -ra flags < <(flags_of "$2")
   if [[ ! -d $objects ]]; then
     mkdir "$objects"
-    for source in "$root"/tests/support/*.cpp; do
+    for source in "$root"/tests/support/{main,fence}.cpp; do
       "$CXX" -std=c++20 "${flags[@]}" -O0 -g0 -I"$root/include" -I"$root/tests" \
         -c "$source" -o "$objects/$(basename "$source" .cpp).o"
     done
@@ -262,6 +262,33 @@ mutant take_opens_a_closed_box all sync/drop_box.hpp drop_box plain asymmetric <
 if (head == nullptr || head == closed()) return nullptr;
 =>
 if (head == nullptr) return nullptr;
+END
+
+# -- a retry budget's window -------------------------------------------------------------------------
+
+mutant additions_lost_in_a_window short sync/recent.hpp retry_budget plain asymmetric <<'END'
+    while (!word.compare_exchange_weak(
+        before, number_of(before) == slot ? before + 1 : (std::uint64_t{slot} << 32U) + 1,
+        std::memory_order_seq_cst,  // seq_cst (1): N1
+        std::memory_order_relaxed)) {
+    }
+=>
+    word.store(number_of(before) == slot ? before + 1 : (std::uint64_t{slot} << 32U) + 1);
+END
+
+mutant checked_before_it_is_added all sync/recent.hpp retry_budget plain asymmetric <<'END'
+    auto& word = words_[slot % words_.size()];
+=>
+    if (count(slot - window, slot + window) >= most) return false;
+    most = ~std::uint64_t{0};
+    auto& word = words_[slot % words_.size()];
+END
+
+mutant failed_addition_stays all sync/recent.hpp retry_budget plain asymmetric <<'END'
+    take_back(word, slot);
+    return false;
+=>
+    return false;
 END
 
 # -- slots and lanes ---------------------------------------------------------------------------------

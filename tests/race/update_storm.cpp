@@ -255,9 +255,9 @@ void storm(P const& plain) {
 }  // namespace
 
 TEST_CASE("while everything changes no pick fails, and each is counted exactly once") {
-  for (auto const name : tests::all_policies) {
-    CAPTURE(name);
-    storm(tests::policy(name));
+  for (auto const& policy : tests::erased({})) {
+    CAPTURE(policy.name());
+    storm(policy);
   }
 }
 

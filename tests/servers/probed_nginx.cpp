@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Probes against nginx: hung (stopped by a signal), killed, and back.
+// Probes against nginx: hung (stopped by a signal), killed, failing, resetting, flapping, and back.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -39,12 +39,15 @@ class Nginx {
     asio::io_context context;
     asio::ip::tcp::acceptor const free{context, {asio::ip::address_v4::loopback(), 0}};
     port_ = free.local_endpoint().port();
+  }
+  /// Runs it with this answer to /up: "return 200 'ready'", "return 444" (it closes) ...
+  void start(std::string const& answer = "return 200 'ready'") {
     std::ofstream{folder_ / "nginx.conf"}
         << "daemon off; master_process off; pid nginx.pid; error_log error.log;\n"
         << "events {}\nhttp { access_log off; client_body_temp_path b; proxy_temp_path p;\n"
         << "fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n"
-        << "server { listen 127.0.0.1:" << port_
-        << "; location /up { return 200 'ready'; } location / { return 503; } } }\n";
+        << "server { listen 127.0.0.1:" << port_ << "; location /up { " << answer << "; } } }\n";
+    run();
   }
   ~Nginx() {
     stop();
@@ -54,7 +57,17 @@ class Nginx {
   Nginx(Nginx const&) = delete;
   Nginx& operator=(Nginx const&) = delete;
 
-  void start() {
+  void stop() {
+    if (process_ <= 0) return;
+    ::kill(process_, SIGKILL);
+    ::waitpid(process_, nullptr, 0);
+    process_ = 0;
+  }
+  void signal(int number) const { ::kill(process_, number); }
+  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  void run() {
     auto const folder = folder_.string();
     auto const config = (folder_ / "nginx.conf").string();
     process_ = ::fork();
@@ -66,16 +79,7 @@ class Nginx {
     ::execv(program, const_cast<char* const*>(arguments.data()));
     ::_exit(127);
   }
-  void stop() {
-    if (process_ <= 0) return;
-    ::kill(process_, SIGKILL);
-    ::waitpid(process_, nullptr, 0);
-    process_ = 0;
-  }
-  void signal(int number) const { ::kill(process_, number); }
-  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
- private:
   std::filesystem::path folder_;
   std::uint16_t port_ = 0;
   pid_t process_ = 0;
@@ -83,7 +87,7 @@ class Nginx {
 
 }  // namespace
 
-TEST_CASE("nginx that hangs, is killed, or says 503 is taken out and comes back") {
+TEST_CASE("nginx that hangs, flaps, is killed, fails or closes is taken out and comes back") {
   REQUIRE(std::filesystem::exists(program));
   Nginx good;
   Nginx bad;
@@ -118,6 +122,20 @@ TEST_CASE("nginx that hangs, is killed, or says 503 is taken out and comes back"
   bad.stop();
   CHECK(reaches(Phase::ejected));
   bad.start();
+  CHECK(reaches(Phase::healthy));
+  for (auto const* answer : {"return 503", "return 444", "return 302 /login", "return 200 'red'"}) {
+    INFO(answer);
+    bad.stop();
+    bad.start(answer);
+    CHECK(reaches(Phase::ejected));
+    bad.stop();
+    bad.start();
+    CHECK(reaches(Phase::healthy));
+  }
+  for (int i = 0; i < 6; ++i) {
+    bad.signal(i % 2 == 0 ? SIGSTOP : SIGCONT);
+    std::this_thread::sleep_for(400ms);
+  }
   CHECK(reaches(Phase::healthy));
   CHECK(monitor.phase(good.address()) == Phase::healthy);
   CHECK_FALSE(monitor.panicking());

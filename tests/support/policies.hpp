@@ -6,6 +6,7 @@
 #include <array>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include <poise/compose/any_policy.hpp>
 #include <poise/load/ewma.hpp>
@@ -19,7 +20,8 @@
 
 namespace tests {
 
-/// poise::policy_named(text), which takes long to compile, compiled once.
+/// poise::policy_named(text), which takes long to compile, compiled once: in policies.cpp, which
+/// CMakeLists.txt gives to those programs that need it.
 poise::AnyPolicy policy(std::string_view text);
 
 /// Those that map no keys and learn nothing but what a load measures.
@@ -35,10 +37,17 @@ inline constexpr std::array<std::string_view, 11> all_policies{"round_robin",
                                                                "p2c(peak_ewma)",
                                                                "p2c(score)"};
 
-/// The same by type.
+/// The same by type, for programs without tests::policy and where the type matters.
 using AllPolicies = std::tuple<poise::RoundRobin, poise::ExactRoundRobin, poise::SmoothWeighted,
                                poise::Random, poise::WeightedRandom, poise::LeastConnections,
                                poise::P2C, poise::LeastLatency, poise::Least<poise::PeakEwma>,
                                poise::PowerOfTwo<poise::PeakEwma>, poise::PowerOfTwo<poise::Score>>;
+
+/// Each of them erased.
+inline std::vector<poise::AnyPolicy> erased(AllPolicies const& policies) {
+  return std::apply(
+      [](auto const&... each) { return std::vector<poise::AnyPolicy>{poise::AnyPolicy{each}...}; },
+      policies);
+}
 
 }  // namespace tests

@@ -33,6 +33,7 @@ struct Scripted {
     std::function<void(poise::Finish&)> on_finish{};
     std::function<void(poise::Time)> on_tick{};
     std::function<poise::Decision(poise::Attempt const&)> decide{};
+    poise::CallLimits limits{};
     bool uses_time = false;
   };
   std::shared_ptr<Hooks> hooks = std::make_shared<Hooks>();
@@ -60,6 +61,7 @@ struct Scripted {
   [[nodiscard]] poise::Decision decide(poise::Attempt const& attempt) const {
     return hooks->decide ? hooks->decide(attempt) : poise::Decision{};
   }
+  [[nodiscard]] poise::CallLimits limits(poise::Request const&) const { return hooks->limits; }
 };
 
 /// Hears everything; does nothing where a hook is not set.
@@ -72,6 +74,7 @@ struct Spy {
     std::function<void(poise::Refused const&)> on_refused{};
     std::function<void(poise::Finished const&)> on_finish{};
     std::function<void(poise::Event const&)> on_event{};
+    std::function<void(poise::Called const&)> on_call{};
     std::function<bool(poise::Time, std::span<poise::Standing>)> on_tick{};
     std::function<void(std::span<poise::Standing>)> arrange{};
   };
@@ -89,6 +92,9 @@ struct Spy {
   }
   void on_event(poise::Event const& event) const {
     if (hooks->on_event) hooks->on_event(event);
+  }
+  void on_call(poise::Called const& called) const {
+    if (hooks->on_call) hooks->on_call(called);
   }
   bool on_tick(poise::Time now, std::span<poise::Standing> all) const {
     return hooks->on_tick && hooks->on_tick(now, all);

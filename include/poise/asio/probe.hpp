@@ -50,7 +50,8 @@ class Attempt {
 using Done = std::function<void(health::Probed)>;
 
 /// How a prober makes a probe: starts it on the executor (a strand) and calls `done` once, at once
-/// or later, on any thread. What comes after the timeout is ignored; what it throws is a failure.
+/// or later, on any thread. It must not block, for all probes share that strand; what may block has
+/// health/probe_threads.hpp. What comes after the timeout is ignored; what it throws is a failure.
 using StartProbe = std::function<std::shared_ptr<Attempt>(::asio::any_io_executor,
                                                           std::string const& address, Done done)>;
 

@@ -120,7 +120,7 @@ class Ticker {
   std::shared_ptr<detail::Beat> beat_;
 };
 
-/// *Errors* ConfigError: see health::Schedule.
+/// *Errors* ConfigError: see health::Schedule and health::Probing::check.
 class Prober {
  public:
   /// *Requires* that the balancer outlives it and is not moved.
@@ -129,7 +129,7 @@ class Prober {
          StartProbe probe, health::ProbeOptions const& options = {})
       : state_{std::make_shared<State>(
             ::asio::make_strand(executor), std::move(probe), options,
-            health::AnyProbing{health::Probing{balancer, std::move(monitor)}})} {
+            health::AnyProbing{health::Probing{balancer, std::move(monitor)}, options})} {
     ::asio::post(state_->strand, [state = state_] { state->alive.use([&] { state->refresh(); }); });
   }
   Prober(Prober const&) = delete;

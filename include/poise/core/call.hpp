@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// One call in progress: everything but running its attempts and waiting, which blocking and
-// asynchronous calls do in their own ways.
+// One call in progress: everything but running its attempts and waiting, which
+// blocking and asynchronous calls do in their own ways.
 //
 //   Terms const terms{core, request, options};
 //   Call call{core, request, terms, report};
 //   auto going = call.begin();                             // or throws
 //   do {
-//     ...                                                  // going.lease, going.request -> outcome
-//     pause = call.ended(going, outcome);                  // none: that was the last
+//     ...                                                  // going.lease,
+//     going.request -> outcome pause = call.ended(going, outcome); // none:
+//     that was the last
 //     ...                                                  // waits
 //   } while (pause && call.again(going, *pause));
 //
-// Once an attempt has ended the balancer may be gone: the call keeps its core. A blocking call
-// whose first attempt succeeds makes no Call at all: what is written to memory before the atomic
-// operations of pick and finish has to be waited for there.
+// Once an attempt has ended the balancer may be gone: the call keeps its core.
+// A blocking call whose first attempt succeeds makes no Call at all: what is
+// written to memory before the atomic operations of pick and finish has to be
+// waited for there.
 
 #include <algorithm>
 #include <array>
@@ -43,7 +45,8 @@
 
 namespace poise::detail {
 
-/// What an attempt brought: a reply or an exception, to be handed on if it was the last.
+/// What an attempt brought: a reply or an exception, to be handed on if it was
+/// the last.
 template <class Reply>
 struct Result {
   using Stored = std::conditional_t<std::is_void_v<Reply>, std::monostate, Reply>;
@@ -53,6 +56,18 @@ struct Result {
   Outcome outcome{};
 
   [[nodiscard]] bool empty() const noexcept { return !reply && !thrown; }
+  /// Nothing, if that is what fn returns.
+  template <class... Value>
+  void keep(Value&&... value) {
+    reply.emplace(std::forward<Value>(value)...);
+    if constexpr (!std::is_void_v<Reply>) outcome = classify(*reply);
+  }
+  /// *Requires* an exception that is being handled.
+  template <class Classify>
+  void keep_exception(Classify const& outcome_of_it) {
+    thrown = std::current_exception();
+    outcome = outcome_of_it(thrown);
+  }
   Reply take() {
     if (thrown) std::rethrow_exception(thrown);
     if constexpr (!std::is_void_v<Reply>) return std::move(*reply);
@@ -116,6 +131,14 @@ struct Terms {
   }
 };
 
+/// The way in for those who run calls in their own ways.
+struct Inside {
+  template <class Balancer>
+  [[nodiscard]] static auto const& core(Balancer const& balancer) noexcept {
+    return balancer.core_;
+  }
+};
+
 template <class Core>
 class Call {
  public:
@@ -124,14 +147,15 @@ class Call {
   /// One attempt in progress.
   struct Going {
     Lease lease{};
-    Request const* request;  ///< With its number and its own deadline; until the next one begins.
+    Request const* request;  ///< With its number and its own deadline; until the
+                             ///< next one begins.
     std::optional<Time> began{};
     Duration waited{};
     bool hedge = false;
   };
 
-  /// *Requires* that the core lives until begin() returned or a first attempt was adopted, and the
-  /// request until the end.
+  /// *Requires* that the core lives until begin() returned or a first attempt
+  /// was adopted, and the request until the end.
   Call(Core& core, Request const& request, Terms const& terms, CallReport* report)
       : core_{&core}, given_{&request}, terms_{terms}, report_{report}, now_{terms.began} {
     if (report_ != nullptr) *report_ = {};
@@ -159,8 +183,13 @@ class Call {
     return going;
   }
 
-  /// Reports how an attempt ended, and decides: another one after this pause, or none.
+  /// Reports how an attempt ended, and decides: another one after this pause,
+  /// or none.
   [[nodiscard]] std::optional<Duration> ended(Going& going, Outcome outcome) {
+    if (outcome.ending == Ending::success && report_ == nullptr && !story_) {
+      going.lease.finish(outcome);
+      return std::nullopt;
+    }
     record(going, outcome);
     return next(outcome);
   }
@@ -169,8 +198,8 @@ class Call {
     note(going, outcome);
     going.lease.finish(outcome);
   }
-  /// The same for one that may go on, although nobody waits for it any more. Its backend lives as
-  /// long as what is returned, or else its lease.
+  /// The same for one that may go on, although nobody waits for it any more.
+  /// Its backend lives as long as what is returned, or else its lease.
   [[nodiscard]] std::shared_ptr<void const> cut_off(Going& going, Outcome outcome) {
     note(going, outcome);
     auto keeper = core_->keeper_of(*going.lease);
@@ -199,7 +228,8 @@ class Call {
     return false;
   }
 
-  /// The next attempt, on a backend that was not tried if there is one. False if there is nobody.
+  /// The next attempt, on a backend that was not tried if there is one. False
+  /// if there is nobody.
   [[nodiscard]] bool again(Going& going, Duration waited) {
     start(going, waited);
     if (going.lease) return true;
@@ -207,8 +237,8 @@ class Call {
     over(Stop::nobody);
     return false;
   }
-  /// A second attempt beside another. False if the policy is against it, or there is no other
-  /// backend.
+  /// A second attempt beside another. False if the policy is against it, or
+  /// there is no other backend.
   [[nodiscard]] bool hedge(Going& going, Going const& beside, Duration waited) {
     open_story(beside.lease);
     story_->tried.add(beside.lease.serial());
@@ -221,7 +251,8 @@ class Call {
     return false;
   }
 
-  /// It is over, and this is why. To be said once, by whoever ends it otherwise than by ended().
+  /// It is over, and this is why. To be said once, by whoever ends it otherwise
+  /// than by ended().
   void over(Stop why) {
     report().why = why;
     auto const& attempts = report().attempts;
@@ -245,7 +276,8 @@ class Call {
   [[nodiscard]] Time now() const { return core_->now(); }
 
  private:
-  /// What only a call has that somebody wants to hear of, or that does not succeed at once.
+  /// What only a call has that somebody wants to hear of, or that does not
+  /// succeed at once.
   struct Story {
     std::shared_ptr<Core> core{};
     CallReport report{};

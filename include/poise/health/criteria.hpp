@@ -124,22 +124,28 @@ struct Consecutive {
   };
   /// *Cost* of a success: one load. Finds at each multiple, so a backend that could not be ejected
   /// is found again.
-  [[nodiscard]] std::optional<Finding> on_finish(Finished const& event, State& state) const {
-    if (event.outcome.ending == Ending::success) [[likely]] {
-      if (state.run.load() != 0) state.run.store(0);
-      return {};
-    }
-    auto const run = state.run.add(1) + 1;
-    auto const ending = event.outcome.ending;
-    bool const no_way = ending == Ending::refused || ending == Ending::connect_timeout;
-    auto const limit = no_way ? std::min(unreachable, failures) : failures;
-    if (run % limit != 0) return {};
-    return Finding{static_cast<double>(run), static_cast<double>(limit), no_way};
+  [[nodiscard, gnu::always_inline]] std::optional<Finding> on_finish(Finished const& event,
+                                                                     State& state) const {
+    if (event.outcome.ending != Ending::success) [[unlikely]]
+      return count(event.outcome.ending, state);
+    if (state.run.load() != 0) [[unlikely]]
+      state.run.store(0);
+    return {};
   }
   void reset(State& state) const { state.run.store(0); }
   void check() const {
     detail::check_at_least_one("failures of health::Consecutive", failures);
     detail::check_at_least_one("unreachable of health::Consecutive", unreachable);
+  }
+
+ private:
+  [[nodiscard, gnu::noinline, gnu::cold]] std::optional<Finding> count(Ending ending,
+                                                                       State& state) const {
+    auto const run = state.run.add(1) + 1;
+    bool const no_way = ending == Ending::refused || ending == Ending::connect_timeout;
+    auto const limit = no_way ? std::min(unreachable, failures) : failures;
+    if (run % limit != 0) return {};
+    return Finding{static_cast<double>(run), static_cast<double>(limit), no_way};
   }
 };
 
@@ -219,28 +225,33 @@ struct Latency {
   Enforcement enforcement{.share = 0};
 
   struct State {
-    sync::Relaxed<float> median{-1};  // ns
+    sync::Relaxed<std::int64_t> median{-1};  // ns; -1: no sample yet
     std::uint32_t slow_intervals = 0;
   };
   /// A step up or down by 1/16 per sample, in proportion: converges where half of them are above. A
   /// failure counts only if it was slower: failing fast is not being fast. *Cost* a load and a
   /// store. *Source* Ma, Muthukrishnan and Sandler 2013, "Frugal streaming".
-  [[nodiscard]] std::optional<Finding> on_finish(Finished const& event, State& state) const {
+  [[nodiscard, gnu::always_inline]] std::optional<Finding> on_finish(Finished const& event,
+                                                                     State& state) const {
     if (!event.latency) return {};
-    constexpr float shortest = 1;  // ns; a median of 0 could never grow again
-    auto const sample = static_cast<float>(event.latency->count());
+    auto const sample = event.latency->count();
     auto const median = state.median.load();
     bool const slower = sample > median;
     if (event.outcome.ending != Ending::success && (!slower || median < 0)) return {};
     if (median < 0) [[unlikely]]
-      return state.median.store(std::max(sample, shortest)), std::nullopt;
-    // Half of all samples are slower: a branch would be mispredicted every other time.
-    static constexpr std::array<float, 2> step{16.0F / 17, 17.0F / 16};
-    state.median.store(std::max(median * step[slower ? 1 : 0], shortest));
+      return state.median.store(sample), std::nullopt;
+    // Half of all samples are slower, so a branch would be mispredicted every other time; and what
+    // is stored is waited for at the request's end, so these are whole numbers: their chain is a
+    // third of floats'. Up by 17/16, down by 16/17, but for rounding; at least 1 ns, else a median
+    // of 0 could never grow again.
+    auto const step = median / 16;
+    auto const up = step + 1;
+    auto const down = step - step / 16;
+    state.median.store(median + (slower ? up : -down));
     return {};
   }
   void on_interval(std::span<Subject<State>> pool) const {
-    std::vector<float> medians;
+    std::vector<std::int64_t> medians;
     for (auto const& each : pool)
       if (counts(each)) medians.push_back(each.state.median.load());
     std::ranges::sort(medians);
@@ -270,7 +281,7 @@ struct Latency {
   }
   /// `factor` times the median of these, which are sorted, without the greatest: for whoever lies
   /// above it, that is the median of the others, since leaving him out moves only what follows him.
-  [[nodiscard]] double limit(std::vector<float> const& sorted) const {
+  [[nodiscard]] double limit(std::vector<std::int64_t> const& sorted) const {
     auto const others = sorted.size() - 1;
     auto const median =
         (static_cast<double>(sorted[(others - 1) / 2]) + static_cast<double>(sorted[others / 2])) /

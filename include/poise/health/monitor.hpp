@@ -194,6 +194,9 @@ class Monitor {
 
   // -- probes: any thread ------------------------------------------------------------------------
 
+  /// Who is down must be reported again within so long.
+  [[nodiscard]] Duration probe_silence() const noexcept { return shared_->options.probe_silence; }
+
   /// What a probe found (Signal::up, down, doubt or degrade) and why. Counts from the next tick on.
   /// *Errors* ConfigError for other signals: those are the monitor's own.
   void report(std::string_view id, Signal signal, std::string_view cause) const {
@@ -211,7 +214,8 @@ class Monitor {
     auto const phase = state.phase.load();
     judge(event, state, phase, std::index_sequence_for<Criteria...>{});
     if (phase == Phase::probation) [[unlikely]]
-      end_trial(event, state);
+      end_trial(Moment{event}, event.outcome.ending, event.latency.value_or(Duration::zero()),
+                state);
   }
 
   void on_tick(Time clock, std::span<Standing> all) const { shared_->tick(clock, all); }
@@ -235,23 +239,37 @@ class Monitor {
       : shared_{std::make_shared<Shared>(std::move(options), std::move(criteria)...)} {}
 
   template <std::size_t... I>
-  [[gnu::always_inline]] void judge(Finished const& event, State& state,
-                                    [[maybe_unused]] Phase phase, std::index_sequence<I...>) const {
-    (
-        [&] {
-          if constexpr (detail::judges_requests<Criteria>)
-            if (auto const finding =
-                    std::get<I>(shared_->criteria).on_finish(event, std::get<I>(state.criteria)))
-                [[unlikely]]
-              note(event, state, phase, I, *finding);
-        }(),
-        ...);
+  [[gnu::always_inline]] void judge(Finished const& event, State& state, Phase phase,
+                                    std::index_sequence<I...>) const {
+    (judge_by<I>(event, state, phase), ...);
   }
+
+  template <std::size_t I>
+  [[gnu::always_inline]] void judge_by([[maybe_unused]] Finished const& event,
+                                       [[maybe_unused]] State& state,
+                                       [[maybe_unused]] Phase phase) const {
+    auto const& criterion = std::get<I>(shared_->criteria);
+    if constexpr (detail::judges_requests<std::remove_cvref_t<decltype(criterion)>>)
+      if (auto const finding = criterion.on_finish(event, std::get<I>(state.criteria))) [[unlikely]]
+        note(Moment{event}, state, phase, I, *finding);
+  }
+
+  /// What is needed of an event in order to act on it. A copy, since an event whose address a call
+  /// takes would be written to memory each time, also while all is well.
+  struct Moment {
+    explicit Moment(Finished const& event) noexcept
+        : backend{event.backend}, reporter{event.reporter}, now{event.now} {}
+    void review() const noexcept { reporter.review(reporter.balancer, now); }
+
+    Backend const& backend;
+    poise::detail::Reporter reporter;
+    Time now;
+  };
 
   /// One note per backend and review, and none of who is out already: a storm of failures takes the
   /// lock once.
-  [[gnu::noinline, gnu::cold]] void note(Finished const& event, State& state, Phase phase,
-                                         std::size_t criterion, Finding const& finding) const {
+  [[gnu::noinline, gnu::cold]] void note(Moment event, State& state, Phase phase,
+                                         std::size_t criterion, Finding finding) const {
     if (is_out(phase) || state.noted.add(1) != 0) return;
     shared_->inbox.put({.serial = event.backend.serial(),
                         .signal = Signal::eject,
@@ -261,13 +279,13 @@ class Monitor {
   }
 
   /// A request that was in flight before the probation began says nothing about the backend now.
-  [[gnu::noinline, gnu::cold]] void end_trial(Finished const& event, State& state) const {
-    auto const began = (event.now - event.latency.value_or(Duration::zero())).time_since_epoch();
+  [[gnu::noinline, gnu::cold]] void end_trial(Moment event, Ending ending, Duration latency,
+                                              State& state) const {
+    auto const began = (event.now - latency).time_since_epoch();
     if (began.count() < state.probation_began.load() || state.noted.add(1) != 0) return;
-    shared_->inbox.put(
-        {.serial = event.backend.serial(),
-         .signal = is_failure(event.outcome.ending) ? Signal::failed : Signal::passed,
-         .cause = std::string{name(event.outcome.ending)}});
+    shared_->inbox.put({.serial = event.backend.serial(),
+                        .signal = is_failure(ending) ? Signal::failed : Signal::passed,
+                        .cause = std::string{name(ending)}});
     event.review();
   }
 

@@ -32,7 +32,7 @@
 
 namespace poise::health {
 
-/// *Errors* ConfigError: see Schedule. The destructor waits for the probes that are running.
+/// *Errors* ConfigError: see Schedule and Probing::check. The destructor waits for the probes that are running.
 class ProbeThreads {
  public:
   using Ask = std::function<Probed(Target const&, Time deadline)>;
@@ -40,7 +40,9 @@ class ProbeThreads {
   /// *Requires* that the balancer outlives it and is not moved. `ask` runs on two threads at once.
   template <class Balancer, class Monitor>
   ProbeThreads(Balancer& balancer, Monitor monitor, Ask ask, ProbeOptions const& options = {})
-      : ask_{std::move(ask)}, probing_{Probing{balancer, std::move(monitor)}}, schedule_{options} {
+      : ask_{std::move(ask)},
+        probing_{Probing{balancer, std::move(monitor)}, options},
+        schedule_{options} {
     for (std::size_t i = 0; i < threads_.size(); ++i)
       threads_[i] = std::thread{[this, i] { work(i == 1); }};
   }

@@ -286,6 +286,19 @@ struct Probing {
     return report.signal == Signal::down ? !out : report.signal == Signal::up && out;
   }
   void tick() const { balancer.tick(); }
+
+  /// *Errors* ConfigError: who is down would be asked so seldom that the monitor takes the prober
+  /// for dead, and lets him in between two probes.
+  void check(ProbeOptions const& options) const {
+    using Seconds = std::chrono::duration<double>;
+    auto const longest =
+        Seconds{options.down_interval} * (1 + options.jitter) + Seconds{options.timeout};
+    if (longest >= Seconds{monitor.probe_silence()})
+      detail::refuse(
+          "down_interval of health::ProbeOptions", detail::text(options.down_interval),
+          "with jitter and timeout that is no less than the monitor's probe_silence of " +
+              detail::text(monitor.probe_silence()) + ", after which it takes the prober for dead");
+  }
 };
 
 template <class Balancer, class Monitor>
@@ -293,11 +306,14 @@ Probing(Balancer&, Monitor) -> Probing<Balancer, Monitor>;
 
 /// The same for drivers that don't know the balancer's type.
 struct AnyProbing {
+  /// *Errors* ConfigError: see Probing::check.
   template <class Balancer, class Monitor>
-  explicit AnyProbing(Probing<Balancer, Monitor> const& with)
+  AnyProbing(Probing<Balancer, Monitor> const& with, ProbeOptions const& options)
       : targets{[with] { return with.targets(); }},
         report{[with](Schedule::Report const& found) { return with.report(found); }},
-        tick{[with] { with.tick(); }} {}
+        tick{[with] { with.tick(); }} {
+    with.check(options);
+  }
 
   std::function<std::vector<Target>()> targets;
   std::function<bool(Schedule::Report const&)> report;

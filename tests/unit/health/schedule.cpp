@@ -13,6 +13,7 @@
 
 #include <poise/health/http_answer.hpp>
 #include <poise/health/monitor.hpp>
+#include <poise/health/probe_threads.hpp>
 #include <poise/health/schedule.hpp>
 #include <poise/poise.hpp>
 
@@ -243,6 +244,17 @@ TEST_CASE("probes and the monitor together take a backend out and bring it back"
   CHECK(probing.report({"a", Signal::up, "tcp"}));
   probing.tick();
   CHECK(monitor.phase("a") == Phase::probation);
+}
+
+TEST_CASE("a prober that would be taken for dead between two probes is refused") {
+  Standard const monitor{{.probe_silence = 60s, .seed = 1}};
+  poise::Balancer<poise::RoundRobin, void, poise::Runtime<poise::VirtualClock, Standard>> balancer{
+      tests::letters("ab"), {}, {.observers = {monitor}}};
+  Probing const probing{balancer, monitor};
+  probing.check({.down_interval = 45s});  // with jitter 54 s and 1 s
+  CHECK_THROWS_AS(probing.check({.down_interval = 50s}), poise::ConfigError);
+  CHECK_THROWS_AS((ProbeThreads{balancer, monitor, {}, {.down_interval = 50s}}),
+                  poise::ConfigError);
 }
 
 // -- HTTP

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: MIT
 
-// What does Adaptive cost? Pick and finish, beside what nobody who measures latency can save, and
-// against the same rule behind a mutex, in the same run:
+// What does Adaptive cost, and what do threads that share it cost each other? Pick and finish,
+// beside what nobody who measures latency can save, and against the same rule behind a mutex, in
+// the same run:
 //
 //   clocks    two readings of the clock
 //   locked    the same policy, with one mutex around pick and on_finish
 //
+//   adaptive  the recommended board, one for all threads
+//   small     a board of 4
+//   boards    four boards, of which each thread uses one
+//   wide      two draws and a repair a pick
+//
 // Requests end at once, but report 8 to 12 ms, as in bench/latency.cpp. Two threads that do nothing
-// else are the worst case: they write the same board all the time.
+// else are the worst case: they want the same backends, and write their lines and the board's all
+// the time.
 
 #include <cstddef>
 #include <memory>
@@ -56,12 +63,17 @@ void enlist(std::string const& name) {
 
 int main(int argc, char** argv) {
   enlist<Adaptive>("adaptive");
+  enlist<BasicAdaptive<1, 4>>("small");
+  enlist<BasicAdaptive<1, 16, 0, 4>>("boards");
   enlist<WideAdaptive>("wide");
   bench::enlist("clocks", bench::clocks);
 
+  using bench::Comparison;
   return bench::run(argc, argv,
-                    {{"cycle/adaptive", "clocks", 80, 100, bench::Comparison::difference},
-                     {"cycle/wide", "clocks", 0, 0, bench::Comparison::difference},
+                    {{"cycle/adaptive", "clocks", 80, 100, Comparison::difference},
+                     {"cycle/small", "clocks", 45, 100, Comparison::difference},
+                     {"cycle/boards", "clocks", 150, 100, Comparison::difference},
+                     {"cycle/wide", "clocks", 0, 0, Comparison::difference},
                      {"cycle/adaptive", "locked/adaptive", 1.0, 100},
-                     {"cycle/wide", "locked/wide"}});
+                     {"cycle/boards", "locked/adaptive", 1.0, 100}});
 }

@@ -37,7 +37,7 @@ struct Loose : poise::Backend {
   void claim() noexcept { benchmark::DoNotOptimize(word_.claim()); }
   void end(P const& policy, poise::Duration latency = poise::detail::unmeasured,
            poise::Time now = {}) noexcept {
-    count(poise::Ending::success, latency, now);
+    count(poise::Ending::success, latency);
     if constexpr (poise::hooks::has_on_finish<P>) {
       poise::Finish finish{*this, poise::Ending::success, latency, now, poise::Path{}, state.get()};
       poise::hooks::on_finish(policy, finish);

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <map>
 #include <numeric>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -69,11 +72,38 @@ std::string overload(Table const& table) {
   return text + "\n";
 }
 
-/// The geometric mean over scenarios of the median over seeds of p99 / bound.
+/// Scenarios that differ only in time scale or in a number at the end of their name are one group:
+/// clients_1, clients_10, clients_100@1s.
+std::string group(Table const& table) {
+  auto const& name = table.its_case->name;
+  auto const base = name.substr(0, name.find('@'));
+  auto const end = base.find_last_not_of("0123456789");
+  bool const numbered = end != std::string::npos && end + 1 < base.size() && base[end] == '_';
+  return numbered ? base.substr(0, end) : base;
+}
+
+/// The geometric mean over groups of the geometric mean over their scenarios of p99 / bound, median
+/// of the seeds.
 double score(std::vector<Table> const& tables, std::size_t policy) {
-  double sum = 0;
-  for (auto const& table : tables) sum += std::log(median_over_bound(table.policies[policy]));
-  return std::exp(sum / static_cast<double>(tables.size()));
+  struct Sum {
+    double logs = 0;
+    double count = 0;
+  };
+  std::map<std::string, Sum> groups;
+  for (auto const& table : tables) {
+    auto& sum = groups[group(table)];
+    sum.logs += std::log(median_over_bound(table.policies[policy]));
+    ++sum.count;
+  }
+  double logs = 0;
+  for (auto const& [name, sum] : groups) logs += sum.logs / sum.count;
+  return std::exp(logs / static_cast<double>(groups.size()));
+}
+
+std::size_t count_groups(std::vector<Table> const& tables) {
+  std::set<std::string> groups;
+  for (auto const& table : tables) groups.insert(group(table));
+  return groups.size();
 }
 
 double errors(std::vector<Table> const& tables, std::size_t policy) {
@@ -121,7 +151,8 @@ std::string advice(std::vector<Table> const& tables) {
 
   std::string text;
   if (tables.size() > 1) {
-    text += fmt::format("p99 / bound, geometric mean of {} scenarios:\n", tables.size());
+    text += fmt::format("p99 / bound, geometric mean of {} scenarios in {} groups:\n",
+                        tables.size(), count_groups(tables));
     for (auto const i : order)
       text += fmt::format("  {:<32} {:>7.3f}\n", policies[i].policy, scores[i]);
     text += "\n";

@@ -25,6 +25,7 @@
 #include <poise/endpoint.hpp>
 #include <poise/outcome.hpp>
 #include <poise/sync/in_flight.hpp>
+#include <poise/sync/linked.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
@@ -53,14 +54,18 @@ namespace detail {
 /// Stands for "not measured": a latency can't be negative.
 inline constexpr Duration unmeasured{-1};
 
-/// A value and when it was last touched, in one word, so that both always belong together.
-struct Stamped {
-  float value;
-  std::uint32_t at;  // in units of 2^24 ns (17 ms): wraps after 2.3 years
+/// A mean latency in sixteenths of a nanosecond, which it may move by: the mean of integers would
+/// stop short of what it should become. Negative before the first sample.
+struct FineMean {
+  static constexpr unsigned fraction_bits = 4;
+  static constexpr std::int64_t unknown = -1;
+  static constexpr std::int64_t longest = std::int64_t{1} << 58U;  // ns; 9 years
 
-  static constexpr std::uint32_t stamp(Time time) noexcept {
-    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(time.time_since_epoch().count()) >>
-                                      24U);
+  static constexpr std::int64_t of(Duration sample) noexcept {
+    return std::min<std::int64_t>(sample.count(), longest) << fraction_bits;
+  }
+  static constexpr Duration read(std::int64_t mean) noexcept {
+    return Duration{mean >> fraction_bits};
   }
 };
 
@@ -114,9 +119,9 @@ class alignas(64) Backend {
   }
   /// The decayed mean of recent latencies; empty before the first sample, or if nobody measures.
   [[nodiscard]] std::optional<Duration> latency() const noexcept {
-    auto const mean = std::bit_cast<detail::Stamped>(latency_.load()).value;
+    auto const mean = latency_.load();
     if (mean < 0) return std::nullopt;
-    return Duration{static_cast<Duration::rep>(mean)};
+    return detail::FineMean::read(mean);
   }
   /// The decayed share of failures among recent verdicts, 0 to 1; empty before the first.
   [[nodiscard]] std::optional<double> error_rate() const noexcept {
@@ -141,11 +146,12 @@ class alignas(64) Backend {
 
   /// Counts one ended request. *Cost* on success: one load, and with a latency one more and a
   /// store.
-  [[gnu::always_inline]] void count(Outcome outcome, Duration latency, Time now) noexcept {
-    bool const all_is_well = outcome.ending == Ending::success && error_rate_.load() == 0;
+  [[gnu::always_inline]] void count(Outcome outcome, Duration latency) noexcept {
+    bool const all_is_well =
+        outcome.ending == Ending::success && std::bit_cast<std::uint32_t>(error_rate_.load()) == 0;
     if (!all_is_well) [[unlikely]]
-      return count_in_full(outcome, latency, now);
-    if (latency >= Duration::zero()) mix_in(static_cast<float>(latency.count()), now);
+      return count_in_full(outcome, latency);
+    if (latency >= Duration::zero()) mix_in(latency);
   }
 
   /// A backend that nobody asked since the last tick is forgiven in time. Called by one thread.
@@ -175,11 +181,13 @@ class alignas(64) Backend {
   // First line: touched by every pick and every finish.
   sync::InFlight word_;
   sync::Relaxed<std::uint64_t> admission_{std::bit_cast<std::uint64_t>(Admission{})};
-  sync::Relaxed<std::uint64_t> latency_{std::bit_cast<std::uint64_t>(detail::Stamped{-1, 0})};
+  sync::Relaxed<std::int64_t> latency_{detail::FineMean::unknown};
   sync::Relaxed<float> error_rate_{-1};  // -1: no verdict yet
   sync::Relaxed<std::uint32_t> condition_{std::bit_cast<std::uint32_t>(detail::Condition{})};
   sync::Relaxed<std::uint32_t> weight_;
   sync::Relaxed<std::uint32_t> position_{0};  // in the current membership
+  sync::Linked<void*> policy_state_;          // the current policy's; null if there is none here
+  void* owner_ = nullptr;                     // the balancer's core, here because finish needs it
 
   // Second line: failures and what is counted out of band.
   std::array<sync::Relaxed<std::uint64_t>, ending_count - 1> endings_{};  // all but success
@@ -197,12 +205,11 @@ class alignas(64) Backend {
     return static_cast<std::size_t>(ending) - 1;
   }
 
-  [[gnu::noinline]] void count_in_full(Outcome outcome, Duration latency, Time now) noexcept {
+  [[gnu::noinline]] void count_in_full(Outcome outcome, Duration latency) noexcept {
     if (outcome.ending != Ending::success) endings_[index_of(outcome.ending)].add(1);
     if (!is_verdict(outcome.ending)) return;
     count_verdict(is_failure(outcome.ending));
-    if (latency >= Duration::zero())
-      count_latency(static_cast<float>(latency.count()), outcome.ending, now);
+    if (latency >= Duration::zero()) count_latency(latency, outcome.ending);
   }
 
   void count_verdict(bool failed) noexcept {
@@ -215,20 +222,20 @@ class alignas(64) Backend {
 
   void store_error_rate(float rate) noexcept { error_rate_.store(rate < 1e-4F ? 0.0F : rate); }
 
-  void count_latency(float sample, Ending ending, Time now) noexcept {
-    auto const old = std::bit_cast<detail::Stamped>(latency_.load());
+  void count_latency(Duration sample, Ending ending) noexcept {
     // A failure tells of the backend's speed only if it was slower: failing fast is not being fast.
-    if (ending != Ending::success && sample <= old.value) return;
-    if (ending != Ending::success && old.value < 0) return;
-    mix_in(sample, now);
+    if (ending != Ending::success) {
+      auto const old = latency_.load();
+      if (old < 0 || detail::FineMean::of(sample) <= old) return;
+    }
+    mix_in(sample);
   }
 
-  [[gnu::always_inline]] void mix_in(float sample, Time now) noexcept {
-    auto const old = std::bit_cast<detail::Stamped>(latency_.load()).value;
+  [[gnu::always_inline]] void mix_in(Duration latency) noexcept {
+    auto const old = latency_.load();
+    auto const sample = detail::FineMean::of(latency);
     // mean <- mean + (sample - mean) / 16; the first sample is the mean. Not tuned here.
-    auto const mean = old < 0 ? sample : old + (sample - old) / 16;
-    latency_.store(
-        std::bit_cast<std::uint64_t>(detail::Stamped{mean, detail::Stamped::stamp(now)}));
+    latency_.store(old < 0 ? sample : old + ((sample - old) >> 4U));
   }
 };
 

@@ -5,7 +5,6 @@
 // that ended, and why it went no further.
 
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -90,19 +89,19 @@ inline std::string in_milliseconds(Duration time) {
 }
 
 /// Thrown by a call that ends without a reply or an exception of an attempt: it was too late
-/// already (code ETIMEDOUT), its last attempt was cut off by a timeout (the same), or the caller
-/// gave up (ECANCELED).
+/// already (code std::errc::timed_out), its last attempt was cut off by a timeout (the same), or
+/// the caller gave up (std::errc::operation_canceled).
 class CallStopped : public std::system_error {
  public:
   explicit CallStopped(CallReport const& report)
-      : std::system_error{std::error_code{number(report.why), std::system_category()},
-                          message(report)},
+      : std::system_error{std::make_error_code(code_of(report.why)), message(report)},
         why_{report.why} {}
   [[nodiscard]] Stop why() const noexcept { return why_; }
 
  private:
-  // Of the system's category, so that they equal Asio's errors too.
-  static int number(Stop why) noexcept { return why == Stop::cancelled ? ECANCELED : ETIMEDOUT; }
+  static std::errc code_of(Stop why) noexcept {
+    return why == Stop::cancelled ? std::errc::operation_canceled : std::errc::timed_out;
+  }
 
   Stop why_;
 };

@@ -51,6 +51,7 @@
 #include <poise/sync/drop_box.hpp>
 #include <poise/sync/epoch.hpp>
 #include <poise/sync/exclusive.hpp>
+#include <poise/sync/linked.hpp>
 #include <poise/sync/published.hpp>
 #include <poise/sync/stop.hpp>
 
@@ -110,7 +111,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       if (latency < Duration::zero()) latency = now - run.start;
     }
     if (outcome.ending == Ending::abandoned) latency = unmeasured;
-    record.count(outcome, latency, now);
+    record.count(outcome, latency);
     if constexpr (hooks::has_on_finish<P>)
       if (run.is(Run::heard)) tell_policy(record, run, outcome, latency, now);
     if constexpr (Watching::finish) tell_observers(record, outcome, latency, now);
@@ -126,7 +127,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     if (record == nullptr) return false;
     auto const now = timed(flags) ? runtime_.clock.now() : Time{};
     record->count_recorded();
-    record->count(outcome, latency, now);
+    record->count(outcome, latency);
     if constexpr (hooks::has_on_finish<P>)
       if ((flags & Run::heard) != 0)
         tell_policy(*record, Run{.flags = Run::scanned}, outcome, latency, now);
@@ -309,6 +310,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     {
       std::scoped_lock const lock{exclusive_};
       closed_ = true;
+      hearer_.store(nullptr);
       membership_.reset();
       current_.publish(nullptr);
     }
@@ -327,6 +329,10 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   using Garbage = std::vector<std::unique_ptr<Snapshot const>>;
 
   // -- how requests begin ----------------------------------------------------------------------
+
+  /// Has the policy a last word? What only the running program knows is known before the first
+  /// proposal.
+  static constexpr bool has_a_say = hooks::has_admit<P> && !hooks::asks_may_refuse<P>;
 
   static constexpr bool always_timed =
       Watching::time || hooks::time_use<P> == hooks::UsesTime::always;
@@ -353,29 +359,33 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     Candidates const candidates{group.roster};
     if (candidates.size() == 0) [[unlikely]]
       return Lease{Choose::why_not(*snapshot)};
-    constexpr bool asks = !hooks::asks_may_refuse<P>;
     auto i = not_asked;
-    if (asks || (snapshot->flags & Run::refuses) == 0) [[likely]] {
+    if (!hooks::asks_may_refuse<P> || (snapshot->flags & Run::refuses) == 0) [[likely]] {
       i = hooks::pick(*snapshot->policy, *group.plan, candidates, context);
-      if (i < candidates.size() && !Choose::is_excluded(request, candidates, i)) [[likely]]
-        if (auto* record = Choose::template claim<asks>(*snapshot, group, i, context, true);
-            record != nullptr) [[likely]]
+      if (i < candidates.size() && !Choose::is_excluded(request, candidates, i)) [[likely]] {
+        Record* record = nullptr;
+        if constexpr (has_a_say) record = Choose::claim(*snapshot, group, i, context, true);
+        else record = Choose::claim_at_once(group, i);
+        if (record != nullptr) [[likely]]
           return Lease{*record, Run{context.now, context.path, snapshot->flags}};
+      }
     }
-    auto const found = find_another(request, *snapshot, group, context.now, i);
+    auto const found = find_another(request, *snapshot, group, context.now, context.path, i);
     if (found.record == nullptr) return Lease{Choose::why_not(*snapshot)};
     return Lease{*found.record, Run{context.now, found.path, found.flags | snapshot->flags}};
   }
 
   [[gnu::noinline]] typename Choose::Found find_another(Request const& request,
                                                         Snapshot const& snapshot,
-                                                        Group const& group, Time now,
+                                                        Group const& group, Time now, Path path,
                                                         std::size_t first) {
     sync::ReadSection const section;
     auto context = context_of(section, request);
     context.now = now;
     if (first == not_asked) return Choose::any(snapshot, group, context);
-    return Choose::another(snapshot, group, context, first);
+    if constexpr (has_a_say) return Choose::another(snapshot, group, context, first);
+    context.path = path;
+    return Choose::again(snapshot, group, context, first);
   }
 
   [[gnu::always_inline]] Context context_of(sync::ReadSection const& section,
@@ -385,19 +395,47 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   // -- how requests end ------------------------------------------------------------------------
 
-  void tell_policy(Record& record, Run run, Outcome outcome, Duration latency, Time now) noexcept {
+  /// The usual case, without the way through the snapshot: the policy is a step away, and so is
+  /// its state of this record. That they belong together is known as N2 in sync/linked.hpp says.
+  [[gnu::always_inline]] void tell_policy(Record& record, Run run, Outcome outcome,
+                                          Duration latency, Time now) noexcept {
+    constexpr bool stateful = hooks::may_have_state<P>;
+    sync::ReadSection const section;
+    auto const* policy = hearer_.load();
+    auto* const state = stateful ? record.policy_state() : nullptr;
+    auto const flags = hearer_flags_.load();
+    if (policy == nullptr || (stateful && state == nullptr) || hearer_.load() != policy)
+        [[unlikely]]
+      return tell_snapshots_policy(record, run, outcome, latency, now);
+    tell(*policy, flags, state, record, run, outcome, latency, now);
+  }
+
+  /// While a policy replaces another; for a policy without states; for a removed backend.
+  [[gnu::noinline]] void tell_snapshots_policy(Record& record, Run run, Outcome outcome,
+                                               Duration latency, Time now) noexcept {
     sync::ReadSection const section;
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) return;
-    Finish finish{record, outcome, known(latency), now, std::nullopt};
-    if (run.picked_under(snapshot->flags)) finish.path = run.path;
-    if (run.same_policy(snapshot->flags)) finish.started = run.start;
+    void* state = nullptr;
     if (!snapshot->states.empty()) {
       auto const position = snapshot->membership->position_of(record);
       if (position == IdIndex::absent) return;  // removed meanwhile
-      finish.state_block = snapshot->states[position].get();
+      state = snapshot->states[position].get();
     }
-    guarded([&] { hooks::on_finish(*snapshot->policy, finish); });
+    tell(*snapshot->policy, snapshot->flags, state, record, run, outcome, latency, now);
+  }
+
+  [[gnu::always_inline]] void tell(P const& policy, std::uint32_t flags, void* state,
+                                   Record& record, Run run, Outcome outcome, Duration latency,
+                                   Time now) noexcept {
+    Finish finish{record, outcome, known(latency), now, std::nullopt, state};
+    if (run.picked_under(flags)) finish.path = run.path;
+    if (run.same_policy(flags)) finish.started = run.start;
+    try {
+      hooks::on_finish(policy, finish);
+    } catch (...) {
+      observer_failures_.add(1);
+    }
   }
 
   static std::optional<Duration> known(Duration latency) noexcept {
@@ -555,11 +593,29 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
       auto const& seat = draft.seats[position];
       seat.record->decide(position, seat.weight, seat.condition);
     }
+    if constexpr (hooks::has_on_finish<P>) link(draft, *snapshot);
     set_admissions(draft);  // before picks see who became eligible
     generation_ = maker.generation();
     policy_ = std::move(draft.policy);
     membership_ = std::move(membership);
     current_.publish(std::move(snapshot));
+  }
+
+  /// Leads the ends of requests to the next snapshot's policy and states. *Requires* that the
+  /// records know their positions in it.
+  void link(Draft const& draft, Snapshot const& next) noexcept {
+    auto const* policy = next.policy.get();
+    if (hearer_.load() != policy) hearer_.store(nullptr);
+    if (draft.members_changed && membership_)
+      for (auto* record : membership_->records)
+        if (auto const position = record->position();
+            position >= draft.seats.size() || draft.seats[position].record != record)
+          record->link_policy_state(nullptr);  // removed
+    for (std::size_t i = 0; i < draft.seats.size(); ++i)
+      draft.seats[i].record->link_policy_state(next.states.empty() ? nullptr
+                                                                   : next.states[i].get());
+    hearer_flags_.store(next.flags);
+    hearer_.store(policy);
   }
 
   static void set_admissions(Draft const& draft) noexcept {
@@ -652,6 +708,8 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   // Read by every pick, written only at the start.
   sync::Published<Snapshot> current_;
+  sync::Linked<P const*> hearer_;  // the snapshot's policy, for the ends of requests
+  sync::Linked<std::uint32_t> hearer_flags_;
   R runtime_;
   bool const own_lanes_;
   Chance chance_;

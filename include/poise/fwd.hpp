@@ -37,7 +37,8 @@ struct ExactRoundRobin;
 struct SmoothWeighted;
 struct Random;
 struct WeightedRandom;
-template <std::size_t Fresh = 1, std::size_t Slots = 8, std::size_t Repairs = 0>
+template <std::size_t Fresh = 1, std::size_t Slots = 16, std::size_t Repairs = 0,
+          std::size_t Boards = 1>
 class BasicAdaptive;
 
 using LeastConnections = Least<Weighted<InFlight>>;
@@ -92,10 +93,16 @@ template <class High, class Normal, class Low>
 class PriorityRouter;
 template <class P>
 class Retry;
+class RetryBudget;
 template <class P>
 class Subset;
 template <class P>
 class ZoneAware;
+
+namespace resilience {
+template <class P>
+class Shed;
+}
 
 template <class P = P2C, class Payload = void, class R = Runtime<SteadyClock>>
 class Balancer;

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include <poise/core.hpp>
@@ -22,12 +23,17 @@ namespace poise {
 
 namespace detail {
 
+inline constexpr Duration longest_sample = std::chrono::seconds{1'000'000'000};  // 31 years
+
 /// Nanoseconds of any duration; `unmeasured` if it is negative, NaN or too long to be true.
 template <class Rep, class Period>
-[[nodiscard]] Duration sample_of(std::chrono::duration<Rep, Period> time) noexcept {
+[[nodiscard, gnu::always_inline]] inline Duration sample_of(
+    std::chrono::duration<Rep, Period> time) noexcept {
+  if constexpr (std::is_same_v<Duration, std::chrono::duration<Rep, Period>>)
+    return time < longest_sample ? time : unmeasured;  // what is negative counts as unmeasured
   auto const seconds = std::chrono::duration<double>{time}.count();
-  constexpr double longest = 1e9;  // 31 years: far below what would overflow
-  if (!(seconds >= 0 && seconds < longest)) return unmeasured;
+  if (!(seconds >= 0 && seconds < std::chrono::duration<double>{longest_sample}.count()))
+    return unmeasured;
   return std::chrono::duration_cast<Duration>(time);
 }
 
@@ -92,7 +98,8 @@ class Lease {
   /// The same with a latency measured by the caller; a negative, NaN or absurd one is as none
   /// given.
   template <class Rep, class Period>
-  void finish(Outcome outcome, std::chrono::duration<Rep, Period> latency) noexcept {
+  [[gnu::always_inline]] void finish(Outcome outcome,
+                                     std::chrono::duration<Rep, Period> latency) noexcept {
     end(outcome, detail::sample_of(latency));
   }
 
@@ -154,7 +161,7 @@ class Lease {
 
   [[gnu::always_inline]] void end(Outcome outcome, Duration latency) noexcept {
     if (record_ == nullptr) return;
-    record_->core->finish(*record_, run(), outcome, latency);
+    record_->owner().finish(*record_, run(), outcome, latency);
     clear();
   }
 

@@ -39,12 +39,18 @@ inline constexpr std::uint64_t explores_one_in = [] {
   else return std::uint64_t{0};
 }();
 
-/// Is this one of the picks that explore? A load that never does draws no random number.
+/// Is this one of the picks that explore, by a uniform number?
 template <class L>
-[[nodiscard, gnu::always_inline]] inline bool explores(Context& context) noexcept {
+[[nodiscard, gnu::always_inline]] inline bool explores(std::uint64_t chance) noexcept {
   constexpr auto one_in = explores_one_in<L>;
   if constexpr (one_in == 0) return false;
-  else return context.random() % one_in == 0;
+  else return chance <= ~std::uint64_t{0} / one_in;
+}
+/// The same by chance of its own. A load that never explores draws no random number.
+template <class L>
+[[nodiscard, gnu::always_inline]] inline bool explores(Context& context) noexcept {
+  if constexpr (explores_one_in<L> == 0) return false;
+  else return explores<L>(context.random());
 }
 
 /// NaN compares as false with everything, itself included; it must not win.

@@ -106,6 +106,9 @@ struct Outcome {
 [[nodiscard]] constexpr Outcome outcome_of(Outcome outcome) noexcept { return outcome; }
 
 [[nodiscard]] inline Outcome outcome_of(std::error_code error) noexcept {
+  // Asio's own category for what the system says, which by itself equals no std::errc.
+  if (std::string_view{error.category().name()} == "asio.system")
+    error = {error.value(), std::generic_category()};
   auto const is = [&](std::errc code) { return error == code; };
   if (!error) return Ending::success;
   if (is(std::errc::connection_refused) || is(std::errc::host_unreachable) ||

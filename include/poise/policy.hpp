@@ -285,7 +285,7 @@ template <class P>
 }
 
 template <class P>
-void on_finish(P const& policy, Finish& finish) {
+[[gnu::always_inline]] inline void on_finish(P const& policy, Finish& finish) {
   if constexpr (has_on_finish<P>) policy.on_finish(finish);
 }
 
@@ -342,13 +342,18 @@ void inherit(P& policy, P const& before) {
   inherit(policy, legacy);
 }
 
+/// Does the policy say for itself what state it keeps, if any?
+template <class P>
+inline constexpr bool makes_state = requires(P const& policy) {
+  { policy.make_state() } -> std::same_as<std::shared_ptr<void>>;
+};
+template <class P>
+inline constexpr bool may_have_state = has_state<P> || makes_state<P>;
+
 /// A fresh state of the policy for one backend; null if it has none.
 template <class P>
 [[nodiscard]] std::shared_ptr<void> make_state(P const& policy) {
-  if constexpr (requires {
-                  { policy.make_state() } -> std::same_as<std::shared_ptr<void>>;
-                })
-    return policy.make_state();
+  if constexpr (makes_state<P>) return policy.make_state();
   else if constexpr (has_state<P>) return std::make_shared<StateOf<P>>();
   else return nullptr;
 }

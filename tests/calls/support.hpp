@@ -88,29 +88,24 @@ class Gate {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-/// Runs a coroutine to its end; returns or throws what it does.
-template <class T>
-T run(asio::io_context& context, asio::awaitable<T> what) {
-  std::exception_ptr thrown;
-  std::optional<T> reply;
-  asio::co_spawn(
-      context,
-      [](asio::awaitable<T> inner, std::optional<T>& to) -> asio::awaitable<void> {
-        to.emplace(co_await std::move(inner));
-      }(std::move(what), reply),
-      [&](std::exception_ptr error) { thrown = std::move(error); });
-  context.run();
-  context.restart();
-  if (thrown) std::rethrow_exception(thrown);
-  return std::move(*reply);
-}
+/// What tests' backends answer; one type for all tests, since each is dear to compile.
+struct Answer {
+  poise::Outcome outcome{};
+  std::string text{};
+};
+inline poise::Outcome outcome_of(Answer const& answer) { return answer.outcome; }
 
-inline void run(asio::io_context& context, asio::awaitable<void> what) {
-  (void)run(context, [](asio::awaitable<void> inner) -> asio::awaitable<bool> {
-    co_await std::move(inner);
-    co_return true;
-  }(std::move(what)));
-}
+using Ask = std::function<asio::awaitable<Answer>(Called::Backend&, poise::Request const&)>;
+using Hear = std::function<void(std::exception_ptr, Answer)>;
+
+/// asio::call(), awaited in a coroutine of its own; runs the loop until it ended, and no longer.
+Answer call(asio::io_context& loop, Called& servers, Ask const& ask,
+            poise::Request const& request = {}, poise::CallOptions const& options = {});
+
+/// asio::async_call().
+void start(asio::any_io_executor const& executor, Called& servers, Ask const& ask, Hear const& hear,
+           poise::Request const& request = {}, poise::CallOptions const& options = {},
+           asio::cancellation_slot slot = {});
 
 }  // namespace tests
 

@@ -1,9 +1,10 @@
 #!/bin/sh
-# run.sh PROGRAM: fuzzes for POISE_FUZZ_SECONDS (20), from what seeds/NAME.txt and earlier runs found.
+# run.sh PROGRAM: fuzzes for POISE_FUZZ_SECONDS (20), from what seeds/NAME.txt holds and earlier runs
+# found.
 #
-# A seed is a line, with the escapes of printf's %b. What a run finds stays in PROGRAM.corpus; an input that
-# fails is written beside it, and belongs into the seeds once it is understood. To run one again:
-# PROGRAM FILE.
+# A seed is a line, with the escapes of printf's %b. What a run finds stays in PROGRAM.corpus; an
+# input that fails is written beside it, and belongs into the seeds once it is understood. To run
+# one again: PROGRAM FILE.
 
 set -eu
 program=$1

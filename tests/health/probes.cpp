@@ -275,13 +275,20 @@ TEST_CASE("a probe that throws is a failed probe, and is counted") {
   CHECK(monitor.phase("b") == Phase::healthy);
 }
 
-TEST_CASE("an event loop's timer ticks a balancer") {
+TEST_CASE("an event loop's timer ticks a balancer, or many, and one that throws delays none") {
   Loop loop;
-  Standard const monitor{{.seed = 1}};
-  Servers servers{poise::endpoints({"a"}), {}, {.observers = {monitor}}};
-  CHECK_FALSE(monitor.phase("a"));
-  poise::asio::Ticker const ticker{loop.executor(), servers, 1ms};
-  CHECK(eventually([&] { return monitor.phase("a").has_value(); }));
+  Standard const one{{.seed = 1}};
+  Standard const other{{.seed = 1}};
+  Servers first{poise::endpoints({"a"}), {}, {.observers = {one}}};
+  Servers second{poise::endpoints({"b"}), {}, {.observers = {other}}};
+  struct Broken {
+    void tick() { throw std::runtime_error{"no"}; }
+  } broken;
+  CHECK_FALSE(one.phase("a"));
+  poise::asio::Ticker const ticker{loop.executor(), 1ms, first, broken, second};
+  CHECK(eventually([&] { return one.phase("a") && other.phase("b"); }));
+  CHECK(eventually([&] { return ticker.failures() > 0; }));
+  CHECK_THROWS_AS((poise::asio::Ticker{loop.executor(), 0ms, first}), poise::ConfigError);
 }
 
 TEST_CASE("a blocking function may be a probe, and one that hangs does not delay the others") {

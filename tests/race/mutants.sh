@@ -266,7 +266,7 @@ END
 
 # -- a retry budget's window -------------------------------------------------------------------------
 
-mutant additions_lost_in_a_window short sync/recent.hpp retry_budget plain asymmetric <<'END'
+mutant additions_lost_in_a_window all sync/recent.hpp retry_budget plain asymmetric <<'END'
     while (!word.compare_exchange_weak(
         before, number_of(before) == slot ? before + 1 : (std::uint64_t{slot} << 32U) + 1,
         std::memory_order_seq_cst,  // seq_cst (1): N1
@@ -284,7 +284,7 @@ mutant checked_before_it_is_added all sync/recent.hpp retry_budget plain asymmet
     auto& word = words_[slot % words_.size()];
 END
 
-mutant failed_addition_stays all sync/recent.hpp retry_budget plain asymmetric <<'END'
+mutant failed_addition_stays short sync/recent.hpp retry_budget plain asymmetric <<'END'
     take_back(word, slot);
     return false;
 =>
@@ -424,10 +424,17 @@ END
 # -- what changes promise ----------------------------------------------------------------------------
 
 mutant refused_claim_stays all core/choose.hpp evenness plain asymmetric <<'END'
+      return &record;
     record.undo();
-    return nullptr;
 =>
-    return nullptr;
+      return &record;
+END
+
+mutant refused_claim_of_a_share_stays all core/choose.hpp evenness plain asymmetric <<'END'
+    }
+    record.undo();
+=>
+    }
 END
 
 mutant drain_is_not_published all core/draft.hpp membership plain asymmetric <<'END'
@@ -443,10 +450,28 @@ max_retired = 64
 max_retired = 65
 END
 
-mutant finish_lost_while_the_order_changes all core/snapshot.hpp reentry plain asymmetric <<'END'
-    position = index_.find(record.id(), id_at());
+mutant policy_changes_behind_its_states all core.hpp ends plain asymmetric <<'END'
+    if (hearer_.load() != policy) hearer_.store(nullptr);
 =>
-    position = IdIndex::absent;
+END
+
+mutant policy_read_once all core.hpp ends plain asymmetric <<'END'
+ || hearer_.load() != policy)
+=>
+)
+END
+
+mutant removed_backend_keeps_its_state all core.hpp ends plain asymmetric <<'END'
+          record->link_policy_state(nullptr);  // removed
+=>
+          (void)record;
+END
+
+mutant closed_balancer_keeps_its_policy all core.hpp ends asan asymmetric <<'END'
+      hearer_.store(nullptr);
+      membership_.reset();
+=>
+      membership_.reset();
 END
 
 mutant change_inside_a_pick all core.hpp reentry plain asymmetric <<'END'

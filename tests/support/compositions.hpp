@@ -4,6 +4,7 @@
 // Policies made of policies: a probe to put inside, and (below) a list of compositions of which
 // tests hold what must be true of all.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -47,6 +48,7 @@ struct ProbeLog {
   std::string last_id{};  // of the backend let in last
   poise::Time last_tick{};
   poise::Ending last_ending = poise::Ending::success;
+  std::shared_ptr<ProbeLog> predecessor{};  // whose legacy it took
 };
 
 /// Round robin that has every hook and writes down what it hears. Copies share the log, and are one
@@ -108,6 +110,13 @@ struct Probe {
   [[nodiscard]] poise::Decision decide(poise::Attempt const& attempt) const {
     ++log->decisions;
     return {.retry = attempt.request.attempt < 2, .after = {}};
+  }
+  [[nodiscard]] poise::CallLimits limits(poise::Request const&) const {
+    return {.timeout = std::chrono::hours{1}};
+  }
+  void leave(poise::Legacy& legacy) const { legacy.leave(log); }
+  void inherit(poise::Legacy& legacy) {
+    log->predecessor = legacy.take<std::shared_ptr<ProbeLog>>().value_or(nullptr);
   }
 
  private:

@@ -20,7 +20,6 @@ using tests::LoneBackend;
 namespace {
 
 constexpr auto unmeasured = poise::detail::unmeasured;
-constexpr poise::Time now{1h};
 
 LoneBackend lone() { return LoneBackend{{.id = "a", .address = "a:1"}, 7}; }
 
@@ -64,35 +63,35 @@ TEST_CASE("a backend says what configuration said of it") {
 
 TEST_CASE("the first sample is the latency") {
   auto backend = lone();
-  backend.count(Ending::success, 20ms, now);
+  backend.count(Ending::success, 20ms);
   CHECK(near(milliseconds(backend), 20, 0.001));
 }
 
 TEST_CASE("a later sample moves the latency by a sixteenth") {
   auto backend = lone();
-  backend.count(Ending::success, 16ms, now);
-  backend.count(Ending::success, 32ms, now);
+  backend.count(Ending::success, 16ms);
+  backend.count(Ending::success, 32ms);
   CHECK(near(milliseconds(backend), 17, 0.001));
 }
 
 TEST_CASE("the latency arrives where the samples are") {
   // Integer means stop short: after 20 ms a thousand samples of 29 ms would still read 20.
   auto backend = lone();
-  backend.count(Ending::success, 20ms, now);
-  for (int i = 0; i < 1000; ++i) backend.count(Ending::success, 29ms, now);
+  backend.count(Ending::success, 20ms);
+  for (int i = 0; i < 1000; ++i) backend.count(Ending::success, 29ms);
   CHECK(near(milliseconds(backend), 29, 0.01));
 }
 
 TEST_CASE("a latency of zero is a sample") {
   auto backend = lone();
-  backend.count(Ending::success, 0ns, now);
+  backend.count(Ending::success, 0ns);
   CHECK(backend.latency() == poise::Duration{0});
 }
 
 TEST_CASE("a success that nobody measured leaves the latency as it was") {
   auto backend = lone();
-  backend.count(Ending::success, 5ms, now);
-  backend.count(Ending::success, unmeasured, now);
+  backend.count(Ending::success, 5ms);
+  backend.count(Ending::success, unmeasured);
   CHECK(near(milliseconds(backend), 5, 0.001));
 }
 
@@ -100,29 +99,29 @@ TEST_CASE("a backend that fails fast does not look fast") {
   for (auto const failure : {Ending::refused, Ending::connect_timeout, Ending::timeout,
                              Ending::reset, Ending::error, Ending::overloaded}) {
     auto backend = lone();
-    backend.count(Ending::success, 20ms, now);
-    for (int i = 0; i < 1000; ++i) backend.count(failure, 1us, now);
+    backend.count(Ending::success, 20ms);
+    for (int i = 0; i < 1000; ++i) backend.count(failure, 1us);
     CHECK(near(milliseconds(backend), 20, 0.001));
   }
 }
 
 TEST_CASE("a backend that only ever failed fast has no latency to show") {
   auto backend = lone();
-  for (int i = 0; i < 1000; ++i) backend.count(Ending::error, 1us, now);
+  for (int i = 0; i < 1000; ++i) backend.count(Ending::error, 1us);
   CHECK_FALSE(backend.latency());
 }
 
 TEST_CASE("a backend that fails slowly looks slow") {
   auto backend = lone();
-  backend.count(Ending::success, 20ms, now);
-  for (int i = 0; i < 1000; ++i) backend.count(Ending::timeout, 1s, now);
+  backend.count(Ending::success, 20ms);
+  for (int i = 0; i < 1000; ++i) backend.count(Ending::timeout, 1s);
   CHECK(milliseconds(backend) > 900);
 }
 
 TEST_CASE("what the caller did wrong or gave up says nothing about latency or errors") {
   for (auto const ending : {Ending::rejected, Ending::cancelled, Ending::abandoned}) {
     auto backend = lone();
-    backend.count(ending, 1ms, now);
+    backend.count(ending, 1ms);
     CHECK_FALSE(backend.latency());
     CHECK_FALSE(backend.error_rate());
     CHECK(backend.failed() == 0);
@@ -132,10 +131,10 @@ TEST_CASE("what the caller did wrong or gave up says nothing about latency or er
 
 TEST_CASE("failures are counted by cause") {
   auto backend = lone();
-  backend.count(Ending::timeout, unmeasured, now);
-  backend.count(Ending::timeout, unmeasured, now);
-  backend.count(Ending::refused, unmeasured, now);
-  backend.count(Ending::cancelled, unmeasured, now);
+  backend.count(Ending::timeout, unmeasured);
+  backend.count(Ending::timeout, unmeasured);
+  backend.count(Ending::refused, unmeasured);
+  backend.count(Ending::cancelled, unmeasured);
   CHECK(backend.ended(Ending::timeout) == 2);
   CHECK(backend.ended(Ending::refused) == 1);
   CHECK(backend.ended(Ending::cancelled) == 1);
@@ -144,19 +143,19 @@ TEST_CASE("failures are counted by cause") {
 
 TEST_CASE("the first verdict is the error rate") {
   auto good = lone();
-  good.count(Ending::success, unmeasured, now);
+  good.count(Ending::success, unmeasured);
   CHECK(good.error_rate() == 0.0);
   auto bad = lone();
-  bad.count(Ending::error, unmeasured, now);
+  bad.count(Ending::error, unmeasured);
   CHECK(bad.error_rate() == 1.0);
 }
 
 TEST_CASE("each success takes a sixteenth off the error rate") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured, now);
+  backend.count(Ending::error, unmeasured);
   double expected = 1;
   for (int i = 0; i < 40; ++i) {
-    backend.count(Ending::success, unmeasured, now);
+    backend.count(Ending::success, unmeasured);
     expected *= 15.0 / 16;
     REQUIRE(near(*backend.error_rate(), expected, 1e-4));
   }
@@ -167,7 +166,7 @@ TEST_CASE("an error rate of one in four settles around one in four") {
   auto backend = lone();
   double sum = 0;
   for (int i = 0; i < 400; ++i) {
-    backend.count(i % 4 == 0 ? Ending::error : Ending::success, unmeasured, now);
+    backend.count(i % 4 == 0 ? Ending::error : Ending::success, unmeasured);
     if (i >= 396) sum += *backend.error_rate();
   }
   CHECK(near(sum / 4, 0.25, 0.01));
@@ -175,21 +174,21 @@ TEST_CASE("an error rate of one in four settles around one in four") {
 
 TEST_CASE("enough successes bring the error rate to exactly zero") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured, now);
-  for (int i = 0; i < 200; ++i) backend.count(Ending::success, unmeasured, now);
+  backend.count(Ending::error, unmeasured);
+  for (int i = 0; i < 200; ++i) backend.count(Ending::success, unmeasured);
   CHECK(backend.error_rate() == 0.0);
 }
 
 TEST_CASE("the errors of a backend that nobody asks are forgiven in time") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured, now);
+  backend.count(Ending::error, unmeasured);
   backend.forget(10s);
   CHECK(near(*backend.error_rate(), 0.5, 1e-6));
 }
 
 TEST_CASE("the errors of a backend that is asked are not forgiven by time") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured, now);
+  backend.count(Ending::error, unmeasured);
   backend.claim();
   backend.forget(1h);
   CHECK(backend.error_rate() == 1.0);
@@ -203,8 +202,8 @@ TEST_CASE("there is nothing to forgive where no verdict was given") {
 
 TEST_CASE("absurdly long latencies are kept and do no harm") {
   auto backend = lone();
-  backend.count(Ending::success, poise::Duration{24h * 365 * 30}, now);
-  backend.count(Ending::success, 1ms, now);
+  backend.count(Ending::success, poise::Duration{24h * 365 * 30});
+  backend.count(Ending::success, 1ms);
   CHECK(*backend.latency() > 0s);
 }
 
@@ -213,8 +212,8 @@ TEST_CASE("an heir takes over what its predecessor measured but not its requests
   old.claim(3);
   old.release();
   old.release();
-  old.count(Ending::success, 20ms, now);
-  old.count(Ending::timeout, unmeasured, now);
+  old.count(Ending::success, 20ms);
+  old.count(Ending::timeout, unmeasured);
   LoneBackend heir{{.id = "a", .address = "a:2"}, 8};
   heir.inherit(old);
   CHECK(heir.in_flight() == 0);
@@ -237,8 +236,8 @@ TEST_CASE("successes are what is left of the total") {
   auto backend = lone();
   backend.claim(5);
   for (int i = 0; i < 4; ++i) backend.release();
-  backend.count(Ending::error, unmeasured, now);
-  backend.count(Ending::rejected, unmeasured, now);
+  backend.count(Ending::error, unmeasured);
+  backend.count(Ending::rejected, unmeasured);
   auto const stats = poise::BackendStats::of(backend);
   CHECK(stats.total == 5);
   CHECK(stats.in_flight == 1);

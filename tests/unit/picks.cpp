@@ -341,10 +341,9 @@ TEST_CASE("a pick with most backends out asks once among those left and finds it
 
 TEST_CASE("the same seed gives the same picks") {
   auto const run = [] {
-    poise::Balancer<poise::P2C, void, poise::Runtime<tests::Clock>> balancer{
-        tests::numbered(20), {}, {.clock = {}, .seed = 99}};
+    poise::Balancer<> balancer{tests::numbered(20), {}, {.clock = {}, .seed = 99}};
     std::string text;
-    std::vector<decltype(balancer)::Lease> leases;
+    std::vector<poise::Balancer<>::Lease> leases;
     for (int i = 0; i < 500; ++i) {
       leases.push_back(balancer.pick());
       text += leases.back()->id() + " ";

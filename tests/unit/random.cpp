@@ -78,6 +78,23 @@ TEST_CASE("numbers below a bound that hardly divides the range are even too") {
   check_shares(counts, {1, 1, 1});
 }
 
+TEST_CASE("two different numbers below a bound are even, each pair in either order") {
+  for (std::uint64_t const bound : {2U, 3U, 7U}) {
+    Dice dice{5};
+    // By pair, and within each by the top bit of what is left: that must not tell the pair.
+    std::vector<std::uint64_t> counts(bound * (bound - 1) * 2);
+    for (int i = 0; i < 100000; ++i) {
+      auto const [first, second, rest] = dice.random.two_below(bound);
+      REQUIRE(first < bound);
+      REQUIRE(second < bound);
+      REQUIRE(first != second);
+      auto const other = second - (second > first ? 1 : 0);
+      ++counts.at((first * (bound - 1) + other) * 2 + (rest >> 63U));
+    }
+    check_shares(counts, std::vector<double>(counts.size(), 1));
+  }
+}
+
 TEST_CASE("below 1 there is only 0") {
   Dice dice{8};
   for (int i = 0; i < 100; ++i) REQUIRE(dice.random.below(1) == 0);

@@ -88,6 +88,22 @@ TEST_CASE("only endings that speak against the backend are failures") {
                                 Ending::reset, Ending::error, Ending::overloaded});
 }
 
+TEST_CASE("a set of endings has what was put in and not what was taken out") {
+  using poise::EndingSet;
+  for (std::size_t i = 0; i < poise::ending_count; ++i) {
+    auto const ending = static_cast<Ending>(i);
+    CAPTURE(name(ending));
+    CHECK(poise::failures.contains(ending) == is_failure(ending));
+    CHECK_FALSE(EndingSet{}.contains(ending));
+    CHECK(EndingSet{ending}.contains(ending));
+    CHECK(EndingSet{}.with(ending) == EndingSet{ending});
+    CHECK_FALSE(poise::failures.without(ending).contains(ending));
+  }
+  STATIC_REQUIRE(EndingSet{Ending::reset, Ending::error}.without(Ending::reset) ==
+                 EndingSet{Ending::error});
+  STATIC_REQUIRE(poise::do_not_retry < poise::Duration::zero());
+}
+
 TEST_CASE("what the caller did wrong or gave up says nothing about the backend") {
   CHECK_FALSE(is_verdict(Ending::rejected));
   CHECK_FALSE(is_verdict(Ending::cancelled));

@@ -48,6 +48,7 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
@@ -77,6 +78,12 @@ struct Standalone {
   static constexpr auto no_cancellation = ::asio::cancellation_type::none;
   static constexpr auto every_cancellation = ::asio::cancellation_type::all;
   static Outcome outcome_of(std::exception_ptr const& thrown) noexcept {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (std::system_error const& error) {  // the other side closed before the answer was whole
+      if (error.code() == ::asio::error::eof) return Ending::reset;
+    } catch (...) {
+    }
     return poise::outcome_of(thrown);
   }
 };

@@ -78,11 +78,11 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
 
  public:
   Race(typename Net::Executor strand, std::shared_ptr<Core> core, Request const& request,
-       poise::detail::Terms const& terms, Fn fn, CallReport* report)
+       Texts texts, poise::detail::Terms const& terms, Fn fn, CallReport* report)
       : strand_{std::move(strand)},
         timer_{strand_},
         core_{std::move(core)},
-        texts_{request},
+        texts_{std::move(texts)},
         request_{request},
         fn_{std::move(fn)},
         call_{*core_, request_, terms, report} {
@@ -196,13 +196,9 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
   void launch(Running const& runner) {
     runner->request = *runner->going.request;
     runner->request.excluded = {};  // a list that changes
+    // The handler keeps the signal for as long as there is something to cancel.
     co_spawn(strand_, run(this->shared_from_this(), runner),
-             bind_cancellation_slot(runner->signal.slot(),
-                                    [self = this->shared_from_this(), runner](std::exception_ptr) {
-                                      if (runner->given_up) return;
-                                      runner->ended = true;
-                                      self->timer_.cancel();
-                                    }));
+             bind_cancellation_slot(runner->signal.slot(), [runner](std::exception_ptr const&) {}));
   }
 
   static typename Net::template Awaitable<void> run(Self self, Running runner) {
@@ -218,7 +214,12 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
     } catch (...) {
       result.keep_exception(&Net::outcome_of);
     }
-    if (runner->given_up) runner->going.lease.finish(*runner->given_up);
+    if (runner->given_up) {
+      runner->going.lease.finish(*runner->given_up);
+    } else {
+      runner->ended = true;
+      self->timer_.cancel();
+    }
   }
 
   /// What an outcome means for the call. A failure waits for the attempt beside
@@ -286,17 +287,17 @@ struct Calls {
     poise::detail::Terms const terms{*core, request, options.report};
     if (terms.deadline_at(terms.began) || terms.limits.hedge_after > Duration::zero() ||
         options.stop.stop_possible())
-      return raced<ReplyOf<B, Fn>>(core, request, terms, std::move(fn), options);
-    return plain<ReplyOf<B, Fn>>(*core, request, terms, std::move(fn), options.report,
-                                 std::move(texts));
+      return raced<ReplyOf<B, Fn>>(core, request, Texts{request}, terms, std::move(fn), options);
+    return plain<ReplyOf<B, Fn>>(core, request, std::move(texts), terms, std::move(fn),
+                                 options.report);
   }
 
  private:
   template <class Reply, class Core, class Fn>
-  static Awaitable<Reply> plain(Core& core, Request request, poise::detail::Terms terms, Fn fn,
-                                CallReport* report, Texts texts) {
+  static Awaitable<Reply> plain(std::shared_ptr<Core> core, Request request, Texts texts,
+                                poise::detail::Terms terms, Fn fn, CallReport* report) {
     texts.lend_to(request);
-    poise::detail::Call<Core> call{core, request, terms, report};
+    poise::detail::Call<Core> call{*core, request, terms, report};
     auto going = call.begin();
     for (;;) {
       Result<Reply> result;
@@ -331,13 +332,16 @@ struct Calls {
   }
 
   template <class Reply, class Core, class Fn>
-  static Awaitable<Reply> raced(std::shared_ptr<Core> core, Request request,
+  static Awaitable<Reply> raced(std::shared_ptr<Core> core, Request request, Texts texts,
                                 poise::detail::Terms terms, Fn fn, CallOptions options) {
     typename Net::Executor const executor = co_await Net::executor;
     typename Net::Executor const strand = make_strand(executor);
     auto const race = std::make_shared<Race<Net, Core, Fn, Reply>>(
-        strand, std::move(core), request, terms, std::move(fn), options.report);
-    auto const cancel = [race](auto...) { race->cancel(); };
+        strand, std::move(core), request, std::move(texts), terms, std::move(fn), options.report);
+    // Weak, since the caller's signal may outlive the executor.
+    auto const cancel = [weak = std::weak_ptr{race}](auto...) {
+      if (auto const running = weak.lock()) running->cancel();
+    };
     sync::StopCallback<std::decay_t<decltype(cancel)>> const on_stop{options.stop, cancel};
     auto const state = co_await Net::cancellation;
     if (state.slot().is_connected()) state.slot().assign(cancel);

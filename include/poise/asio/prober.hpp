@@ -62,11 +62,12 @@ class Guarded {
   bool over_ = false;
 };
 
-/// A timer that calls again and again.
+/// A timer that calls these again and again.
 class Beat : public std::enable_shared_from_this<Beat> {
  public:
-  Beat(::asio::any_io_executor const& executor, Duration period, std::function<void()> run)
-      : timer_{executor}, period_{period}, run_{std::move(run)} {}
+  Beat(::asio::any_io_executor const& executor, Duration period,
+       std::vector<std::function<void()>> calls)
+      : timer_{executor}, period_{period}, calls_{std::move(calls)} {}
 
   void start() { wait(Duration::zero()); }
   void end() { alive_.end(); }
@@ -80,35 +81,45 @@ class Beat : public std::enable_shared_from_this<Beat> {
     });
   }
   void turn() {
-    try {
-      run_();
-    } catch (...) {
-      failures_.add(1);
+    for (auto const& call : calls_) {
+      try {
+        call();
+      } catch (...) {
+        failures_.add(1);
+      }
     }
     wait(period_);
   }
 
   ::asio::steady_timer timer_;
   Duration const period_;
-  std::function<void()> const run_;
+  std::vector<std::function<void()>> const calls_;
   Guarded alive_{};
   sync::Relaxed<std::uint64_t> failures_{};
 };
 
 }  // namespace detail
 
-/// Ticks a balancer from an event loop, instead of a Keeper's thread.
+/// Ticks balancers from an event loop, instead of a Keeper's thread: any number by one timer.
+///
+///   poise::asio::Ticker ticker{loop.get_executor(), 1s, users, orders, images};
 class Ticker {
  public:
-  /// *Requires* that the balancer outlives it and is not moved.
-  template <class Balancer>
-  Ticker(::asio::any_io_executor const& executor, Balancer& balancer,
-         Duration period = std::chrono::seconds{1})
-      : beat_{std::make_shared<detail::Beat>(::asio::make_strand(executor), period,
-                                             [&balancer] { balancer.tick(); })} {
+  /// *Requires* that the balancers outlive it and are not moved. *Errors* ConfigError: the period
+  /// is not above 0.
+  template <class... Balancers>
+    requires(sizeof...(Balancers) != 0)
+  Ticker(::asio::any_io_executor const& executor, Duration period, Balancers&... balancers)
+      : beat_{std::make_shared<detail::Beat>(
+            ::asio::make_strand(executor), period,
+            std::vector<std::function<void()>>{[&balancers] { balancers.tick(); }...})} {
     health::detail::check_positive("period of asio::Ticker", period);
     beat_->start();
   }
+  /// The same, once a second.
+  template <class Balancer>
+  Ticker(::asio::any_io_executor const& executor, Balancer& balancer)
+      : Ticker{executor, std::chrono::seconds{1}, balancer} {}
   Ticker(Ticker const&) = delete;
   Ticker& operator=(Ticker const&) = delete;
   ~Ticker() { beat_->end(); }

@@ -68,15 +68,15 @@ class LatencyHistogram {
   }
 
  private:
-  static constexpr unsigned finest = 10;           // below 2^9 ns all are one
-  static constexpr unsigned coarsest = 40;         // from 2^39 ns, 9 minutes, too
+  static constexpr std::size_t finest = 10;        // below 2^9 ns all are one
+  static constexpr std::size_t coarsest = 40;      // from 2^39 ns, 9 minutes, too
   static constexpr std::uint64_t one = 1U << 16U;  // a sample, so that it fades in small steps
 
   static std::size_t bucket_of(Duration latency) noexcept {
     constexpr auto least = Duration::rep{1} << (finest - 1);
     constexpr auto most = (Duration::rep{1} << coarsest) - 1;
     auto const value = static_cast<std::uint64_t>(std::clamp(latency.count(), least, most));
-    auto const width = static_cast<unsigned>(std::bit_width(value));
+    auto const width = static_cast<std::size_t>(std::bit_width(value));
     return (width - finest) * 16 + (value >> (width - 5)) - 16;
   }
   /// The longest latency that falls into it.
@@ -97,8 +97,8 @@ class LatencyHistogram {
   void fade(double keep) noexcept {
     for (auto& count : counts_) {
       auto const lost = static_cast<double>(count.load()) * (1 - keep);
-      count.add(
-          -static_cast<std::uint64_t>(lost));  // modulo 2^64: no sample added meanwhile is lost
+      // Modulo 2^64, so that no sample added meanwhile is lost.
+      count.add(-static_cast<std::uint64_t>(lost));
     }
   }
 

@@ -181,7 +181,7 @@ class Retry : public detail::Through<P>, detail::RetryRules {
   using Plan = hooks::PlanOf<P>;
 
   // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
-  Retry(RetryOptions options = {}, P inner = {})
+  Retry(RetryOptions const& options = {}, P inner = {})
       : detail::Through<P>{std::move(inner)},
         detail::RetryRules{options},
         budget_{options.budget.value_or(RetryBudget{})},

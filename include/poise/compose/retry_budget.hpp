@@ -15,7 +15,7 @@
 // A request counts when its first attempt is picked, so the budget does not shrink while requests
 // fail or hang; a retry counts at the end of its pause, so that pauses can't heap up what is within
 // the rule. Seconds are made of 32 slots: requests of the last 31 are held against retries of more
-// than 32, so the rule holds to the letter, and 5 to 10 % of the share are never used. Requests are
+// than 32, so the rule holds to the letter, and some 5 % of the share are never used. Requests are
 // looked at whenever somebody asks for a retry, and at each tick; between two looks they are taken
 // as evenly spread, and those before the first look do not count.
 //
@@ -73,12 +73,11 @@ class RecentRequests {
   /// Writes this slot and those since the last look. What was before the first look, or before the
   /// clock jumped back, counts as long ago.
   void fill(std::uint64_t last, std::uint32_t slot, std::uint32_t all) noexcept {
-    auto const gap = slot - number_of(last);
-    constexpr auto negative = std::uint32_t{1} << 31U;
-    bool const known = last != none && gap < negative;
-    std::uint64_t const since = known ? all - total_of(last) : 0;
-    for (std::uint32_t back = 0; back < (known ? std::min(gap, span) : span); ++back) {
-      auto const later = static_cast<std::uint32_t>(since * back / std::max(gap, 1U));
+    // At first, and after a jump back, it is so long that none of what was counted is recent.
+    auto const gap = last != none ? slot - number_of(last) : std::uint32_t{1} << 31U;
+    std::uint64_t const since = all - total_of(last);
+    for (std::uint32_t back = 0; back < std::min(gap, span); ++back) {
+      auto const later = static_cast<std::uint32_t>(since * back / gap);
       at(slot - back).store(std::uint64_t{slot - back} << 32U | (all - later));
     }
     last_.store(std::uint64_t{slot} << 32U | all);

@@ -71,6 +71,30 @@ struct Choose {
     return nullptr;
   }
 
+  /// The same for a policy that has no say, if nothing is left to chance: null also where the
+  /// backend accepts only a share of its picks. Without a context, which need not outlive the
+  /// policy's pick then: what has to be kept over a call is stored, and paid for at the claim.
+  [[nodiscard, gnu::always_inline]] static Record* claim_at_once(Group const& group,
+                                                                 std::size_t i) noexcept {
+    auto& record = *record_at(group, i);
+    auto const before = record.claim();
+    auto const admission = record.admission();
+    if (before < admission.max_in_flight && admission.share == Admission{}.share) [[likely]]
+      return &record;
+    record.undo();
+    return nullptr;
+  }
+
+  /// What became of a proposal that claim_at_once did not get; or, if it is refused, another one.
+  [[nodiscard]] static Found again(Snapshot const& snapshot, Group const& group, Context& context,
+                                   std::size_t first) {
+    Candidates const candidates{group.roster};
+    if (first < candidates.size() && !is_excluded(context.request, candidates, first))
+      if (auto* record = claim<false>(snapshot, group, first, context, true); record != nullptr)
+        return {record, context.path, 0};
+    return another(snapshot, group, context, first);
+  }
+
   /// The policy's proposal, claimed; or, if it comes to nothing, another one.
   [[nodiscard]] static Found any(Snapshot const& snapshot, Group const& group, Context& context) {
     Candidates const candidates{group.roster};

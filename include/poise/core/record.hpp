@@ -34,7 +34,9 @@ class Record final : public BackendWith<typename Core::PayloadType> {
   template <class Make>
   Record(Endpoint const& endpoint, std::shared_ptr<Core> owner, Make const& make)
       : BackendWith<typename Core::PayloadType>{endpoint, next_serial(), make},
-        core{std::move(owner)} {}
+        core{std::move(owner)} {
+    this->owner_ = core.get();
+  }
   ~Record() = default;
 
   // -- requests ----------------------------------------------------------------------------------
@@ -51,6 +53,11 @@ class Record final : public BackendWith<typename Core::PayloadType> {
   using Backend::count;
   void count_recorded() noexcept { this->recorded_.add(1); }
 
+  /// The same as core.get(), from the line that every request's end touches.
+  [[nodiscard, gnu::always_inline]] Core& owner() const noexcept {
+    return *static_cast<Core*>(this->owner_);
+  }
+
   // -- the set -----------------------------------------------------------------------------------
 
   void join_membership() noexcept { memberships_.add(); }
@@ -65,6 +72,13 @@ class Record final : public BackendWith<typename Core::PayloadType> {
   using Backend::forget;
   using Backend::inherit;
   [[nodiscard]] Endpoint const& endpoint() const noexcept { return this->endpoint_; }
+  /// What the current policy keeps of this backend; null if it keeps nothing, or if the backend is
+  /// not in the set. *Requires* a read section.
+  [[nodiscard, gnu::always_inline]] void* policy_state() const noexcept {
+    return this->policy_state_.load();
+  }
+  /// *Requires* the lock.
+  void link_policy_state(void* state) noexcept { this->policy_state_.store(state); }
   void decide(std::uint32_t new_position, std::uint32_t new_weight,
               Condition new_condition) noexcept {
     this->position_.store(new_position);

@@ -39,9 +39,7 @@ class Membership {
   }
   /// Where this very record stands here, or IdIndex::absent.
   [[nodiscard]] std::uint32_t position_of(Record const& record) const {
-    auto position = record.position();
-    if (position < records.size() && records[position] == &record) return position;
-    position = index_.find(record.id(), id_at());  // a change of order is being published
+    auto const position = index_.find(record.id(), id_at());
     return position != IdIndex::absent && records[position] == &record ? position : IdIndex::absent;
   }
 

@@ -104,8 +104,11 @@ class Inbox {
 class Identity {
  public:
   Identity() = default;
-  Identity(Identity const&) {}
-  Identity& operator=(Identity const&) { return *this; }
+  Identity(Identity const&) : Identity{} {}
+  Identity& operator=(Identity const& other) {
+    if (this != &other) token_ = std::make_shared<char>();
+    return *this;
+  }
   ~Identity() = default;
 
   /// Becomes the owner if there is none; false if another one is.
@@ -239,7 +242,8 @@ class Monitor {
       : shared_{std::make_shared<Shared>(std::move(options), std::move(criteria)...)} {}
 
   template <std::size_t... I>
-  [[gnu::always_inline]] void judge(Finished const& event, State& state, Phase phase,
+  [[gnu::always_inline]] void judge([[maybe_unused]] Finished const& event,
+                                    [[maybe_unused]] State& state, [[maybe_unused]] Phase phase,
                                     std::index_sequence<I...>) const {
     (judge_by<I>(event, state, phase), ...);
   }

@@ -32,7 +32,8 @@
 
 namespace poise::health {
 
-/// *Errors* ConfigError: see Schedule and Probing::check. The destructor waits for the probes that are running.
+/// *Errors* ConfigError: see Schedule and Probing::check. The destructor waits for the probes that
+/// are running.
 class ProbeThreads {
  public:
   using Ask = std::function<Probed(Target const&, Time deadline)>;

@@ -114,24 +114,46 @@ class alignas(64) PoolLatency {
 };
 
 /// What is known of one backend's latency: in integers, because converting them to floats would
-/// take longer than all else that a pick does with them. Value and time are words of their own: a
-/// stamp of 32 bits that resolves microseconds wraps within hours. Threads may tear the two apart,
-/// and then one pick reads a value with another one's age. A line of its own, because every
-/// request's end writes it.
+/// take longer than all else that a pick does with them. The latency shares a word with how many
+/// successes it was made of: a store less before the addition that ends the request. Its time is a
+/// word of its own: a stamp of 32 bits that resolves microseconds wraps within hours. Threads may
+/// tear the two apart, and then one pick reads a value with another one's age. A line of its own,
+/// because every request's end writes it.
 struct alignas(64) LatencyEstimate {
-  sync::Relaxed<Duration::rep> latency{unknown};  // ns
-  sync::Relaxed<Duration::rep> at{never};
-  sync::Relaxed<std::uint32_t> successes{0};
-
   static constexpr Duration::rep unknown = -1;
   /// So long ago that it holds for nobody.
   static constexpr auto never = std::numeric_limits<Duration::rep>::min() / 2;
 
-  void store(Duration::rep now_known, Time now) noexcept {
-    latency.store(now_known);
-    at.store(now.time_since_epoch().count());
+  /// A latency in ns, and successes modulo 2^23.
+  class Known {
+   public:
+    explicit Known(std::int64_t word) noexcept : word_{word} {}
+    Known(Duration::rep latency, std::uint32_t successes) noexcept
+        : word_{latency << success_bits | (successes & success_mask)} {}
+    [[nodiscard]] Duration::rep latency() const noexcept { return word_ >> success_bits; }
+    [[nodiscard]] std::uint32_t successes() const noexcept {
+      return static_cast<std::uint32_t>(word_) & success_mask;
+    }
+    [[nodiscard]] std::int64_t word() const noexcept { return word_; }
+
+   private:
+    static constexpr unsigned success_bits = 23;
+    static constexpr std::uint32_t success_mask = (1U << success_bits) - 1;
+    std::int64_t word_;
+  };
+
+  [[nodiscard]] Known known() const noexcept { return Known{known_.load()}; }
+  [[nodiscard]] Duration::rep latency() const noexcept { return known().latency(); }
+  [[nodiscard]] Time heard() const noexcept { return Time{Duration{at_.load()}}; }
+  [[gnu::always_inline]] void store(Known known, Time now) noexcept {
+    known_.store(known.word());
+    renew(now);
   }
-  [[nodiscard]] Time heard() const noexcept { return Time{Duration{at.load()}}; }
+  void renew(Time now) noexcept { at_.store(now.time_since_epoch().count()); }
+
+ private:
+  sync::Relaxed<std::int64_t> known_{Known{unknown, 0}.word()};
+  sync::Relaxed<Duration::rep> at_{never};
 };
 
 /// Estimated latency, as Rule makes it of samples. The base of the loads; it has all hooks of one.
@@ -174,7 +196,7 @@ class LatencyLoad {
   /// The estimate as it reads now, in ns.
   [[gnu::always_inline]] Duration::rep latency(State& state, Time now) const noexcept {
     if (pool_.holds(state.heard(), now)) [[likely]]
-      return state.latency.load();
+      return state.latency();
     return faded(state, now);
   }
 
@@ -190,34 +212,41 @@ class LatencyLoad {
   /// *Requires* a latency.
   [[gnu::always_inline]] void learn_success(Finish const& finish, State& state) const noexcept {
     auto const sample = finish.latency->count();
-    auto const successes = state.successes.load() + 1;
-    state.successes.store(successes);
+    auto const known = state.known();
+    auto const successes = known.successes() + 1;
     bool const is_power_of_two = (successes & (successes - 1)) == 0;
     if (is_power_of_two || successes % 16 == 0) [[unlikely]]
       pool_.add(static_cast<float>(sample), static_cast<float>(finish.backend.in_flight()));
-    learn(state, sample, finish.now);
+    learn(state, {known.latency(), successes}, sample, finish.now);
   }
 
-  [[gnu::always_inline]] void learn(State& state, Duration::rep sample, Time now) const noexcept {
-    auto const old = state.latency.load();
-    sample = std::clamp(sample, pool_.least(), longest_latency);
-    if (Rule::replaces(old, sample) || old == State::unknown) state.store(sample, now);
-    else if (pool_.holds(state.heard(), now)) [[likely]]
-      state.store(old + (sample - old) / 16, now);
-    else state.store(sample + scaled(old - sample, keep(state, now)), now);
+  /// Makes a new estimate of what is known and a sample.
+  [[gnu::always_inline]] void learn(State& state, LatencyEstimate::Known known,
+                                    Duration::rep sample, Time now) const noexcept {
+    auto const old = known.latency();
+    if (sample < pool_.least() || sample > longest_latency) [[unlikely]]
+      sample = std::clamp(sample, pool_.least(), longest_latency);
+    auto mixed = old + ((sample - old) >> 4U);
+    if (old == State::unknown || !pool_.holds(state.heard(), now)) [[unlikely]]
+      mixed = old == State::unknown ? sample : sample + scaled(old - sample, keep(state, now));
+    // Whether a sample replaces the estimate is chance, so a branch would be mispredicted: the mask
+    // is all ones if it does.
+    auto const mask = -Duration::rep{Rule::replaces(old, sample)};
+    state.store({mixed ^ ((mixed ^ sample) & mask), known.successes()}, now);
   }
 
  private:
   [[gnu::noinline]] Duration::rep faded(State& state, Time now) const noexcept {
-    auto const known = state.latency.load();
-    if (known == State::unknown) return introduce(state, now);
+    auto const known = state.known();
+    auto const latency = known.latency();
+    if (latency == State::unknown) return introduce(state, known, now);
     auto const rest = static_cast<Duration::rep>(pool_.mean() / 2);
-    return rest + scaled(known - rest, pool_.left(state.heard(), now));
+    return rest + scaled(latency - rest, pool_.left(state.heard(), now));
   }
 
-  Duration::rep introduce(State& state, Time now) const noexcept {
+  Duration::rep introduce(State& state, LatencyEstimate::Known known, Time now) const noexcept {
     auto const latency = static_cast<Duration::rep>(pool_.mean());
-    if (pool_.known()) state.store(latency, now);
+    if (pool_.known()) state.store({latency, known.successes()}, now);
     return latency;
   }
 
@@ -232,7 +261,7 @@ class LatencyLoad {
     auto const sample = std::max(least, nanoseconds(std::max(latency, retry_after)));
     auto const idleness = pool_.busy() / static_cast<float>(std::max(in_flight, 1U));
     auto const charged = std::min(sample * std::max(idleness, 1.0F), 1e18F);
-    learn(state, static_cast<Duration::rep>(charged), now);
+    learn(state, state.known(), static_cast<Duration::rep>(charged), now);
   }
 
   float timeout_;

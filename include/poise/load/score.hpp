@@ -74,8 +74,8 @@ struct Score : private detail::LatencyLoad<detail::MeanRule> {
     state.errors.store(failed + (state.errors.load() - failed) * keep(state, finish.now));
     auto const measured = finish.latency.value_or(Duration{-1}).count();
     if (ending == Ending::success && finish.latency) learn_success(finish, state);
-    else if (measured > state.latency.load()) learn(state, measured, finish.now);
-    else state.at.store(finish.now.time_since_epoch().count());
+    else if (measured > state.latency()) learn(state, state.known(), measured, finish.now);
+    else state.renew(finish.now);
   }
 
  private:

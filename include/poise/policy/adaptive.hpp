@@ -16,7 +16,7 @@
 //
 //   latency(k) = (Y d + 10 S + p k L) / (m d + p)
 //   cost(k)    = (n + 1) latency(k)
-//   d          = 1 / (1 + z + z*z/2),  z = (now - t) / (100 L)
+//   d          = 1 / (1 + z + z*z/2),  z = (now - t) / (200 L)
 //
 // The list is the board: slots {backend, cost as it was when somebody looked}.
 //
@@ -24,6 +24,7 @@
 //           two) at random. The cheapest wins, and stands on the board with what it costs from now.
 //   finish  the sums take in the latency; an error counts as 16 L at least, a success as 5 L at
 //           most. The backend's cost is posted: it takes the worst slot if it is better than that.
+//   join    a backend that joins later starts with one sample of 4 L: its caches are cold.
 //   explore one pick in 85 takes the cheapest of a few at random, with k = 1: so who healed comes
 //           back.
 //
@@ -65,7 +66,9 @@ struct alignas(64) Experience {
   sync::Relaxed<std::uint64_t> running{0};  // see Running
   sync::Relaxed<std::uint32_t> key{0};      // the backend's name on the board
   sync::Relaxed<std::uint32_t> slot{0};     // where it was last put there
+  sync::Relaxed<std::uint32_t> board{0};    // ... and on which, if there are several
   sync::Relaxed<std::uint32_t> successes{0};
+  sync::Relaxed<float> recent{0};  // sum of latencies that the mean has not heard of
 };
 
 /// How many requests run and the sum of their starts, in one word, so that both always belong
@@ -127,12 +130,15 @@ class alignas(64) MeanLatency {
 
   [[nodiscard]] float get() const noexcept { return mean_.load(); }
   [[nodiscard]] bool known() const noexcept { return samples_.load() != 0; }
-  void add(float sample) noexcept {
+  /// When it last changed.
+  [[nodiscard]] Duration::rep at() const noexcept { return at_.load(); }
+  void add(float sample, Time now) noexcept {
     auto const samples = std::min(samples_.load() + 1, longest);
     auto const mean = samples == 1 ? 0 : get();
     // A clock that stands still measures zeros.
     store(std::max(mean + (sample - mean) / static_cast<float>(samples), 1.0F));
     samples_.store(samples);
+    at_.store(now.time_since_epoch().count());
   }
   /// 1/d, see above, for sums last touched at `at`.
   [[nodiscard]] float faded(Duration::rep at, Time now) const noexcept {
@@ -142,8 +148,8 @@ class alignas(64) MeanLatency {
   }
 
  private:
-  static constexpr std::uint32_t longest = 64;  // of every 4th success
-  static constexpr float window = 100;          // means until a sum has faded to 0.4
+  static constexpr std::uint32_t longest = 16;  // of means over 16 successes
+  static constexpr float window = 200;          // means until a sum has faded to 0.4
   void store(float mean) noexcept {
     mean_.store(mean);
     per_window_.store(1 / (window * mean));
@@ -151,6 +157,7 @@ class alignas(64) MeanLatency {
   sync::Relaxed<float> mean_{0};
   sync::Relaxed<float> per_window_{0};
   sync::Relaxed<std::uint32_t> samples_{0};
+  sync::Relaxed<Duration::rep> at_{0};
 };
 
 /// A few backends and what they cost. Words, so that key and cost always belong together.
@@ -222,6 +229,8 @@ class alignas(64) Board {
 /// @tparam Fresh   backends looked at at random, per pick
 /// @tparam Slots   on the board
 /// @tparam Repairs slots looked at again, per pick, beside the best
+/// @tparam Boards  that threads share, each thread always the same one. More than one is for threads
+///                 that do nothing but pick, and costs balance: docs/adaptive.md has both figures
 ///
 /// Weights are not divisors: latency contains capacity already. They are shares of admission: fresh
 /// backends are drawn by weight, and a backend of less than a quarter of the largest weight stays
@@ -230,7 +239,7 @@ class alignas(64) Board {
 ///
 /// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes
 /// a backend, 20 in the plan, a clock read at pick and at finish.
-template <std::size_t Fresh, std::size_t Slots, std::size_t Repairs>
+template <std::size_t Fresh, std::size_t Slots, std::size_t Repairs, std::size_t Boards>
 class BasicAdaptive {
   static_assert(Fresh >= 1 && Slots >= 2,
                 "the board needs two slots, and fresh backends to fill it");
@@ -303,10 +312,13 @@ class BasicAdaptive {
     std::uint32_t heaviest_ = 0;
   };
 
-  [[nodiscard]] Plan plan(Candidates const& candidates, Plan const*) const {
+  [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     Plan plan{candidates};
-    for (std::size_t i = 0; i < candidates.size(); ++i)
-      candidates.state<State>(i).key.store(plan.key(i));
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      auto& state = candidates.state<State>(i);
+      state.key.store(plan.key(i));
+      if (before != nullptr && mean_.known() && state.at.load() == 0) welcome(state);
+    }
     return plan;
   }
 
@@ -325,22 +337,25 @@ class BasicAdaptive {
     auto const cost_now = cost(state, left, finish.now, cautious);
     auto const key = state.key.load();
     auto slot = state.slot.load();
-    if (board_.at(slot).key != key) {
-      slot = board_.worst();
-      if (cost_now >= board_.at(slot).cost) return;
+    auto& board = boards_[Boards == 1 ? 0 : state.board.load()];
+    if (board.at(slot).key != key) {
+      slot = board.worst();
+      if (cost_now >= board.at(slot).cost) return;
       state.slot.store(slot);
     }
-    board_.set(slot, {key, cost_now});
+    board.set(slot, {key, cost_now});
   }
 
  private:
-  static constexpr float prior = 3;     // samples
+  static constexpr float prior = 5;     // samples
   static constexpr float cautious = 2;  // mean latencies of an unknown backend
   static constexpr float curious = 1;   // the same for picks that explore
+  static constexpr float cold = 4;      // the same of a backend that has just joined
   static constexpr float urgency = 10;  // times the ages of what runs
-  static constexpr float most_samples = 30;
+  static constexpr float most_samples = 40;
   static constexpr float slowest_success = 5;   // mean latencies
   static constexpr float fastest_failure = 16;  // mean latencies
+  static constexpr std::uint32_t batch = 16;    // successes
   static constexpr std::size_t most_explored = 8;
   static constexpr std::size_t few = 4;  // backends that are simply all looked at
 
@@ -363,18 +378,21 @@ class BasicAdaptive {
   [[gnu::always_inline]] std::size_t best_of_board(Plan const& plan, Candidates const& candidates,
                                                    Context& context, std::uint64_t chance) const {
     auto const now = context.now;
-    auto const survey = board_.survey();
+    auto const number = static_cast<std::uint32_t>(context.lane) % std::uint32_t{Boards};
+    auto& board = boards_[number];
+    auto const survey = board.survey();
     // Which is the cheapest is chance, so a branch would be mispredicted: costs compare as words
     // that end in a number, and the numbers lead to the rest.
     std::array<Choice, 2 + Repairs> known;
     std::array<std::uint32_t, 2 + Repairs> slots;
     slots[0] = survey.first;
-    known[0] = look(plan, candidates, now, slots[0]);
+    known[0] = look(board, plan, candidates, now, slots[0]);
     for (std::size_t k = 0; k < Repairs; ++k) {
       slots[2 + k] = static_cast<std::uint32_t>((chance + k) % Slots);
-      known[2 + k] = look(plan, candidates, now, slots[2 + k]);
+      known[2 + k] = look(board, plan, candidates, now, slots[2 + k]);
+      write(board, plan, slots[2 + k], known[2 + k]);
     }
-    auto const second = board_.at(slots[1] = survey.second);
+    auto const second = board.at(slots[1] = survey.second);
     known[1] = {plan.find(second.key), second.cost};
     if (known[1].index == Candidates::none) known[1].cost = Board::empty;
 
@@ -388,14 +406,16 @@ class BasicAdaptive {
     auto const& best_fresh = fresh[cheapest(fresh)];
     bool const wins = best_old.index != Candidates::none && best_old.cost <= best_fresh.cost;
     bool const stays = wins && plan.allows(candidates, best_old.index, context.random);
+    if (!wins || old != 0) write(board, plan, slots[0], known[0]);
     // Kept from winning by its weight, it must not stand in everybody's way.
     if (stays != wins) [[unlikely]]
-      board_.set(slots[old], {0, Board::empty});
+      board.set(slots[old], {0, Board::empty});
     auto const winner = stays ? best_old : best_fresh;
     auto& state = candidates.state<State>(winner.index);
-    auto const slot = stays ? slots[old] : home(state, survey.worst);
-    board_.set(slot, {plan.key(winner.index), charged(candidates, winner)});
+    auto const slot = stays ? slots[old] : home(board, state, survey.worst);
+    board.set(slot, {plan.key(winner.index), charged(candidates, winner)});
     state.slot.store(slot);
+    if constexpr (Boards > 1) state.board.store(number);
     return winner.index;
   }
 
@@ -412,25 +432,29 @@ class BasicAdaptive {
     return static_cast<std::size_t>(best & 0xff);
   }
 
-  /// Evaluates a slot again and writes it down.
-  [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
-                                     std::size_t slot) const {
-    auto const old = board_.at(slot);
+  /// Evaluates a slot again. One whose backend is gone is emptied.
+  [[gnu::always_inline]] Choice look(Board& board, Plan const& plan, Candidates const& candidates,
+                                     Time now, std::size_t slot) const {
+    auto const old = board.at(slot);
     if (old.cost == Board::empty) return {};
     auto const i = plan.find(old.key);
     if (i == Candidates::none) {
-      board_.set(slot, {0, Board::empty});
+      board.set(slot, {0, Board::empty});
       return {};
     }
-    auto const now_costs = cost(candidates, i, now, cautious);
-    board_.set(slot, {old.key, now_costs});
-    return {i, now_costs};
+    return {i, cost(candidates, i, now, cautious)};
+  }
+
+  static void write(Board& board, Plan const& plan, std::uint32_t slot,
+                    Choice const& choice) noexcept {
+    if (choice.index != Candidates::none) board.set(slot, {plan.key(choice.index), choice.cost});
   }
 
   /// The slot where it stands, else the one that it may take.
-  [[nodiscard]] std::uint32_t home(State const& state, std::uint32_t worst) const noexcept {
+  [[nodiscard]] static std::uint32_t home(Board const& board, State const& state,
+                                          std::uint32_t worst) noexcept {
     auto const slot = state.slot.load();
-    return board_.at(slot).key == state.key.load() ? slot : worst;
+    return board.at(slot).key == state.key.load() ? slot : worst;
   }
 
   /// What it will cost once this request is on its way.
@@ -495,6 +519,12 @@ class BasicAdaptive {
            (sums.samples + prior * faded);
   }
 
+  /// It joins a pool that is known already.
+  void welcome(State& state) const noexcept {
+    state.sums.store(std::bit_cast<std::uint64_t>(State::Sums{cold * mean_.get(), 1}));
+    state.at.store(mean_.at());
+  }
+
   void learn(State& state, Finish const& finish) const noexcept {
     auto const ending = finish.outcome.ending;
     bool const failed = is_failure(ending);
@@ -514,19 +544,24 @@ class BasicAdaptive {
     state.sums.store(std::bit_cast<std::uint64_t>(sums));
     state.at.store(finish.now.time_since_epoch().count());
     if (failed) return;
-    auto const successes = state.successes.load();
-    state.successes.store(successes + 1);
-    if (successes % 4 == 0) mean_.add(sample);
+    // The mean's line is everybody's: it hears of 16 successes at once, of the very first at once.
+    auto const successes = state.successes.load() + 1;
+    auto const recent = state.recent.load() + sample;
+    bool const tell = successes % batch == 0;
+    state.successes.store(successes);
+    state.recent.store(tell ? 0 : recent);
+    if (tell) mean_.add(recent / batch, finish.now);
+    else if (!mean_.known()) mean_.add(sample, finish.now);
   }
 
-  mutable Board board_{};
+  mutable std::array<Board, Boards> boards_{};
   mutable detail::MeanLatency mean_{};
 };
 
-/// The recommended size: a pick writes one cache line of the board.
+/// The recommended size.
 using Adaptive = BasicAdaptive<>;
-/// A board of two lines, for many threads that share a balancer and lose each other's writes: if
-/// one in ten is lost, it is 4 % better; else it is the same, for 30 ns more.
+/// One draw and one repair more a pick, for 20 ns: 1 to 4 % better with a hundred backends, or if
+/// threads lose each other's writes.
 using WideAdaptive = BasicAdaptive<2, 16, 1>;
 
 }  // namespace poise

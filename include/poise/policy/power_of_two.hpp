@@ -12,16 +12,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include <poise/alias_table.hpp>
 #include <poise/fwd.hpp>
 #include <poise/load.hpp>
 #include <poise/policy.hpp>
+#include <poise/random.hpp>
 
 namespace poise {
 
-/// *Cost* O(1): two random numbers and two loads. With unequal weights the plan holds 8 bytes a
+/// *Cost* O(1): one random number and two loads. With unequal weights the plan holds 8 bytes a
 /// backend.
 template <class L>
 struct PowerOfTwo : detail::HasLoad<L> {
@@ -42,11 +42,11 @@ struct PowerOfTwo : detail::HasLoad<L> {
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
     if (candidates.size() == 1) return 0;
-    auto const pair = plan.empty() ? draw(candidates.size(), context.random)
+    auto const pair = plan.empty() ? context.random.two_below(candidates.size())
                                    : draw(plan, candidates.size(), context.random);
     auto const first = pair.first;
     auto const second = pair.second;
-    if (detail::explores<L>(context)) [[unlikely]]
+    if (detail::explores<L>(pair.rest)) [[unlikely]]
       return first;
     if constexpr (detail::is_weighted<L>)
       if (candidates.equal_weights())
@@ -55,8 +55,6 @@ struct PowerOfTwo : detail::HasLoad<L> {
   }
 
  private:
-  using Pair = std::pair<std::size_t, std::size_t>;
-
   /// Which of the two was drawn first is chance, so "first wins ties" is fair.
   [[gnu::always_inline]] static std::size_t less_loaded(auto const& by, std::size_t first,
                                                         std::size_t second,
@@ -71,22 +69,17 @@ struct PowerOfTwo : detail::HasLoad<L> {
     return first ^ ((first ^ second) & (std::size_t{0} - better));
   }
 
-  [[gnu::always_inline]] static Pair draw(std::size_t size, Rng& random) noexcept {
-    auto const first = random.below(size);
-    auto const second = random.below(size - 1);
-    return {first, second + (second >= first ? 1U : 0U)};
-  }
-
-  [[gnu::always_inline]] static Pair draw(AliasTable const& table, std::size_t size,
-                                          Rng& random) noexcept {
+  [[gnu::always_inline]] static Rng::Pair draw(AliasTable const& table, std::size_t size,
+                                               Rng& random) noexcept {
     // One weight may outweigh all others, so drawing until two differ could take for ever: after 4
     // tries the second is any other one.
     constexpr int tries = 4;
+    auto const rest = detail::explores_one_in<L> == 0 ? 0 : random();
     auto const first = table.draw(random);
     for (int i = 0; i < tries; ++i)
-      if (auto const second = table.draw(random); second != first) return {first, second};
+      if (auto const second = table.draw(random); second != first) return {first, second, rest};
     auto const other = random.below(size - 1);
-    return {first, other + (other >= first ? 1U : 0U)};
+    return {first, other + (other >= first ? 1U : 0U), rest};
   }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What holds of every policy made of policies: wrappers around wrappers, and ten of them.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -205,6 +206,26 @@ TEST_CASE("a composition decides on retries") {
       return poise::Outcome{Ending::refused};
     });
     CHECK(tries == (test.leaves.sum(&ProbeLog::decisions) == 0 ? 3 : 2));
+  });
+}
+
+TEST_CASE("a composition has the timeouts of whoever decides on retries") {
+  with_each([](auto& test) {
+    auto const policy = test.make(test.leaves);
+    auto const limits = poise::hooks::limits(policy, poise::any_request);
+    (void)poise::hooks::decide(policy, {poise::any_request, Ending::refused, {}, 0});
+    bool const a_probe = test.leaves.sum(&ProbeLog::decisions) != 0;
+    CHECK(limits.timeout == (a_probe ? std::chrono::hours{1} : std::chrono::hours{0}));
+  });
+}
+
+TEST_CASE("what each policy in a composition leaves is its successor's") {
+  with_each([](auto& test) {
+    auto const before = test.leaves.logs;
+    test.balancer.set_policy(test.make(test.leaves));
+    REQUIRE(test.leaves.logs.size() == 2 * before.size());
+    for (std::size_t i = 0; i < before.size(); ++i)
+      CHECK(test.leaves.logs[before.size() + i]->predecessor == before[i]);
   });
 }
 

@@ -172,6 +172,14 @@ TEST_CASE("a clock that jumps, back or ahead, costs no more than one second's bu
   }
 }
 
+TEST_CASE("a thread that is late with its time does not make the others forget") {
+  Account account{.floor = 0};
+  account.traffic(1000, 3);
+  account.budget.look(account.now - 40ms);
+  account.budget.look(account.now - 900ms);
+  CHECK(account.retries(1000) == 193);
+}
+
 TEST_CASE("a clock that jumps back a little gives nothing back") {
   Account account;
   CHECK(account.retries(100) == 10);

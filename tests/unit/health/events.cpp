@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -123,6 +124,47 @@ TEST_CASE("an observer may use the balancer when it hears of a transition") {
   CHECK(told == 1);
   CHECK(tests::stats_of(servers, "a").drained);
   CHECK(servers.stats().observer_failures == 0);
+}
+
+namespace {
+
+/// A rule that takes its time, under the balancer's lock.
+struct Slow {
+  std::atomic<bool>* waits;
+  std::atomic<bool>* began;
+  void on_tick(poise::Time, std::span<poise::Standing>) const {
+    while (*waits) {
+      *began = true;
+      std::this_thread::yield();
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("picks and requests that end well don't wait for an ejection that takes its time") {
+  std::atomic<bool> waits{false};
+  std::atomic<bool> began{false};
+  Standard const monitor{{.seed = 1}};
+  Servers<Standard, Slow> servers{
+      tests::letters("abc"),
+      {},
+      {.clock = {}, .seed = 1, .observers = {monitor, Slow{&waits, &began}}}};
+  servers.tick();
+  waits = true;
+  std::thread failing{[&] { fail(servers, "a", 5); }};
+  while (!began) std::this_thread::yield();
+  int picked = 0;
+  for (int i = 0; i < 1000; ++i) {
+    auto lease = servers.pick();
+    picked += lease ? 1 : 0;
+    lease.finish();
+  }
+  CHECK(began);
+  waits = false;
+  failing.join();
+  CHECK(picked == 1000);
+  CHECK(tests::stats_of(servers, "a").health == HealthState::unhealthy);
 }
 
 TEST_CASE("transitions are told one at a time, and none is lost, however many threads tell") {

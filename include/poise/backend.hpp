@@ -16,6 +16,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +28,7 @@
 #include <poise/sync/in_flight.hpp>
 #include <poise/sync/linked.hpp>
 #include <poise/sync/relaxed.hpp>
+#include <poise/sync/shared_count.hpp>
 #include <poise/time.hpp>
 
 namespace poise {
@@ -137,7 +139,7 @@ class alignas(64) Backend {
 
  protected:
   Backend(Endpoint endpoint, std::uint64_t serial)
-      : weight_{endpoint.weight}, serial_{serial}, endpoint_{std::move(endpoint)} {}
+      : serial_{serial}, weight_{endpoint.weight}, endpoint_{std::move(endpoint)} {}
   ~Backend() = default;
 
   [[nodiscard]] detail::Condition condition() const noexcept {
@@ -156,7 +158,7 @@ class alignas(64) Backend {
 
   /// A backend that nobody asked since the last tick is forgiven in time. Called by one thread.
   void forget(Duration elapsed) noexcept {
-    auto const total_now = total();
+    auto const total_now = static_cast<std::uint32_t>(total());
     if (std::exchange(total_at_tick_, total_now) != total_now) return;
     auto const rate = error_rate_.load();
     if (rate <= 0) return;
@@ -184,17 +186,18 @@ class alignas(64) Backend {
   sync::Relaxed<std::int64_t> latency_{detail::FineMean::unknown};
   sync::Relaxed<float> error_rate_{-1};  // -1: no verdict yet
   sync::Relaxed<std::uint32_t> condition_{std::bit_cast<std::uint32_t>(detail::Condition{})};
-  sync::Relaxed<std::uint32_t> weight_;
-  sync::Relaxed<std::uint32_t> position_{0};  // in the current membership
-  sync::Linked<void*> policy_state_;          // the current policy's; null if there is none here
-  void* owner_ = nullptr;                     // the balancer's core, here because finish needs it
+  sync::Linked<void*> policy_state_;  // the current policy's; null if there is none here
+  std::shared_ptr<void> owner_{};     // the balancer's core: a request's end needs it
 
   // Second line: failures and what is counted out of band.
   std::array<sync::Relaxed<std::uint64_t>, ending_count - 1> endings_{};  // all but success
   sync::Relaxed<std::uint64_t> recorded_{0};
-  std::uint64_t total_at_tick_ = 0;
-  Admission declared_admission_{};  // what the operator set, before rules; under the lock
+  std::uint32_t total_at_tick_ = 0;  // modulo 2^32
+  sync::SharedCount memberships_;    // that list it
+  Admission declared_admission_{};   // what the operator set, before rules; under the lock
   std::uint64_t const serial_;
+  sync::Relaxed<std::uint32_t> weight_;
+  sync::Relaxed<std::uint32_t> position_{0};  // in the current membership
 
   Endpoint const endpoint_;
 

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The balancer: give it backends and a policy, and it says which one takes the
-// next request.
+// The balancer: give it backends and a policy, and it says which one takes the next request.
 //
-//   poise::Balancer<> servers{poise::endpoints({"10.0.0.1:80",
-//   "10.0.0.2:80"})}; auto reply = servers.call([](auto& backend) { return
-//   fetch(backend.address()); });
+//   poise::Balancer<> servers{poise::endpoints({"10.0.0.1:80", "10.0.0.2:80"})};
+//   auto reply = servers.call([](auto& backend) { return fetch(backend.address()); });
 //
-// Thread safety: all members may be called from any thread at any time, except
-// that moving, assigning and destroying need the object for themselves, as with
-// any other value. Picks never wait; changes wait for each other. Callbacks may
-// use the balancer, except where core.hpp's C4 says otherwise.
+// Thread safety: all members may be called from any thread at any time, except that moving,
+// assigning and destroying need the object for themselves, as with any other value. Picks never
+// wait; changes wait for each other. Callbacks may use the balancer, except where core.hpp's C4
+// says otherwise.
 
 #include <chrono>
 #include <cstddef>
@@ -38,14 +36,12 @@
 namespace poise {
 
 /// @tparam P       how to choose (policy.hpp)
-/// @tparam Payload a value of yours per backend, a connection pool say; void
-/// for none
+/// @tparam Payload a value of yours per backend, a connection pool say; void for none
 /// @tparam R       clock, seed and observers (runtime.hpp)
 template <class P, class Payload, class R>
 class Balancer {
   static_assert(Policy<P>,
-                "a poise policy needs: std::size_t pick(Candidates "
-                "const&, Context&) const");
+                "a poise policy needs: std::size_t pick(Candidates const&, Context&) const");
   static_assert(detail::check_policy<P>());
   using Core = detail::Core<P, Payload, R>;
 
@@ -53,18 +49,17 @@ class Balancer {
   using Lease = poise::Lease<Core>;
   using Backend = BackendWith<Payload>;
 
-  /// Starts with these backends; none is allowed, and picks fail until some are
-  /// added. *Errors* ConfigError; what the payload's factory throws.
+  /// Starts with these backends; none is allowed, and picks fail until some are added.
+  /// *Errors* ConfigError; what the payload's factory throws.
   explicit Balancer(std::vector<Endpoint> endpoints, P policy = {}, R runtime = {})
     requires(std::is_void_v<Payload> || std::is_constructible_v<Payload, Endpoint const&>)
       : Balancer{Private{}, std::move(endpoints), default_maker(), std::move(policy),
                  std::move(runtime)} {}
 
-  /// The same with a payload per backend. The factory runs under the balancer's
-  /// lock, before anything is published; if it throws, nothing was changed.
-  /// Payloads are destroyed after their last lease, by an update, tick or the
-  /// balancer's destructor, not by the request that ends last (unless the
-  /// balancer is gone by then).
+  /// The same with a payload per backend. The factory runs under the balancer's lock, before
+  /// anything is published; if it throws, nothing was changed. Payloads are destroyed after their
+  /// last lease, by an update, tick or the balancer's destructor, not by the request that ends last
+  /// (unless the balancer is gone by then).
   Balancer(std::vector<Endpoint> endpoints, Factory<Payload> make, P policy = {}, R runtime = {})
     requires(!std::is_void_v<Payload>)
       : Balancer{Private{}, std::move(endpoints), std::move(make), std::move(policy),
@@ -82,25 +77,24 @@ class Balancer {
   /// Leases may outlive it.
   ~Balancer() { close(); }
 
-  // -- requests
-  // --------------------------------------------------------------------------------
+  // -- requests --------------------------------------------------------------------------------
 
-  /// Chooses a backend and counts the request in. On failure the lease is false
-  /// and says why. *Cost* no lock, no allocation, no system call; a clock read
-  /// only if somebody uses time.
+  /// Chooses a backend and counts the request in. On failure the lease is false and says why.
+  /// *Cost* no lock, no allocation, no system call; a clock read only if somebody uses time.
   [[nodiscard, gnu::always_inline]] Lease pick(Request const& request = any_request) {
     if (!core_) [[unlikely]]
       return Lease{Error{.reason = PickError::closed}};
     return core_->pick(request);
   }
 
-  /// Picks, runs fn(backend) or fn(backend, request), classifies its reply with
-  /// outcome_of and reports it; tries again, elsewhere and after a pause, if
-  /// the policy says so (compose/retry.hpp). The request that fn gets has the
-  /// number and the deadline of its attempt. Returns the last reply, rethrows
-  /// the last exception. *Errors* NoBackend if there was nobody to call;
-  /// CallStopped if its deadline was in the past or a stop was asked for, and
-  /// so nobody was asked.
+  /// Picks, runs fn(backend) or fn(backend, request), classifies its reply with outcome_of and
+  /// reports it; tries again, elsewhere and after a pause, if the policy says so
+  /// (compose/retry.hpp). The request that fn gets has the number and the deadline of its attempt.
+  /// Returns the last reply, rethrows the last exception.
+  /// *Errors* NoBackend if there was nobody to call; CallStopped if its deadline was in the past or
+  /// a stop was asked for, and so nobody was asked.
+  /// *Cost* at most 15 ns over pick and finish if the first attempt succeeds (bench/calls), and a
+  /// clock read if there is a timeout or deadline.
   template <class Fn>
   auto call(Fn&& fn, CallOptions const& options = {}) {
     return call(any_request, std::forward<Fn>(fn), options);
@@ -123,8 +117,8 @@ class Balancer {
   /// Ends a lease; the same as lease.finish(outcome).
   static void finish(Lease lease, Outcome outcome = {}) noexcept { lease.finish(outcome); }
 
-  /// Counts a request that poise did not pick: totals, failures and latency,
-  /// never in-flight. Returns false if there is no such backend.
+  /// Counts a request that poise did not pick: totals, failures and latency, never in-flight.
+  /// Returns false if there is no such backend.
   bool record(std::string_view id, Outcome outcome) noexcept {
     return core_ && core_->record(id, outcome, detail::unmeasured);
   }
@@ -134,12 +128,11 @@ class Balancer {
     return core_ && core_->record(id, outcome, detail::sample_of(latency));
   }
 
-  // -- changes: all or nothing; ConfigError says what is wrong, UpdateRefused
-  // where it can't be done ---
+  // -- changes: all or nothing; ConfigError says what is wrong, UpdateRefused where it can't be
+  // done ---
 
-  /// Replaces the set. Backends whose id stays keep statistics and health;
-  /// leases of removed ones finish in peace. An empty set is refused: see
-  /// clear().
+  /// Replaces the set. Backends whose id stays keep statistics and health; leases of removed ones
+  /// finish in peace. An empty set is refused: see clear().
   void update(std::vector<Endpoint> endpoints) { core().update(std::move(endpoints), false); }
   void add(Endpoint endpoint) { core().add(std::move(endpoint)); }
   void remove(std::string_view id) { core().remove(id); }
@@ -148,8 +141,7 @@ class Balancer {
   void drain(std::string_view id) { core().set_drained(id, true); }
   void undrain(std::string_view id) { core().set_drained(id, false); }
   void set_weight(std::string_view id, std::uint32_t weight) { core().set_weight(id, weight); }
-  /// The operator's word: no rule or probe overrides it, until it is taken back
-  /// with nullopt.
+  /// The operator's word: no rule or probe overrides it, until it is taken back with nullopt.
   void set_health(std::string_view id, std::optional<HealthState> health) {
     core().declare_health(id, health);
   }
@@ -165,8 +157,7 @@ class Balancer {
   void tick() { core().tick(core().now()); }
   void tick(Time now) { core().tick(now); }
 
-  // -- questions
-  // -------------------------------------------------------------------------------
+  // -- questions -------------------------------------------------------------------------------
 
   [[nodiscard]] Stats stats() { return core().stats(); }
   /// The policy's name.

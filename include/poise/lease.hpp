@@ -114,7 +114,7 @@ class Lease {
   }
 
   /// Keeps the balancer's inside alive beyond the lease. *Requires* `*this` to be true.
-  [[nodiscard]] std::shared_ptr<Core> core() const { return record_->core; }
+  [[nodiscard]] std::shared_ptr<Core> core() const { return record_->core(); }
 
  private:
   // The run of a pick or the error of none, as plain words: a union of both could not be kept in
@@ -171,7 +171,7 @@ class Lease {
   }
   // Static, so that a lease never has an address and may live in registers.
   [[gnu::noinline, gnu::cold]] static void abandon_now(Record* record, Words words) noexcept {
-    record->core->finish(*record, run_of(words), Ending::abandoned, detail::unmeasured);
+    record->owner().finish(*record, run_of(words), Ending::abandoned, detail::unmeasured);
   }
 
   void clear() noexcept {

@@ -374,9 +374,9 @@ mutant unpinned_before_the_readers_are_gone all core/draft.hpp membership plain 
 END
 
 mutant unpinned_by_every_membership all core/record.hpp membership plain asymmetric <<'END'
-memberships_.drop() && this->word_.unpin()
+this->memberships_.drop() && this->word_.unpin()
 =>
-(memberships_.drop(), this->word_.unpin())
+(this->memberships_.drop(), this->word_.unpin())
 END
 
 mutant unpinned_twice all core/record.hpp membership plain asymmetric <<'END'

@@ -3,7 +3,7 @@
 
 // asio/call.hpp on Boost.Asio, which has all the documentation:
 //
-//   co_return co_await poise::boost_asio::call(servers, request, fn);  // fn: a boost::asio::awaitable
+//   co_return co_await poise::boost_asio::call(servers, request, fn);  // fn: an awaitable of Boost
 //
 // Needs Boost 1.78 or later (before, Boost.Asio had no cancellation slots). Where it is not
 // installed, this header is empty.

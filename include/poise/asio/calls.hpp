@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Calls that do not block, on any Asio: the template behind asio/call.hpp,
-// which says how they are used, and asio/boost_call.hpp.
+// Calls that do not block, on any Asio: the template behind asio/call.hpp, which says how they are
+// used, and asio/boost_call.hpp.
 //
-// A call without a timeout and without hedging is one coroutine, which awaits
-// what fn gives.
+// A call without a timeout and without hedging is one coroutine, which awaits what fn gives.
 //
-// With them its attempts are coroutines of their own, so that one can be given
-// up. The call, they and its timer run on a strand made for it, so that it does
-// not matter how many threads run the executor. What an attempt may still need
-// when it was given up (fn, the request with its texts, its backend) lives as
-// long as the attempt.
+// With them its attempts are coroutines of their own, so that one can be given up. The call, they
+// and its timer run on a strand made for it, so that it does not matter how many threads run the
+// executor. What an attempt may still need when it was given up (fn, the request with its texts,
+// its backend) lives as long as the attempt.
 
 #include <algorithm>
 #include <array>
@@ -101,7 +99,8 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
     }
   }
 
-  /// The caller gives up. *Threads* any.
+  /// The caller gives up.
+  /// *Threads* any.
   void cancel() {
     post(strand_, [self = this->shared_from_this()] {
       self->cancelled_ = true;
@@ -109,7 +108,8 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
     });
   }
 
-  /// The last attempt's reply or exception. *Requires* that the call is over.
+  /// The last attempt's reply or exception.
+  /// *Requires* that the call is over.
   Reply take() {
     if (last_.empty()) call_.fail();
     return last_.take();
@@ -222,8 +222,8 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
     }
   }
 
-  /// What an outcome means for the call. A failure waits for the attempt beside
-  /// it, if there is one.
+  /// What an outcome means for the call. A failure waits for the attempt beside it, if there is
+  /// one.
   void settle(Outcome outcome) {
     due_.reset();
     if (!is_failure(outcome.ending)) drop_all(Ending::cancelled);
@@ -346,8 +346,7 @@ struct Calls {
     auto const state = co_await Net::cancellation;
     if (state.slot().is_connected()) state.slot().assign(cancel);
     if (state.cancelled() != Net::no_cancellation) race->cancel();
-    // Without a slot: the one it would take is of another strand, and was taken
-    // just now.
+    // Without a slot: the one it would take is of another strand, and was taken just now.
     co_await co_spawn(strand, std::decay_t<decltype(*race)>::drive(race),
                       bind_cancellation_slot(typename Net::Slot{}, typename Net::UseAwaitable{}));
     state.slot().clear();

@@ -37,7 +37,9 @@ struct HedgeOptions {
   /// tick(), and clock reads at each pick and end.
   std::optional<double> percentile{};
   Duration least = std::chrono::milliseconds{1};  ///< What a percentile counts as, at least.
-  double share = 0.05;      ///< Hedges per request, within each second, beside the retries.
+  /// Hedges per request, within each second, beside the retries. At 1 - percentile the slowest
+  /// answers of healthy backends use it up.
+  double share = 0.05;
   std::uint32_t floor = 1;  ///< So many hedges a second are allowed whatever the share.
 };
 

@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// One call in progress: everything but running its attempts and waiting, which
-// blocking and asynchronous calls do in their own ways.
+// One call in progress: everything but running its attempts and waiting, which blocking and
+// asynchronous calls do in their own ways.
 //
-//   Terms const terms{core, request, options};
+//   Terms const terms{core, request, report};
 //   Call call{core, request, terms, report};
-//   auto going = call.begin();                             // or throws
+//   auto going = call.begin();                   // or throws
 //   do {
-//     ...                                                  // going.lease,
-//     going.request -> outcome pause = call.ended(going, outcome); // none:
-//     that was the last
-//     ...                                                  // waits
+//     ...                                        // runs it with going.lease and *going.request
+//     pause = call.ended(going, outcome);        // none: that was the last
+//     ...                                        // waits
 //   } while (pause && call.again(going, *pause));
 //
-// Once an attempt has ended the balancer may be gone: the call keeps its core.
-// A blocking call whose first attempt succeeds makes no Call at all: what is
-// written to memory before the atomic operations of pick and finish has to be
-// waited for there.
+// Once an attempt has ended the balancer may be gone: the call keeps its core. A blocking call
+// whose first attempt succeeds makes no Call at all: what is written to memory before the atomic
+// operations of pick and finish has to be waited for there.
 
 #include <algorithm>
 #include <array>
@@ -45,8 +43,7 @@
 
 namespace poise::detail {
 
-/// What an attempt brought: a reply or an exception, to be handed on if it was
-/// the last.
+/// What an attempt brought: a reply or an exception, to be handed on if it was the last.
 template <class Reply>
 struct Result {
   using Stored = std::conditional_t<std::is_void_v<Reply>, std::monostate, Reply>;
@@ -147,15 +144,14 @@ class Call {
   /// One attempt in progress.
   struct Going {
     Lease lease{};
-    Request const* request;  ///< With its number and its own deadline; until the
-                             ///< next one begins.
+    Request const* request;  ///< With its number and own deadline; until the next one begins.
     std::optional<Time> began{};
     Duration waited{};
     bool hedge = false;
   };
 
-  /// *Requires* that the core lives until begin() returned or a first attempt
-  /// was adopted, and the request until the end.
+  /// *Requires* that the core lives until begin() returned or a first attempt was adopted, and the
+  /// request until the end.
   Call(Core& core, Request const& request, Terms const& terms, CallReport* report)
       : core_{&core}, given_{&request}, terms_{terms}, report_{report}, now_{terms.began} {
     if (report_ != nullptr) *report_ = {};
@@ -183,8 +179,7 @@ class Call {
     return going;
   }
 
-  /// Reports how an attempt ended, and decides: another one after this pause,
-  /// or none.
+  /// Reports how an attempt ended, and decides: another one after this pause, or none.
   [[nodiscard]] std::optional<Duration> ended(Going& going, Outcome outcome) {
     if (outcome.ending == Ending::success && report_ == nullptr && !story_) {
       going.lease.finish(outcome);
@@ -198,8 +193,8 @@ class Call {
     note(going, outcome);
     going.lease.finish(outcome);
   }
-  /// The same for one that may go on, although nobody waits for it any more.
-  /// Its backend lives as long as what is returned, or else its lease.
+  /// The same for one that may go on, although nobody waits for it any more. Its backend lives as
+  /// long as what is returned, or else its lease.
   [[nodiscard]] std::shared_ptr<void const> cut_off(Going& going, Outcome outcome) {
     note(going, outcome);
     auto keeper = core_->keeper_of(*going.lease);
@@ -228,8 +223,7 @@ class Call {
     return false;
   }
 
-  /// The next attempt, on a backend that was not tried if there is one. False
-  /// if there is nobody.
+  /// The next attempt, on a backend that was not tried if there is one. False if there is nobody.
   [[nodiscard]] bool again(Going& going, Duration waited) {
     start(going, waited);
     if (going.lease) return true;
@@ -237,8 +231,8 @@ class Call {
     over(Stop::nobody);
     return false;
   }
-  /// A second attempt beside another. False if the policy is against it, or
-  /// there is no other backend.
+  /// A second attempt beside another. False if the policy is against it, or there is no other
+  /// backend.
   [[nodiscard]] bool hedge(Going& going, Going const& beside, Duration waited) {
     open_story(beside.lease);
     story_->tried.add(beside.lease.serial());
@@ -251,8 +245,7 @@ class Call {
     return false;
   }
 
-  /// It is over, and this is why. To be said once, by whoever ends it otherwise
-  /// than by ended().
+  /// It is over, and this is why. To be said once, by whoever ends it otherwise than by ended().
   void over(Stop why) {
     report().why = why;
     auto const& attempts = report().attempts;
@@ -276,8 +269,7 @@ class Call {
   [[nodiscard]] Time now() const { return core_->now(); }
 
  private:
-  /// What only a call has that somebody wants to hear of, or that does not
-  /// succeed at once.
+  /// What only a call has that somebody wants to hear of, or that does not succeed at once.
   struct Story {
     std::shared_ptr<Core> core{};
     CallReport report{};

@@ -19,7 +19,6 @@
 #include <poise/payload.hpp>
 #include <poise/sync/in_flight.hpp>
 #include <poise/sync/relaxed.hpp>
-#include <poise/sync/shared_count.hpp>
 
 namespace poise::detail {
 
@@ -33,9 +32,8 @@ class Record final : public BackendWith<typename Core::PayloadType> {
  public:
   template <class Make>
   Record(Endpoint const& endpoint, std::shared_ptr<Core> owner, Make const& make)
-      : BackendWith<typename Core::PayloadType>{endpoint, next_serial(), make},
-        core{std::move(owner)} {
-    this->owner_ = core.get();
+      : BackendWith<typename Core::PayloadType>{endpoint, next_serial(), make} {
+    this->owner_ = std::move(owner);
   }
   ~Record() = default;
 
@@ -53,17 +51,20 @@ class Record final : public BackendWith<typename Core::PayloadType> {
   using Backend::count;
   void count_recorded() noexcept { this->recorded_.add(1); }
 
-  /// The same as core.get(), from the line that every request's end touches.
   [[nodiscard, gnu::always_inline]] Core& owner() const noexcept {
-    return *static_cast<Core*>(this->owner_);
+    return *static_cast<Core*>(this->owner_.get());
+  }
+  /// The owner kept alive (C2).
+  [[nodiscard]] std::shared_ptr<Core> core() const noexcept {
+    return std::static_pointer_cast<Core>(this->owner_);
   }
 
   // -- the set -----------------------------------------------------------------------------------
 
-  void join_membership() noexcept { memberships_.add(); }
+  void join_membership() noexcept { this->memberships_.add(); }
   /// The record may be gone after.
   void leave_membership() noexcept {
-    if (memberships_.drop() && this->word_.unpin()) bury();
+    if (this->memberships_.drop() && this->word_.unpin()) bury();
   }
   /// Where it stands in the current membership.
   [[nodiscard]] std::uint32_t position() const noexcept { return this->position_.load(); }
@@ -101,18 +102,15 @@ class Record final : public BackendWith<typename Core::PayloadType> {
     while (list != nullptr) delete std::exchange(list, list->next_dropped);
   }
 
-  std::shared_ptr<Core> const core;
   Record* next_dropped = nullptr;
   [[no_unique_address]] typename Core::Watching::States observer_states;
 
  private:
   /// Called by the last holder (C1). Once dropped the record may be gone at any moment.
   [[gnu::noinline, gnu::cold]] void bury() noexcept {
-    auto const keeper = core;  // outlives the record
+    auto const keeper = core();  // outlives the record
     if (!keeper->box().drop(this)) delete this;
   }
-
-  sync::SharedCount memberships_;
 };
 
 }  // namespace poise::detail

@@ -222,6 +222,28 @@ TEST_CASE("few requests are retried all, as far as the floor goes") {
   for (std::size_t i = 1; i < 9; ++i) CHECK(storm.second(i).attempts >= 4 * 3 - 1);
 }
 
+TEST_CASE("calls keep to the budget and say that it was why they ended") {
+  poise::VirtualClock const clock;
+  Balancer balancer{tests::letters("abc"),
+                    poise::policy_named("retry(p2c, base=0s, cap=0s)"),
+                    {.clock = clock, .seed = 1}};
+  std::vector<int> attempts(5);
+  int ended_by_budget = 0;
+  for (int ms = 0; ms < 5000; ++ms) {
+    clock.set(Time{ms * 1ms});
+    poise::CallReport report;
+    balancer.call(poise::any_request, [](auto&) { return Outcome{Ending::error}; },
+                  {.report = &report});
+    attempts[static_cast<std::size_t>(ms / 1000)] += static_cast<int>(report.attempts.size());
+    if (report.why == poise::Stop::budget) ++ended_by_budget;
+  }
+  for (std::size_t second = 0; second < 5; ++second) {
+    CHECK(attempts[second] <= 1210);
+    if (second > 0) CHECK(attempts[second] >= 1180);
+  }
+  CHECK(ended_by_budget > 4000);
+}
+
 TEST_CASE("a budget that two balancers share bounds both together") {
   poise::RetryBudget const common;
   poise::Retry<poise::P2C> const reads{{.budget = common}};

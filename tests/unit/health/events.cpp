@@ -173,6 +173,7 @@ TEST_CASE("transitions are told one at a time, and none is lost, however many th
   std::vector<std::string> told;
   Journal journal{4, [&](Transition const& each) {
                     if (++inside != 1) overlapped = true;
+                    std::this_thread::yield();  // long enough for others to come in
                     told.push_back(each.id);
                     --inside;
                   }};

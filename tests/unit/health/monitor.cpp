@@ -38,63 +38,77 @@ std::string last(Monitor const& monitor, std::string const& id) {
   return history.empty() ? "nothing" : message(history.back());
 }
 
+using AnyFleet = Fleet<poise::AnyPolicy>;
+
+/// Runs a test with each policy.
+template <class Test>
+void with_each(Test const& test) {
+  for (auto const name : tests::all_policies) {
+    CAPTURE(name);
+    test(tests::policy(name));
+  }
+}
+
 }  // namespace
 
 // -- under every policy
 // ------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a backend that fails fast gets almost nothing, under every policy", "",
-                        tests::AllPolicies) {
-  Fleet<TestType> fleet{20};
-  fleet.run(2s, 2000);
-  fleet.nodes[3] = {.service = 100us, .ending = Ending::error};
-  auto const began = fleet.clock.now();
-  fleet.run(60s, 2000);
-  CHECK(fleet.worst_second(3, began) <= 2 * 2000 / 20);
-  auto const picks = fleet.since(began);
-  // 5 until it is found, then one on probation after 30 s; 0.1 % would be 120.
-  CHECK(picks[3] <= 10);
-  CHECK(fleet.phase("3") == Phase::ejected);
-  CHECK(fleet.refused == 0);
-  for (std::size_t i = 0; i < 20; ++i)
-    if (i != 3) CHECK(fleet.phase(std::to_string(i)) == Phase::healthy);
-}
-
-TEMPLATE_LIST_TEST_CASE("of two backends the failing one is isolated and the other never is", "",
-                        tests::AllPolicies) {
-  Fleet<TestType> fleet{2};
-  fleet.nodes[0].ending = Ending::error;
-  fleet.run(100s, 500);
-  CHECK(fleet.health("0") == HealthState::unhealthy);
-  CHECK(fleet.monitor.history("1").empty());
-  CHECK(fleet.since(fleet.clock.now() - 20s)[0] <= 1);
-  fleet.nodes[0].ending = Ending::success;
-  fleet.run(200s, 500);
-  CHECK(fleet.phase("0") == Phase::healthy);
-  auto const after = fleet.since(fleet.clock.now() - 20s);
-  CHECK(after[0] * 10 > after[1] * 5);  // latency-aware ones may keep a favourite among equals
-}
-
-TEMPLATE_LIST_TEST_CASE("a backend that comes back warms up, whatever the policy", "",
-                        tests::AllPolicies) {
-  // Its share must stay near the ramp's: at most 1.5 times it, once steering has settled.
-  Fleet<TestType> fleet{10};
-  fleet.nodes[0].ending = Ending::error;
-  fleet.run(20s, 2000);
-  fleet.nodes[0].ending = Ending::success;
-  while (fleet.phase("0") != Phase::slow_start) fleet.run(1s, 2000);
-  auto const due = 2000.0 / 10;
-  for (int second = 0; second < 29; ++second) {
+TEST_CASE("a backend that fails fast gets almost nothing, under every policy") {
+  with_each([](poise::AnyPolicy const& policy) {
+    AnyFleet fleet{20, AnyFleet::seeded(), policy};
+    fleet.run(2s, 2000);
+    fleet.nodes[3] = {.service = 100us, .ending = Ending::error};
     auto const began = fleet.clock.now();
-    fleet.run(1s, 2000);
-    auto const got = static_cast<double>(fleet.since(began)[0]);
-    INFO("second " << second << " got " << got);
-    CHECK(got <= std::max(1.5 * due * (second + 2) / 30, 0.25 * due));
-    if (second > 8) CHECK(got >= 0.5 * due * second / 30);
-  }
-  fleet.run(5s, 2000);
-  CHECK(fleet.phase("0") == Phase::healthy);
-  CHECK(stats_of(fleet.balancer, "0").admission == poise::Admission{});
+    fleet.run(60s, 2000);
+    CHECK(fleet.worst_second(3, began) <= 2 * 2000 / 20);
+    auto const picks = fleet.since(began);
+    // 5 until it is found, then one on probation after 30 s; 0.1 % would be 120.
+    CHECK(picks[3] <= 10);
+    CHECK(fleet.phase("3") == Phase::ejected);
+    CHECK(fleet.refused == 0);
+    for (std::size_t i = 0; i < 20; ++i)
+      if (i != 3) CHECK(fleet.phase(std::to_string(i)) == Phase::healthy);
+  });
+}
+
+TEST_CASE("of two backends the failing one is isolated and the other never is") {
+  with_each([](poise::AnyPolicy const& policy) {
+    AnyFleet fleet{2, AnyFleet::seeded(), policy};
+    fleet.nodes[0].ending = Ending::error;
+    fleet.run(100s, 500);
+    CHECK(fleet.health("0") == HealthState::unhealthy);
+    CHECK(fleet.monitor.history("1").empty());
+    CHECK(fleet.since(fleet.clock.now() - 20s)[0] <= 1);
+    fleet.nodes[0].ending = Ending::success;
+    fleet.run(200s, 500);
+    CHECK(fleet.phase("0") == Phase::healthy);
+    auto const after = fleet.since(fleet.clock.now() - 20s);
+    CHECK(after[0] * 10 > after[1] * 5);  // latency-aware ones may keep a favourite among equals
+  });
+}
+
+TEST_CASE("a backend that comes back warms up, whatever the policy") {
+  with_each([](poise::AnyPolicy const& policy) {
+    // Its share must stay near the ramp's: at most 1.5 times it, once steering has settled.
+    AnyFleet fleet{10, AnyFleet::seeded(), policy};
+    fleet.nodes[0].ending = Ending::error;
+    fleet.run(20s, 2000);
+    fleet.nodes[0].ending = Ending::success;
+    while (fleet.phase("0") != Phase::slow_start) fleet.run(1s, 2000);
+    auto const due = 2000.0 / 10;
+    for (int second = 0; second < 29; ++second) {
+      auto const began = fleet.clock.now();
+      fleet.run(1s, 2000);
+      auto const got = static_cast<double>(fleet.since(began)[0]);
+      INFO("second " << second << " got " << got);
+      CHECK(got <= std::max(1.5 * due * (second + 2) / 30, 0.25 * due));
+      if (second > 8) CHECK(got >= 0.5 * due * second / 30);
+    }
+    fleet.run(5s, 2000);
+    CHECK(fleet.phase("0") == Phase::healthy);
+    CHECK(stats_of(fleet.balancer, "0").admission == poise::Admission{});
+  });
 }
 
 // -- criteria

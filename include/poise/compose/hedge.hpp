@@ -37,9 +37,9 @@ struct HedgeOptions {
   /// tick(), and clock reads at each pick and end.
   std::optional<double> percentile{};
   Duration least = std::chrono::milliseconds{1};  ///< What a percentile counts as, at least.
-  /// Hedges per request, within each second, beside the retries. At 1 - percentile the slowest
-  /// answers of healthy backends use it up.
-  double share = 0.05;
+  /// Hedges per request, within each second, beside the retries. Keep it above 1 - percentile: so
+  /// much the slowest answers of healthy backends use up.
+  double share = 0.06;
   std::uint32_t floor = 1;  ///< So many hedges a second are allowed whatever the share.
 };
 
@@ -162,7 +162,7 @@ class HedgeTimer {
                         ": it can't be negative"};
     if (!(options.share >= 0 && options.share <= 1))
       throw ConfigError{"share of a hedge is " + std::to_string(options.share) +
-                        ": it must be from 0 to 1, hedges per request; 0.05 is usual"};
+                        ": it must be from 0 to 1, hedges per request; 0.06 is usual"};
   }
 
   HedgeOptions options_;

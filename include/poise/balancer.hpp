@@ -30,7 +30,7 @@
 #include <poise/error.hpp>
 #include <poise/fwd.hpp>
 #include <poise/lease.hpp>
-#include <poise/policy/power_of_two.hpp>
+#include <poise/policy/adaptive.hpp>
 #include <poise/runtime.hpp>
 
 namespace poise {

@@ -104,7 +104,7 @@ template <class P>
 class Shed;
 }
 
-template <class P = P2C, class Payload = void, class R = Runtime<SteadyClock>>
+template <class P = Adaptive, class Payload = void, class R = Runtime<SteadyClock>>
 class Balancer;
 
 }  // namespace poise

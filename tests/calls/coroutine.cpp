@@ -217,7 +217,7 @@ TEST_CASE("a call comes back from a function that never ends") {
   std::string late;
   auto const ask = [&](auto& backend, auto& asked) -> asio::awaitable<Answer> {
     co_await gate.wait();
-    late = backend.id() + " " + std::string{asked.id};
+    late = std::to_string(backend.in_flight()) + backend.id() + " " + std::string{asked.id};
     co_return Answer{};
   };
   CHECK_THROWS_AS(call(loop, *servers, ask, {.id = *request}), CallStopped);
@@ -231,7 +231,7 @@ TEST_CASE("a call comes back from a function that never ends") {
   servers.reset();
   gate.open();
   loop.run();
-  CHECK(late == "a " + text);
+  CHECK(late == "0a " + text);
 }
 
 TEST_CASE("a backend that was removed meanwhile is kept for an attempt that was given up") {
@@ -242,14 +242,14 @@ TEST_CASE("a backend that was removed meanwhile is kept for an attempt that was 
   auto const ask = [&](auto& backend, auto&) -> asio::awaitable<Answer> {
     servers.remove(backend.id());
     co_await gate.wait();
-    late = backend.id();
+    late = std::to_string(backend.in_flight()) + backend.id();
     co_return Answer{};
   };
   CHECK_THROWS_AS(call(loop, servers, ask), CallStopped);
   servers.tick();
   gate.open();
   loop.run();
-  CHECK(late == "a");
+  CHECK(late == "1a");
 }
 
 // -- hedging -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 
 #include "race/team.hpp"

@@ -56,7 +56,7 @@ TEST_CASE("a default balancer picks among its backends") {
   std::map<std::string, int> seen;
   for (int i = 0; i < 200; ++i) ++seen[balancer.pick()->address()];
   CHECK(seen.size() == 2);
-  CHECK(balancer.name() == "p2c");
+  CHECK(balancer.name() == "adaptive");
 }
 
 TEST_CASE("any address passes through unchanged") {

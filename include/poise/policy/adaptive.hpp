@@ -349,7 +349,7 @@ class BasicAdaptive {
  private:
   static constexpr float prior = 5;     // samples
   static constexpr float cautious = 2;  // mean latencies of an unknown backend
-  static constexpr float curious = 1;   // the same for picks that explore
+  static constexpr float curious = 1;   // the same for picks that explore, and among few
   static constexpr float cold = 4;      // the same of a backend that has just joined
   static constexpr float urgency = 10;  // times the ages of what runs
   static constexpr float most_samples = 40;
@@ -358,6 +358,7 @@ class BasicAdaptive {
   static constexpr std::uint32_t batch = 16;    // successes
   static constexpr std::size_t most_explored = 8;
   static constexpr std::size_t few = 4;  // backends that are simply all looked at
+  static constexpr float alike = 0.75F;  // of few: so much of a cost is as good as all of it
 
   struct Choice {
     std::size_t index = Candidates::none;
@@ -368,9 +369,11 @@ class BasicAdaptive {
     if (!context.unrestricted()) [[unlikely]]
       return best_usable(plan, candidates, context);
     auto const bits = context.random();
-    if (bits % 256 < 3) [[unlikely]]
-      return best_of_some(plan, candidates, context, curious, to_explore(candidates.size()));
-    if (candidates.size() <= few) return best_of_all(plan, candidates, context);
+    bool const explores = bits % 256 < 3;
+    auto const size = candidates.size();
+    if (size <= few) return best_in_row(plan, candidates, context, explores);
+    if (explores) [[unlikely]]
+      return best_of_some(plan, candidates, context, curious, to_explore(size));
     return best_of_board(plan, candidates, context, bits >> 8U);
   }
 
@@ -463,15 +466,22 @@ class BasicAdaptive {
     return choice.cost * (n + 2) / (n + 1);
   }
 
-  [[gnu::noinline]] std::size_t best_of_all(Plan const& plan, Candidates const& candidates,
-                                            Context& context) const {
+  /// Of few: all of them, or two neighbours if it explores; not one alone, which may be busy. Those
+  /// that are as busy as each other and about as quick take turns: a calm program asks them all.
+  [[gnu::noinline]] std::size_t best_in_row(Plan const& plan, Candidates const& candidates,
+                                            Context& context, bool explores) const {
     auto const size = candidates.size();
     auto const start = size == 1 ? 0 : context.random.below(size);
+    auto const steps = explores ? std::min<std::size_t>(size, 2) : size;
     Choice best;
-    for (std::size_t step = 0; step < size; ++step) {
+    std::uint32_t least = 0;
+    for (std::size_t step = 0; step < steps; ++step) {
       auto const i = start + step < size ? start + step : start + step - size;
-      auto const each = cost(candidates, i, context.now, cautious);
-      if (each < best.cost) best = {i, each};
+      auto const in_flight = candidates.in_flight(i);
+      auto const each = cost(candidates.state<State>(i), in_flight, context.now, curious);
+      if (each >= best.cost * (in_flight == least ? alike : 1)) continue;
+      best = {i, each};
+      least = in_flight;
     }
     if (best.index != Candidates::none && plan.allows(candidates, best.index, context.random))
       return best.index;

@@ -130,6 +130,16 @@ TEST_CASE("few backends are all looked at, and learnt of likewise") {
   }
 }
 
+TEST_CASE("a calm program asks all of its few backends under adaptive, but not a busy one") {
+  for (std::size_t count = 2; count <= 4; ++count) {
+    Traffic<Adaptive> traffic{count, typical};
+    for (auto const each : traffic.shares_of(200s, 2))
+      CHECK(each == Approx(1.0 / static_cast<double>(count)).margin(0.12));
+    auto const busy = traffic.balancer.pick();
+    for (int i = 0; i < 1000; ++i) CHECK(traffic.balancer.pick().serial() != busy.serial());
+  }
+}
+
 TEST_CASE("the same seed gives the same picks of adaptive") {
   TenServers<> one;
   TenServers<> two;
@@ -302,7 +312,7 @@ TEST_CASE("who joins a pool that is known is tried with caution by adaptive, and
     later += traffic.shares_of(2s, usual)[joiner] * ten / seeds;
   }
   CAPTURE(at_first, later);
-  CHECK(at_first < 0.25);
+  CHECK(at_first < 0.13);  // without caution 0.19
   CHECK(at_first > 0);
   CHECK(later > 0.35);
 }

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Failover: backends of tier 0 first, the next ones for what is left.
 
-#include <poise/balancer.hpp>
 #include <poise/compose/failover.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <poise/balancer.hpp>
 #include <poise/compose/filter.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>

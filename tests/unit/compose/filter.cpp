@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Filter: only backends for which a condition holds, and never another one.
 
-#include <poise/balancer.hpp>
 #include <poise/compose/filter.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <poise/balancer.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: MIT
 // PriorityRouter: a policy, and backends if wanted, for each priority of requests.
 
+#include <poise/compose/priority_router.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
 #include <poise/compose/filter.hpp>
-#include <poise/compose/priority_router.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Retry: whether and when call() tries again.
 
+#include <poise/compose/retry.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
 #include <poise/compose/filter.hpp>
-#include <poise/compose/retry.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 

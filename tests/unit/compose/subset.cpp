@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Subset: each client uses k of n backends, all backends evenly, and a change moves little.
 
+#include <poise/compose/subset.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <poise/balancer.hpp>
 #include <poise/compose/coverage.hpp>
-#include <poise/compose/subset.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 

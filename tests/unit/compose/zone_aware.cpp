@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: MIT
 // ZoneAware: the local zone as far as it has its share of the capacity.
 
-#include <poise/balancer.hpp>
 #include <poise/compose/zone_aware.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <poise/balancer.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>

@@ -52,7 +52,7 @@ auto fails(Ending ending = Ending::error) {
 
 }  // namespace
 
-// -- deadlines and timeouts ------------------------------------------------------------------------
+// -- deadlines and timeouts -----------------------------------------------------------------------
 
 TEST_CASE("a call without limits that succeeds reads no clock") {
   Scene scene{letters("ab")};
@@ -200,7 +200,7 @@ TEST_CASE("a backend is asked again only when no other is left, and the report s
   CHECK(report.attempts[2].repeated);
 }
 
-// -- giving up -------------------------------------------------------------------------------------
+// -- giving up ------------------------------------------------------------------------------------
 
 #if defined(__cpp_lib_jthread)
 
@@ -276,7 +276,7 @@ TEST_CASE("virtual time does not move for a pause that was given up") {
 
 #endif
 
-// -- what is told ----------------------------------------------------------------------------------
+// -- what is told ---------------------------------------------------------------------------------
 
 TEST_CASE("a report has every attempt with backend, outcome, latency and the wait before it") {
   Scene scene{letters("abc")};

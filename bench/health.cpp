@@ -42,8 +42,8 @@ using OnlyLatency = Runtime<CheapClock, MeasureLatency>;
 using OnlyClock = Runtime<CheapClock>;
 using RealClock = Runtime<SteadyClock, health::Standard>;
 
-/// As in services, where a request does not end in the function that picked: each by itself, so that
-/// the compiler's luck with registers in one large loop is not what is compared.
+/// As in services, where a request does not end in the function that picked: each by itself, so
+/// that the compiler's luck with registers in one large loop is not what is compared.
 template <bool ReadsClock, class Servers>
 [[gnu::noinline]] auto pick(Servers& servers) {
   if constexpr (ReadsClock) benchmark::DoNotOptimize(CheapClock{}.now());

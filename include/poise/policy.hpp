@@ -141,13 +141,13 @@ struct Attempt {
 
 /// Why a call makes no further attempt.
 enum class Stop : std::uint8_t {
-  settled,   ///< It succeeded, or failed in a way that no retry mends.
-  attempts,  ///< As many as are allowed were made.
-  budget,    ///< Too many requests are being retried.
-  deadline,  ///< The next would come too late.
-  sent,      ///< The request is not idempotent, and the backend may have seen it.
-  pushback,  ///< The backend asked not to be asked again, or not that soon.
-  nobody,    ///< There is no backend to try.
+  settled,    ///< It succeeded, or failed in a way that no retry mends.
+  attempts,   ///< As many as are allowed were made.
+  budget,     ///< Too many requests are being retried.
+  deadline,   ///< The next would come too late.
+  sent,       ///< The request is not idempotent, and the backend may have seen it.
+  pushback,   ///< The backend asked not to be asked again, or not that soon.
+  nobody,     ///< There is no backend to try.
   cancelled,  ///< The caller gave up.
 };
 
@@ -321,9 +321,8 @@ template <class P>
 }
 
 template <class P>
-inline constexpr bool has_leave = requires(P const& policy, Legacy& legacy) {
-  policy.leave(legacy);
-};
+inline constexpr bool has_leave =
+    requires(P const& policy, Legacy& legacy) { policy.leave(legacy); };
 template <class P>
 inline constexpr bool has_inherit = requires(P& policy, Legacy& legacy) { policy.inherit(legacy); };
 template <class P>

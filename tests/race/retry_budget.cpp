@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// What a retry budget rests on, while threads work at it: an addition to a window that succeeds only
-// if there is room (sync/recent.hpp, N1 and N2), and requests that are counted on lanes.
+// What a retry budget rests on, while threads work at it: an addition to a window that succeeds
+// only if there is room (sync/recent.hpp, N1 and N2), and requests that are counted on lanes.
 
 #include <algorithm>
 #include <chrono>

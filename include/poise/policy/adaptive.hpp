@@ -229,8 +229,9 @@ class alignas(64) Board {
 /// @tparam Fresh   backends looked at at random, per pick
 /// @tparam Slots   on the board
 /// @tparam Repairs slots looked at again, per pick, beside the best
-/// @tparam Boards  that threads share, each thread always the same one. More than one is for threads
-///                 that do nothing but pick, and costs balance: docs/adaptive.md has both figures
+/// @tparam Boards  that threads share, each thread always the same one. More than one is for
+///                 threads that do nothing but pick, and costs balance: docs/adaptive.md has both
+///                 figures
 ///
 /// Weights are not divisors: latency contains capacity already. They are shares of admission: fresh
 /// backends are drawn by weight, and a backend of less than a quarter of the largest weight stays

@@ -53,7 +53,8 @@ class Lanes {
   /// All lanes together, modulo 2^64, while their owners go on advancing them.
   [[nodiscard]] std::uint64_t sum() const noexcept {
     std::uint64_t sum = 0;
-    for (auto const& lane : lanes_) sum += lane.position.load(std::memory_order_relaxed);  // as above
+    for (auto const& lane : lanes_)
+      sum += lane.position.load(std::memory_order_relaxed);  // as above
     return sum;
   }
 

@@ -417,7 +417,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) return;
     void* state = nullptr;
-    if (!snapshot->states.empty()) {
+    if (!snapshot->states.empty() || snapshot->membership->records.empty()) {
       auto const position = snapshot->membership->position_of(record);
       if (position == IdIndex::absent) return;  // removed meanwhile
       state = snapshot->states[position].get();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/policy/power_of_two.hpp>
 
 #include "support/catch.hpp"
 #include "support/scripted.hpp"
@@ -341,9 +342,9 @@ TEST_CASE("a pick with most backends out asks once among those left and finds it
 
 TEST_CASE("the same seed gives the same picks") {
   auto const run = [] {
-    poise::Balancer<> balancer{tests::numbered(20), {}, {.clock = {}, .seed = 99}};
+    poise::Balancer<poise::P2C> balancer{tests::numbered(20), {}, {.clock = {}, .seed = 99}};
     std::string text;
-    std::vector<poise::Balancer<>::Lease> leases;
+    std::vector<poise::Balancer<poise::P2C>::Lease> leases;
     for (int i = 0; i < 500; ++i) {
       leases.push_back(balancer.pick());
       text += leases.back()->id() + " ";

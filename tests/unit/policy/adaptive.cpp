@@ -291,6 +291,14 @@ TEST_CASE("requests recorded out of band, and those of a predecessor, do no harm
   for (auto const each : counts) CHECK(each > 0);
 }
 
+TEST_CASE("the end of a request is nothing to adaptive when all backends are gone") {
+  TenServers<> traffic;
+  auto lease = traffic.balancer.pick();
+  traffic.balancer.clear();
+  lease.finish();
+  CHECK(traffic.balancer.stats().backends.empty());
+}
+
 TEST_CASE("a copy of adaptive starts afresh") {
   TenServers<> traffic;
   traffic.servers[3].service = 100ms;

@@ -254,7 +254,8 @@ TEST_CASE("a backend that was removed meanwhile is kept for an attempt that was 
 
 // -- hedging -------------------------------------------------------------------------------------
 
-TEST_CASE("a slow attempt gets a second one beside it, elsewhere; the loser counts as cancelled") {
+TEST_CASE(
+    "a slow attempt gets a second one beside it, elsewhere, and the loser counts as cancelled") {
   asio::io_context loop;
   auto servers = called("abc", trying(2, {.hedge_after = 5ms}));
   CallReport report;

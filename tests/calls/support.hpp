@@ -69,12 +69,13 @@ inline asio::awaitable<void> rest(poise::Duration time) {
 class Gate {
  public:
   asio::awaitable<void> wait() {
-    co_await asio::async_initiate<asio::use_awaitable_t<> const, void()>(
-        [state = state_](auto handler) {
-          auto const kept = std::make_shared<decltype(handler)>(std::move(handler));
-          state->waiting = [kept] { std::move (*kept)(); };
-        },
-        asio::use_awaitable);
+    // Named: g++ 12 may destroy twice what a temporary in an awaited expression captures.
+    auto initiate = [state = state_](auto handler) {
+      auto const kept = std::make_shared<decltype(handler)>(std::move(handler));
+      state->waiting = [kept] { std::move (*kept)(); };
+    };
+    co_await asio::async_initiate<asio::use_awaitable_t<> const, void()>(std::move(initiate),
+                                                                         asio::use_awaitable);
   }
   void open() {
     if (auto const waiting = std::exchange(state_->waiting, nullptr)) waiting();

@@ -25,6 +25,14 @@
 // others follow. If the executor stops the calls stop; they are counted out when their coroutines
 // are destroyed, with the execution context at the latest.
 //
+// With g++ 12 give a lambda that captures more than references and numbers a name first:
+//
+//   auto const ask = [connection](auto& server) -> asio::awaitable<Reply> { ... };
+//   co_return co_await poise::asio::call(servers, request, ask);
+//
+// Written inside the awaited expression what it captured is destroyed twice: a fault of that
+// compiler, whatever is called there.
+//
 // *Cost* one coroutine frame, which Asio recycles; with timeouts or hedges a strand, the call's
 // state and two coroutines more (bench/coroutines). Needs standalone Asio 1.22 or later and a
 // compiler whose coroutines it knows: 1.22 knows g++'s. Elsewhere this header is empty.

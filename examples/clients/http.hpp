@@ -13,6 +13,7 @@
 //
 // A connection for each request: what keeps connections open is a pool, as in redis.hpp.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <string>

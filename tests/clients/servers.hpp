@@ -11,10 +11,11 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <poise/call.hpp>
 #include <poise/endpoint.hpp>
+#include <poise/outcome.hpp>
 #include <poise/stats.hpp>
 
 #include "servers/program.hpp"
@@ -90,6 +91,11 @@ inline std::uint64_t ended(poise::Stats const& stats, std::string const& id, poi
   for (auto const& backend : stats.backends)
     if (backend.id == id) return backend.ended(ending);
   return 0;
+}
+
+/// The connection was refused, or broke.
+inline std::uint64_t broke(poise::Stats const& stats, std::string const& id) {
+  return ended(stats, id, poise::Ending::refused) + ended(stats, id, poise::Ending::reset);
 }
 
 /// The attempts beyond the first of each call.

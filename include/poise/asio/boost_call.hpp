@@ -78,10 +78,8 @@ auto call(B& balancer, Fn fn, CallOptions const& options = {}) {
 template <class Executor, class B, class Fn, class Token>
 auto async_call(Executor const& executor, B& balancer, Request const& request, Fn fn, Token&& token,
                 CallOptions const& options = {}) {
-  return co_spawn(executor,
-                  asio::detail::Calls<Boost>::call(balancer, request, std::move(fn), options,
-                                                   asio::detail::Texts{request}),
-                  std::forward<Token>(token));
+  return asio::detail::Calls<Boost>::spawn(executor, balancer, request, std::move(fn),
+                                           std::forward<Token>(token), options);
 }
 
 }  // namespace poise::boost_asio

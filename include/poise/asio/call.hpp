@@ -111,10 +111,8 @@ auto call(B& balancer, Fn fn, CallOptions const& options = {}) {
 template <class Executor, class B, class Fn, class Token>
 auto async_call(Executor const& executor, B& balancer, Request const& request, Fn fn, Token&& token,
                 CallOptions const& options = {}) {
-  return co_spawn(executor,
-                  detail::Calls<Standalone>::call(balancer, request, std::move(fn), options,
-                                                  detail::Texts{request}),
-                  std::forward<Token>(token));
+  return detail::Calls<Standalone>::spawn(executor, balancer, request, std::move(fn),
+                                          std::forward<Token>(token), options);
 }
 
 }  // namespace poise::asio

@@ -292,6 +292,14 @@ struct Calls {
                                  options.report);
   }
 
+  /// With a completion token; keeps copies of the request's texts.
+  template <class Executor, class B, class Fn, class Token>
+  static auto spawn(Executor const& executor, B& balancer, Request const& request, Fn fn,
+                    Token&& token, CallOptions const& options) {
+    return co_spawn(executor, call(balancer, request, std::move(fn), options, Texts{request}),
+                    std::forward<Token>(token));
+  }
+
  private:
   template <class Reply, class Core, class Fn>
   static Awaitable<Reply> plain(std::shared_ptr<Core> core, Request request, Texts texts,

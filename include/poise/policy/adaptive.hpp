@@ -25,8 +25,8 @@
 //   finish  the sums take in the latency; an error counts as 16 L at least, a success as 5 L at
 //           most. The backend's cost is posted: it takes the worst slot if it is better than that.
 //   join    a backend that joins later starts with one sample of 4 L: its caches are cold.
-//   explore one pick in 85 takes the cheapest of a few at random, with k = 1: so who healed comes
-//           back.
+//   explore one pick in 85 takes the stalest of a few at random, if nobody has heard of it for some
+//           2000 L: so who healed comes back, also where traffic is calm.
 //
 // Ages (S) are samples that are not over: a stalled backend gets dearer before it has answered, and
 // since they are the freshest thing that is known, they count ten times.
@@ -37,6 +37,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -140,10 +141,11 @@ class alignas(64) MeanLatency {
     samples_.store(samples);
     at_.store(now.time_since_epoch().count());
   }
-  /// 1/d, see above, for sums last touched at `at`.
+  /// 1/d, see above, for sums last touched at `at`. A clock that was set back does not make old news
+  /// fresh.
   [[nodiscard]] float faded(Duration::rep at, Time now) const noexcept {
     auto const age = static_cast<float>(now.time_since_epoch().count() - at);
-    auto const z = std::max(age, 0.0F) * per_window_.load();
+    auto const z = std::abs(age) * per_window_.load();
     return 1 + z + z * z / 2;
   }
 
@@ -350,16 +352,17 @@ class BasicAdaptive {
  private:
   static constexpr float prior = 5;     // samples
   static constexpr float cautious = 2;  // mean latencies of an unknown backend
-  static constexpr float curious = 1;   // the same for picks that explore, and among few
+  static constexpr float curious = 1;   // the same among few
   static constexpr float cold = 4;      // the same of a backend that has just joined
   static constexpr float urgency = 10;  // times the ages of what runs
   static constexpr float most_samples = 40;
   static constexpr float slowest_success = 5;   // mean latencies
   static constexpr float fastest_failure = 16;  // mean latencies
   static constexpr std::uint32_t batch = 16;    // successes
-  static constexpr std::size_t most_explored = 8;
-  static constexpr std::size_t few = 4;  // backends that are simply all looked at
-  static constexpr float alike = 0.75F;  // of few: so much of a cost is as good as all of it
+  static constexpr float stale = 60;  // 1/d of what nobody has heard of for 2000 mean latencies
+  static constexpr std::size_t draws = 8;  // where there is no board
+  static constexpr std::size_t few = 4;    // backends that are simply all looked at
+  static constexpr float alike = 0.75F;    // of few: so much of a cost is as good as all of it
 
   struct Choice {
     std::size_t index = Candidates::none;
@@ -371,10 +374,10 @@ class BasicAdaptive {
       return best_usable(plan, candidates, context);
     auto const bits = context.random();
     bool const explores = bits % 256 < 3;
-    auto const size = candidates.size();
-    if (size <= few) return best_in_row(plan, candidates, context, explores);
     if (explores) [[unlikely]]
-      return best_of_some(plan, candidates, context, curious, to_explore(size));
+      if (auto const i = stalest_of_some(plan, candidates, context); i != Candidates::none)
+        return i;
+    if (candidates.size() <= few) return best_in_row(plan, candidates, context);
     return best_of_board(plan, candidates, context, bits >> 8U);
   }
 
@@ -423,11 +426,6 @@ class BasicAdaptive {
     return winner.index;
   }
 
-  /// A quarter of them: of all, the one that is thought best would win again.
-  static std::size_t to_explore(std::size_t size) noexcept {
-    return std::clamp<std::size_t>(size / 4, 1, most_explored);
-  }
-
   template <std::size_t Size>
   static std::size_t cheapest(std::array<Choice, Size> const& choices) noexcept {
     auto best = Board::ranked(choices[0].cost, 0);
@@ -467,16 +465,15 @@ class BasicAdaptive {
     return choice.cost * (n + 2) / (n + 1);
   }
 
-  /// Of few: all of them, or two neighbours if it explores; not one alone, which may be busy. Those
-  /// that are as busy as each other and about as quick take turns: a calm program asks them all.
+  /// Of few: all of them. Those that are as busy as each other and about as quick take turns: a calm
+  /// program asks them all.
   [[gnu::noinline]] std::size_t best_in_row(Plan const& plan, Candidates const& candidates,
-                                            Context& context, bool explores) const {
+                                            Context& context) const {
     auto const size = candidates.size();
     auto const start = size == 1 ? 0 : context.random.below(size);
-    auto const steps = explores ? std::min<std::size_t>(size, 2) : size;
     Choice best;
     std::uint32_t least = 0;
-    for (std::size_t step = 0; step < steps; ++step) {
+    for (std::size_t step = 0; step < size; ++step) {
       auto const i = start + step < size ? start + step : start + step - size;
       auto const in_flight = candidates.in_flight(i);
       auto const each = cost(candidates.state<State>(i), in_flight, context.now, curious);
@@ -489,24 +486,33 @@ class BasicAdaptive {
     return plan.draw(candidates, context.random);
   }
 
-  [[gnu::noinline]] std::size_t best_of_some(Plan const& plan, Candidates const& candidates,
-                                             Context& context, float unknown,
-                                             std::size_t draws) const {
-    Choice best;
+  /// Who is idle, and wasn't heard of for long; none if that is nobody. Stale news is all that can be
+  /// wrong for long, and a slow backend gets one request in thousands by it.
+  [[gnu::noinline]] std::size_t stalest_of_some(Plan const& plan, Candidates const& candidates,
+                                                Context& context) const {
+    auto stalest = Candidates::none;
+    auto most = stale;
     for (std::size_t k = 0; k < draws; ++k) {
       auto const i = plan.draw(candidates, context.random);
-      auto const each = cost(candidates, i, context.now, unknown);
-      if (each < best.cost && context.usable(candidates, i)) best = {i, each};
+      auto const faded = mean_.faded(candidates.state<State>(i).at.load(), context.now);
+      if (faded <= most || candidates.in_flight(i) != 0) continue;
+      stalest = i;
+      most = faded;
     }
-    return best.index;
+    return stalest;
   }
 
   /// Seldom: some are excluded or have refused.
   [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan,
                                                        Candidates const& candidates,
                                                        Context& context) const {
-    auto const found = best_of_some(plan, candidates, context, cautious, most_explored);
-    if (found != Candidates::none) return found;
+    Choice best;
+    for (std::size_t k = 0; k < draws; ++k) {
+      auto const i = plan.draw(candidates, context.random);
+      auto const each = cost(candidates, i, context.now, cautious);
+      if (each < best.cost && context.usable(candidates, i)) best = {i, each};
+    }
+    if (best.index != Candidates::none) return best.index;
     auto const start = context.random.below(candidates.size());
     for (std::size_t step = 0; step < candidates.size(); ++step)
       if (auto const i = (start + step) % candidates.size(); context.usable(candidates, i))

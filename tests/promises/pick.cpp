@@ -27,9 +27,9 @@ namespace {
 std::vector<std::string_view> promised() {
   std::vector<std::string_view> names{tests::all_policies.begin(), tests::all_policies.end()};
   names.insert(names.end(),
-               {"adaptive", "maglev", "ring", "rendezvous", "bounded(ring)", "retry(p2c)",
-                "failover(p2c)", "filter(round_robin, zone=here)", "subset(p2c)",
-                "zone_aware(p2c, local=here)", "priority(p2c, p2c(peak_ewma), smooth_weighted)"});
+               {"maglev", "ring", "rendezvous", "bounded(ring)", "retry(p2c)", "failover(p2c)",
+                "filter(round_robin, zone=here)", "subset(p2c)", "zone_aware(p2c, local=here)",
+                "priority(p2c, p2c(peak_ewma), smooth_weighted)"});
   return names;
 }
 

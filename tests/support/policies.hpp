@@ -12,6 +12,7 @@
 #include <poise/load/ewma.hpp>
 #include <poise/load/peak_ewma.hpp>
 #include <poise/load/score.hpp>
+#include <poise/policy/adaptive.hpp>
 #include <poise/policy/least.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/random.hpp>
@@ -24,8 +25,8 @@ namespace tests {
 /// CMakeLists.txt gives to those programs that need it.
 poise::AnyPolicy policy(std::string_view text);
 
-/// Those that map no keys and learn nothing but what a load measures.
-inline constexpr std::array<std::string_view, 11> all_policies{"round_robin",
+/// Those that map no keys.
+inline constexpr std::array<std::string_view, 12> all_policies{"round_robin",
                                                                "exact_round_robin",
                                                                "smooth_weighted",
                                                                "random",
@@ -35,13 +36,15 @@ inline constexpr std::array<std::string_view, 11> all_policies{"round_robin",
                                                                "least_latency",
                                                                "least(peak_ewma)",
                                                                "p2c(peak_ewma)",
-                                                               "p2c(score)"};
+                                                               "p2c(score)",
+                                                               "adaptive"};
 
 /// The same by type, for programs without tests::policy and where the type matters.
-using AllPolicies = std::tuple<poise::RoundRobin, poise::ExactRoundRobin, poise::SmoothWeighted,
-                               poise::Random, poise::WeightedRandom, poise::LeastConnections,
-                               poise::P2C, poise::LeastLatency, poise::Least<poise::PeakEwma>,
-                               poise::PowerOfTwo<poise::PeakEwma>, poise::PowerOfTwo<poise::Score>>;
+using AllPolicies =
+    std::tuple<poise::RoundRobin, poise::ExactRoundRobin, poise::SmoothWeighted, poise::Random,
+               poise::WeightedRandom, poise::LeastConnections, poise::P2C, poise::LeastLatency,
+               poise::Least<poise::PeakEwma>, poise::PowerOfTwo<poise::PeakEwma>,
+               poise::PowerOfTwo<poise::Score>, poise::Adaptive>;
 
 /// Each of them erased.
 inline std::vector<poise::AnyPolicy> erased(AllPolicies const& policies) {

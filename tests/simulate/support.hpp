@@ -9,18 +9,17 @@
 #include <string>
 #include <vector>
 
-#include <poise/compose/named.hpp>
-
 #include "simulate/bounds.hpp"
 #include "simulate/clients.hpp"
 #include "simulate/engine.hpp"
 #include "simulate/scenario.hpp"
+#include "support/policies.hpp"
 
 namespace tests {
 
 inline simulate::Result run(simulate::Scenario const& scenario, std::string const& policy,
                             std::uint64_t seed = 1) {
-  simulate::Clients clients{scenario.clients, [&] { return poise::policy_named(policy); }, seed};
+  simulate::Clients clients{scenario.clients, [&] { return tests::policy(policy); }, seed};
   return simulate::Engine{scenario, seed, clients}.run();
 }
 inline simulate::Result run(std::string const& text, std::string const& policy = "random",

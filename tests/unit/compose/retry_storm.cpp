@@ -14,9 +14,9 @@
 
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
-#include <poise/compose/named.hpp>
 
 #include "support/catch.hpp"
+#include "support/policies.hpp"
 #include "support/servers.hpp"
 
 using namespace std::chrono_literals;
@@ -40,7 +40,7 @@ class Storm {
   };
 
   explicit Storm(std::string_view policy)
-      : policy_{poise::policy_named(policy)},
+      : policy_{tests::policy(policy)},
         balancer{tests::letters("abcde"), policy_, {.clock = clock, .seed = 1}} {}
 
   /// So many requests a second, evenly spread, all of which end so after `latency`; and every
@@ -63,7 +63,7 @@ class Storm {
   }
 
   void set_policy(std::string_view text) {
-    auto next = poise::policy_named(text);
+    auto next = tests::policy(text);
     poise::hooks::inherit(next, policy_);  // as set_policy does: this copy must stay its twin
     policy_ = next;
     balancer.set_policy(std::move(next));
@@ -225,7 +225,7 @@ TEST_CASE("few requests are retried all, as far as the floor goes") {
 TEST_CASE("calls keep to the budget and say that it was why they ended") {
   poise::VirtualClock const clock;
   Balancer balancer{tests::letters("abc"),
-                    poise::policy_named("retry(p2c, base=0s, cap=0s)"),
+                    tests::policy("retry(p2c, base=0s, cap=0s)"),
                     {.clock = clock, .seed = 1}};
   std::vector<int> attempts(5);
   int ended_by_budget = 0;

@@ -4,6 +4,7 @@
 // What the client programs share: their command line, a line of progress a second, and the table at
 // the end.
 
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -11,12 +12,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include <poise/call.hpp>
+#include <poise/host_port.hpp>
 #include <poise/stats.hpp>
 
 namespace clients {
@@ -25,6 +28,14 @@ struct Load {
   std::vector<std::string> backends{};
   std::chrono::seconds time{10};
 };
+
+/// 0 if it is no number, or too great a one.
+inline std::chrono::seconds seconds_from(std::string_view text) {
+  std::int32_t count = 0;
+  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  bool const whole = error == std::errc{} && end == text.data() + text.size();
+  return std::chrono::seconds{whole ? count : 0};
+}
 
 /// "ADDRESS... [--seconds N]". Explains and ends if that is not what it got.
 inline Load load_from(int count, char** words, std::string_view help) {
@@ -35,10 +46,8 @@ inline Load load_from(int count, char** words, std::string_view help) {
       fmt::print("{}", help);
       std::exit(0);
     }
-    if (word == "--seconds" && i + 1 < count)
-      load.time = std::chrono::seconds{std::atoi(words[++i])};
-    else if (!word.starts_with('-') && word.find(':') != std::string_view::npos)
-      load.backends.emplace_back(word);
+    if (word == "--seconds" && i + 1 < count) load.time = seconds_from(words[++i]);
+    else if (poise::HostPort::of(word)) load.backends.emplace_back(word);
     else load.time = {};
     if (load.time.count() > 0) continue;
     fmt::print(stderr, "\"{}\" is not what belongs there\n\n{}", words[i], help);

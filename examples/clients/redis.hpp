@@ -23,12 +23,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <poise/endpoint.hpp>
+#include <poise/host_port.hpp>
 #include <poise/outcome.hpp>
 #include <poise/time.hpp>
 
@@ -59,9 +61,11 @@ inline poise::Outcome outcome_of_redis_error(std::string_view text) {
 class RedisPool {
  public:
   explicit RedisPool(poise::Endpoint const& endpoint) {
-    auto const colon = endpoint.address.rfind(':');
-    host_ = endpoint.address.substr(0, colon);
-    port_ = std::stoi(endpoint.address.substr(colon + 1));
+    auto parts = poise::HostPort::of(endpoint.address);
+    if (!parts)
+      throw std::invalid_argument{"\"" + endpoint.address + "\" is not host:port of a Redis"};
+    host_ = std::move(parts->host);
+    port_ = parts->port;
   }
 
   /// Runs a command and gives up when `timeout` is over.

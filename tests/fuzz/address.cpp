@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include <poise/asio/probe.hpp>
 #include <poise/dialect/haproxy.hpp>
 #include <poise/dialect/member.hpp>
+#include <poise/host_port.hpp>
 #include <poise/ip.hpp>
 #include <poise/key.hpp>
 
@@ -25,7 +25,7 @@ void part_of(std::string_view whole, std::string_view part) {
 }
 
 void address(std::string_view text) {
-  if (auto const found = poise::asio::HostPort::of(text)) {
+  if (auto const found = poise::HostPort::of(text)) {
     require(found->port != 0 && !found->host.empty(), "a host and a port");
     require(text.ends_with(std::to_string(found->port)), "the port is what stands there");
   }

@@ -75,7 +75,7 @@ std::size_t threads_now() {
 }  // namespace
 
 TEST_CASE("an address is a host and a port") {
-  using poise::asio::HostPort;
+  using poise::HostPort;
   CHECK(HostPort::of("10.0.0.1:80")->port == 80);
   CHECK(HostPort::of("[::1]:8080")->host == "::1");
   CHECK(HostPort::of("db.internal:5432")->host == "db.internal");
@@ -131,7 +131,7 @@ TEST_CASE("a coroutine may be a probe and may throw") {
   WebServer server{loop};
   auto const ask = [](std::string address) -> asio::awaitable<Probed> {
     if (address == "throw") throw std::runtime_error{"broken probe"};
-    auto const port = poise::asio::HostPort::of(address)->port;
+    auto const port = poise::HostPort::of(address)->port;
     asio::ip::tcp::socket socket{co_await asio::this_coro::executor};
     co_await socket.async_connect({asio::ip::address_v4::loopback(), port}, asio::use_awaitable);
     co_return Probed{true, "connected"};

@@ -26,7 +26,7 @@ constexpr std::chrono::milliseconds request_timeout{100};
 
 /// One request on a connection of its own.
 inline poise::Ending fetch(std::string const& address) {
-  auto const parts = poise::asio::HostPort::of(address);
+  auto const parts = poise::HostPort::of(address);
   int const file = ::socket(AF_INET, SOCK_STREAM, 0);
   if (file < 0) return poise::Ending::error;
   struct Closer {

@@ -10,7 +10,6 @@
 // Needs standalone Asio 1.18 or later.
 
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -33,6 +32,7 @@
 #include <poise/error.hpp>
 #include <poise/health/http_answer.hpp>
 #include <poise/health/schedule.hpp>
+#include <poise/host_port.hpp>
 
 namespace poise::asio {
 
@@ -54,28 +54,6 @@ using Done = std::function<void(health::Probed)>;
 /// health/probe_threads.hpp. What comes after the timeout is ignored; what it throws is a failure.
 using StartProbe = std::function<std::shared_ptr<Attempt>(::asio::any_io_executor,
                                                           std::string const& address, Done done)>;
-
-/// "host:port" in its parts; the host without brackets. Empty if it has no port from 1 to 65535.
-struct HostPort {
-  std::string host{};
-  std::uint16_t port = 0;
-
-  [[nodiscard]] static std::optional<HostPort> of(std::string_view address) {
-    auto const colon = address.rfind(':');
-    if (colon == std::string_view::npos || colon == 0) return std::nullopt;
-    auto host = address.substr(0, colon);
-    auto const digits = address.substr(colon + 1);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    else if (host.find(':') != std::string_view::npos) return std::nullopt;  // IPv6 needs brackets
-    HostPort result{.host = std::string{host}};
-    auto const [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), result.port);
-    if (error != std::errc{} || end != digits.data() + digits.size() || result.port == 0 ||
-        host.empty())
-      return std::nullopt;
-    return result;
-  }
-};
 
 namespace detail {
 

@@ -51,7 +51,12 @@ class ArrivalStream {
   /// Poisson of a rate that changes: unit exponentials, spent at the rate of each stretch.
   double bursty() noexcept {
     auto const high_part = kind_.high > kind_.low ? (1 - kind_.low) / (kind_.high - kind_.low) : 1;
-    for (auto left = random_.exponential(gap_);;) {
+    auto left = random_.exponential(gap_);
+    // The mean rate of a period is 1.
+    auto const whole = std::floor(left / kind_.period) * kind_.period;
+    now_ += whole;
+    left -= whole;
+    for (;;) {
       auto const start = std::floor(now_ / kind_.period) * kind_.period;
       bool const high = now_ < start + high_part * kind_.period;
       auto const until = start + (high ? high_part : 1) * kind_.period;

@@ -29,15 +29,24 @@ class Oracle {
   static constexpr bool waits = false;
 
   explicit Oracle(std::uint64_t seed) : random_{seed, 6} {}
-  void begin(std::vector<Host> const& hosts) noexcept { hosts_ = &hosts; }
+  void begin(std::vector<Host> const& hosts) noexcept {
+    hosts_ = &hosts;
+    changed();
+  }
   void advance(double) noexcept {}
   void tick(double) noexcept {}
   void listed(std::size_t, bool) noexcept {}
+  /// Who fails more often than not is used only if there is nobody else.
+  void changed() noexcept {
+    tolerated_ = 0.5;
+    if (std::none_of(hosts_->begin(), hosts_->end(), [&](auto const& it) { return usable(it); }))
+      tolerated_ = 2;
+  }
   std::uint64_t finish(std::size_t, Ticket const&, poise::Ending) noexcept { return 0; }
 
  protected:
-  static bool usable(Host const& host) noexcept {
-    return host.up && host.listed && host.errors < 0.5 && host.server.speed() > 0;
+  [[nodiscard]] bool usable(Host const& host) const noexcept {
+    return host.up && host.listed && host.errors < tolerated_ && host.server.speed() > 0;
   }
   /// The usable host of least cost, ties at random. A negative cost rules it out.
   template <class Cost>
@@ -60,6 +69,7 @@ class Oracle {
 
   std::vector<Host> const* hosts_ = nullptr;
   Random random_;
+  double tolerated_ = 0.5;  // share of errors
 };
 
 struct ShortestQueue : Oracle {
@@ -88,7 +98,7 @@ struct GlobalQueue : Oracle {
     });
   }
   [[nodiscard]] bool can_pick() const noexcept {
-    return std::any_of(hosts_->begin(), hosts_->end(), [](Host const& host) {
+    return std::any_of(hosts_->begin(), hosts_->end(), [&](Host const& host) {
       return usable(host) && host.assigned < host.server.kind().cores;
     });
   }

@@ -50,6 +50,7 @@ class Clients {
   void advance(double now) noexcept {
     clock_.set(poise::Time{poise::Duration{static_cast<std::int64_t>(now)}});
   }
+  void changed() noexcept {}
   void tick(double) {
     for (auto& each : balancers_) each.tick();
   }

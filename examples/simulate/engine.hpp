@@ -41,7 +41,6 @@ struct Host {
   bool up = true;
   bool listed = true;        // known to the clients
   std::size_t assigned = 0;  // sent there and not answered yet, those on their way included
-  double base_speed = 1;     // what wandering multiplies
 };
 
 /// One measured request.
@@ -88,7 +87,8 @@ class Departures {
 };
 
 /// A dispatcher: begin(engine's hosts), pick(client, request number, tried) -> host or nobody,
-/// finish(...), listed(host), tick(). `waits` if requests may wait until it finds a host.
+/// finish(...), listed(host), changed() after incidents, tick(). `waits` if requests may wait until
+/// it finds a host.
 template <class Dispatcher>
 class Engine {
  public:
@@ -102,17 +102,13 @@ class Engine {
         clients_{seed, 3},
         failures_{seed, 4},
         wander_{seed, 5} {
-    for (auto const& kind : scenario.servers)
-      hosts_.push_back(Host{.server = Server{kind}, .base_speed = kind.speed});
+    for (auto const& kind : scenario.servers) hosts_.push_back(Host{.server = Server{kind}});
+    for (auto const& kind : scenario.servers) courses_.push_back({.speed = kind.speed});
     result_.picks.resize(hosts_.size());
     result_.capacity.resize(hosts_.size());
     result_.rate = scenario.request_rate();
-    for (auto const& each : scenario.incidents) {
-      script_.push({each.at, script_.size(), each});
-      // Who joins later was not there before.
-      if (each.kind == Incident::Kind::join && first_membership(each))
-        for (auto i = each.first; i <= each.last; ++i) hosts_[i].listed = each.at <= 0;
-    }
+    for (auto const& each : scenario.incidents) script_.push({each.at, script_.size(), each});
+    leave_out_joiners();
     departures_ = Departures{hosts_.size()};
     since_.assign(hosts_.size(), 0);
     dispatcher_.begin(hosts_);
@@ -122,6 +118,7 @@ class Engine {
     auto const end = scenario_.warmup + scenario_.window;
     // Whoever never answers may not hold up the end.
     auto const last = end + std::max(10 * scenario_.window, 2 * scenario_.patience());
+    last_arrival_ = end + 10 * scenario_.window;
     next_arrival_ = arrivals_.next();
     next_tick_ = tick_every();
     while (now_ < end || (open_samples_ > 0 && now_ < last)) step();
@@ -160,9 +157,18 @@ class Engine {
     double at;
     std::size_t order;
     Incident what;
+    std::size_t course = 0;  // the ramp or walk that it is a step of
     bool operator>(Turn const& other) const noexcept {
       return std::pair{at, order} > std::pair{other.at, other.order};
     }
+  };
+
+  /// How the speed of a host changes. Of several ramps or walks it follows the last one.
+  struct Course {
+    double speed = 1;      // as a walk is around it
+    std::size_t ramp = 0;  // 0: none
+    std::size_t walk = 0;
+    double log = 0;  // of what the walk multiplies
   };
 
   // -- the order of events -----------------------------------------------------------------------
@@ -192,7 +198,10 @@ class Engine {
         dispatcher_.tick(now_);
         next_tick_ += tick_every();
         break;
-      default: arrive(); next_arrival_ = arrivals_.next();
+      default:
+        arrive();
+        next_arrival_ = arrivals_.next();
+        if (next_arrival_ > last_arrival_) next_arrival_ = never;
     }
   }
 
@@ -387,7 +396,11 @@ class Engine {
       auto& host = hosts_[i];
       account(i);
       switch (what.kind) {
-        case Kind::speed: set_speed(i, host.base_speed = what.value); break;
+        case Kind::speed:
+          if (turn.course != courses_[i].ramp && turn.course != 0) break;
+          courses_[i].ramp = turn.course;
+          set_speed(i, courses_[i].speed = what.value);
+          break;
         case Kind::errors:
           host.errors = what.value;
           host.error_after = what.time;
@@ -399,32 +412,34 @@ class Engine {
           break;
         case Kind::up: host.up = true; break;
         case Kind::leave:
-        case Kind::join:
-          host.listed = what.kind == Kind::join;
-          dispatcher_.listed(i, host.listed);
-          break;
+        case Kind::join: list(i, what.kind == Kind::join); break;
         case Kind::ramp: break;
         case Kind::wander: break;
       }
     }
     if (what.kind == Kind::ramp) ramp(turn);
     if (what.kind == Kind::wander) wander(turn);
+    dispatcher_.changed();
     if constexpr (Dispatcher::waits) serve_held();
   }
 
   /// A hundred equal steps from the speed that it had. The first turn becomes one per host.
   void ramp(Turn const& turn) {
     constexpr int steps = 100;
-    for (auto i = turn.what.first; i <= turn.what.last; ++i)
+    auto const course = ++turns_;
+    for (auto i = turn.what.first; i <= turn.what.last; ++i) {
+      courses_[i].ramp = course;
+      auto const from = courses_[i].speed;
       for (int step = 1; step <= steps; ++step) {
         auto const part = static_cast<double>(step) / steps;
-        auto const from = hosts_[i].base_speed;
         script_.push({now_ + part * turn.what.time, ++turns_,
                       Incident{.kind = Incident::Kind::speed,
                                .first = i,
                                .last = i,
-                               .value = from + (turn.what.value - from) * part}});
+                               .value = from + (turn.what.value - from) * part},
+                      course});
       }
+    }
   }
 
   /// The logarithm of each speed is pulled to its mean and pushed by chance, 20 times in `time`.
@@ -432,13 +447,16 @@ class Engine {
     constexpr double steps = 20;
     auto const keep = std::exp(-1 / steps);
     auto const sigma = turn.what.value;
-    bool const begins = logs_.empty();
-    if (begins) logs_.assign(hosts_.size(), 0);
+    bool const begins = turn.course == 0;
+    if (begins) turn.course = ++turns_;
     for (auto i = turn.what.first; i <= turn.what.last; ++i) {
+      auto& course = courses_[i];
+      if (begins) course.walk = turn.course;
+      if (course.walk != turn.course) continue;
       auto const push = sigma * wander_.normal();
-      logs_[i] = begins ? push : logs_[i] * keep + push * std::sqrt(1 - keep * keep);
+      course.log = begins ? push : course.log * keep + push * std::sqrt(1 - keep * keep);
       // The mean of a log-normal is e^(sigma^2/2) times its median: without it the load would fall.
-      set_speed(i, hosts_[i].base_speed * std::exp(logs_[i] - sigma * sigma / 2));
+      set_speed(i, course.speed * std::exp(course.log - sigma * sigma / 2));
     }
     turn.at = now_ + turn.what.time / steps;
     turn.order = ++turns_;
@@ -451,12 +469,22 @@ class Engine {
     reschedule(i);
   }
 
-  [[nodiscard]] bool first_membership(Incident const& join) const {
-    return std::none_of(scenario_.incidents.begin(), scenario_.incidents.end(),
-                        [&](auto const& it) {
-                          return it.kind == Incident::Kind::leave && it.first <= join.first &&
-                                 it.last >= join.first && it.at <= join.at;
-                        });
+  /// Who joins before it ever left was not there before.
+  void leave_out_joiners() {
+    std::vector<bool> decided(hosts_.size());
+    for (auto const& each : scenario_.incidents) {
+      bool const joins = each.kind == Incident::Kind::join;
+      if (!joins && each.kind != Incident::Kind::leave) continue;
+      for (auto i = each.first; i <= each.last; ++i) {
+        if (joins && each.at > 0 && !decided[i]) hosts_[i].listed = false;
+        decided[i] = true;
+      }
+    }
+  }
+  void list(std::size_t i, bool listed) {
+    if (hosts_[i].listed == listed) return;
+    hosts_[i].listed = listed;
+    dispatcher_.listed(i, listed);
   }
 
   static constexpr auto no_host = std::numeric_limits<std::uint32_t>::max();
@@ -480,10 +508,11 @@ class Engine {
   std::deque<Later> held_{};
   std::priority_queue<Later, std::vector<Later>, std::greater<>> failing_{};
   std::priority_queue<Turn, std::vector<Turn>, std::greater<>> script_{};
-  std::vector<double> logs_{};
+  std::vector<Course> courses_{};
   std::size_t turns_ = 1'000'000;
   double now_ = 0;
   double next_arrival_ = never;
+  double last_arrival_ = never;
   double next_tick_ = never;
   std::size_t waiting_clients_ = 0;
   std::size_t open_samples_ = 0;

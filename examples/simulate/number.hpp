@@ -24,4 +24,9 @@ inline std::pair<double, std::string_view> leading_number(std::string_view text)
   return {value, text.substr(static_cast<std::size_t>(end - number.c_str()))};
 }
 
+/// Drops what some editors put before the first line.
+inline void drop_byte_order_mark(std::string& line) {
+  if (line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+}
+
 }  // namespace simulate::detail

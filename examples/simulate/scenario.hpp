@@ -129,6 +129,9 @@ class Line {
     return number(key_, value_, least, most);
   }
   [[nodiscard]] double duration(double least = 0) const { return duration(key_, value_, least); }
+  [[nodiscard]] std::size_t whole(double least, double most) const {
+    return whole(key_, value_, least, most);
+  }
 
   [[nodiscard]] double number(std::string const& what, std::string_view text, double least,
                               double most) const {
@@ -138,6 +141,12 @@ class Line {
            shown(least) + " to " + shown(most));
     return value;
   }
+  [[nodiscard]] std::size_t whole(std::string const& what, std::string_view text, double least,
+                                  double most) const {
+    auto const value = number(what, text, least, most);
+    if (value != std::floor(value)) fail(what + " must be a whole number");
+    return static_cast<std::size_t>(value);
+  }
   [[nodiscard]] double duration(std::string const& what, std::string_view text,
                                 double least = 0) const {
     auto const [value, unit] = leading_number(text);
@@ -145,6 +154,7 @@ class Line {
                        : unit == "us" ? 1e3
                        : unit == "ms" ? 1e6
                        : unit == "s"  ? 1e9
+                       : value == 0   ? 1  // zero of anything
                                       : 0;
     if (scale == 0 || !(value * scale >= least) || value * scale > 1e15)
       fail(what + " is " + poise::detail::in_quotes(text) +
@@ -178,6 +188,7 @@ class ScenarioReader {
   ScenarioReader(std::istream& text, std::string folder) : folder_{std::move(folder)} {
     std::string line;
     for (std::size_t number = 1; std::getline(text, line); ++number) {
+      if (number == 1) drop_byte_order_mark(line);
       Line words{number, line};
       if (words.empty()) continue;
       fact(words);
@@ -215,19 +226,19 @@ class ScenarioReader {
   }
 
   static std::size_t count(Line& line, std::string const& what, double least, double most) {
-    auto const value = line.number(what, line.word("a number"), least, most);
-    if (value != std::floor(value)) line.fail(what + " must be a whole number");
-    return static_cast<std::size_t>(value);
+    return line.whole(what, line.word("a number"), least, most);
   }
   static double time(Line& line, std::string const& what, double least) {
     return line.duration(what, line.word("a time"), least);
   }
 
   void servers(Line& line) {
-    auto const number = count(line, "the number of servers", 1, 100'000);
+    constexpr std::size_t most = 65'535;  // see Sample
+    auto const number = count(line, "the number of servers", 1, most);
+    if (scenario.servers.size() + number > most) line.fail("more than 65535 servers in all");
     ServerKind kind;
     while (!line.empty()) switch (line.setting({"cores", "discipline", "speed", "weight"})) {
-        case 0: kind.cores = static_cast<unsigned>(line.number(1, 1024)); break;
+        case 0: kind.cores = static_cast<unsigned>(line.whole(1, 1024)); break;
         case 1:
           if (line.value() != "ps" && line.value() != "fifo")
             line.fail("unknown discipline " + poise::detail::in_quotes(line.value()) +
@@ -235,7 +246,7 @@ class ScenarioReader {
           kind.discipline = line.value() == "ps" ? Discipline::ps : Discipline::fifo;
           break;
         case 2: kind.speed = line.number(1e-6, 1e6); break;
-        default: kind.weight = static_cast<std::uint32_t>(line.number(1, 1e6));
+        default: kind.weight = static_cast<std::uint32_t>(line.whole(1, 1e6));
       }
     scenario.servers.insert(scenario.servers.end(), number, kind);
   }
@@ -372,9 +383,7 @@ class ScenarioReader {
     if (text == "all") return;
     auto const dash = text.find('-');
     auto const number = [&](std::string const& part) {
-      auto const value = line.number("the server", part, 0, 1e6);
-      if (value != std::floor(value)) line.fail("a server's number must be whole");
-      return static_cast<std::size_t>(value);
+      return line.whole("the server", part, 0, 1e6);
     };
     it.first = number(text.substr(0, dash));
     it.last = dash == std::string::npos ? it.first : number(text.substr(dash + 1));
@@ -393,6 +402,11 @@ class ScenarioReader {
         targets_[i].fail("there is no server " + std::to_string(each.last) + "; the last of " +
                          std::to_string(scenario.servers.size()) + " is server " +
                          std::to_string(scenario.servers.size() - 1));
+      if (each.kind == Incident::Kind::wander &&
+          (scenario.warmup + scenario.window) / each.time *
+                  static_cast<double>(each.last - each.first + 1) >
+              5e7)
+        targets_[i].fail("so short a time= would take more than a billion steps");
     }
     std::stable_sort(scenario.incidents.begin(), scenario.incidents.end(),
                      [](auto const& left, auto const& right) { return left.at < right.at; });
@@ -409,6 +423,10 @@ class ScenarioReader {
     if (requests > 1e9)
       fail("this would be " + std::to_string(static_cast<long long>(std::min(requests, 9e18))) +
            " requests; at most 1000000000 are simulated");
+    if (static_cast<double>(scenario.clients) * static_cast<double>(scenario.servers.size()) > 1e7)
+      fail(std::to_string(scenario.clients) + " clients that know " +
+           std::to_string(scenario.servers.size()) +
+           " servers each would need too much memory; at most 10000000 pairs are simulated");
   }
 
   std::string folder_;

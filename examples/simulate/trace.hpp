@@ -27,9 +27,12 @@ namespace simulate::detail {
 template <class Use>
 void each_number(std::string const& path, Use const& use) {
   std::ifstream file{path};
-  if (!file) throw poise::ConfigError{"can't read trace " + poise::detail::in_quotes(path)};
+  // A folder can be opened, but not read.
+  if (!file || (file.peek(), file.bad()))
+    throw poise::ConfigError{"can't read trace " + poise::detail::in_quotes(path)};
   std::string line;
   for (std::size_t number = 1; std::getline(file, line); ++number) {
+    if (number == 1) drop_byte_order_mark(line);
     std::string_view text{line};
     text = text.substr(0, text.find('#'));
     auto const begin = text.find_first_not_of(" \t\r");

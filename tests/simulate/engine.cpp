@@ -94,6 +94,37 @@ TEST_CASE("who leaves gets nothing more, who joins was not there before") {
   CHECK(result.errors == 0);
 }
 
+TEST_CASE("who joins at the very start is there from the start") {
+  auto const result = run(calm("at 0s server 3 join\nat 50s server 3 leave\n"));
+  CHECK(share(result, 3, 0, 29) == Approx(0.25).margin(0.1));
+  CHECK(share(result, 3, 31) == 0);
+}
+
+TEST_CASE("who leaves or joins twice has left or joined") {
+  auto const result =
+      run(calm("at 20s server 0 leave\nat 30s servers 0-1 leave\n"
+               "at 70s server 0 join\nat 80s servers 0-1 join\nat 90s servers 0-1 join\n"));
+  CHECK(share(result, 0, 0, 11) > 0.1);
+  CHECK(share(result, 0, 19, 41) == 0);
+  CHECK(share(result, 0, 43) > 0.1);
+}
+
+TEST_CASE("those who left in parts and join together were there before") {
+  auto const result =
+      run(calm("at 40s server 0 leave\nat 50s server 1 leave\nat 60s servers 0-2 join\n"
+               "at 70s server 3 join\nat 70s server 3 leave\n"));
+  CHECK(share(result, 0, 0, 23) == Approx(0.5).margin(0.15));
+  CHECK(share(result, 1, 0, 23) == Approx(0.5).margin(0.15));
+  CHECK(share(result, 2, 0, 35) == 0);
+  CHECK(share(result, 2, 37) > 0.1);
+  CHECK(share(result, 3) == 0);
+}
+
+TEST_CASE("nobody there is an error, not the end") {
+  auto const result = run(calm("at 50s servers all leave\nat 75s servers all join\n"));
+  CHECK(error_share(result) == Approx(0.25).margin(0.1));
+}
+
 TEST_CASE("a ramp changes speed bit by bit") {
   auto const result =
       run("servers 1\nwork fixed mean=10ms\nutilisation 0.01\nwindow 60s\n"
@@ -107,6 +138,36 @@ TEST_CASE("a ramp changes speed bit by bit") {
   CHECK(sums[10] / counts[10] == Approx(20).epsilon(0.02));
   CHECK(sums[30] / counts[30] == Approx(10 / 0.7625).epsilon(0.05));
   CHECK(sums[50] / counts[50] == Approx(10).epsilon(0.02));
+}
+
+TEST_CASE("what is said of a speed later ends a ramp") {
+  auto const result =
+      run("servers 1\nwork fixed mean=10ms\nutilisation 0.01\nwindow 60s\n"
+          "at 0s server 0 ramp speed=0.1 over=40s\nat 20s server 0 speed=1\n");
+  for (auto const& each : result.samples)
+    if (each.slice > 20) CHECK(each.latency == Approx(10e6));
+  auto const again =
+      run("servers 1\nwork fixed mean=10ms\nutilisation 0.01\nwindow 60s\n"
+          "at 0s server 0 ramp speed=0.1 over=60s\nat 0s server 0 ramp speed=2 over=1ms\n");
+  for (auto const& each : again.samples)
+    if (each.slice > 0) CHECK(each.latency == Approx(5e6));
+}
+
+TEST_CASE("a second walk replaces the first one, and starts where it is at home") {
+  // Sigma 0: it stands still at the speed that the server has by itself.
+  auto const still =
+      run("servers 3\nwork fixed mean=10ms\nutilisation 0.001\nwindow 60s\n"
+          "at 0s servers all wander sigma=1 time=1s\nat 10s servers all wander sigma=0 time=1s\n");
+  for (auto const& each : still.samples)
+    if (each.slice > 11) CHECK(each.latency == Approx(10e6));
+  // 2000 servers that begin with a second line: the mean of their speeds is 1 from the start, with
+  // a standard error of 1.5 %. At the median of their walk it would be 0.84.
+  auto const second =
+      run("servers 1\nservers 2000\nwork fixed mean=1ms\nutilisation 0.01\nwindow 10ms\n"
+          "at 0s server 0 wander sigma=0.1 time=10s\n"
+          "at 0s servers 1-2000 wander sigma=0.6 time=10s\n");
+  CHECK(std::accumulate(second.capacity.begin(), second.capacity.end(), 0.0) / 2001 ==
+        Approx(1).margin(0.06));
 }
 
 TEST_CASE("wandering speeds keep their mean") {
@@ -127,6 +188,13 @@ TEST_CASE("all kinds of arrivals have the rate that was asked for") {
                             std::string{kind} + "\n");
     CHECK(static_cast<double>(result.samples.size()) == Approx(200'000).epsilon(0.01));
   }
+}
+
+TEST_CASE("a period far below the time between requests costs no time") {
+  auto const result =
+      run("servers 1\nwork fixed mean=1ms\nrate 10/s\nwindow 1000s\n"
+          "arrivals bursty high=1.6 low=0.7 period=1ns\n");
+  CHECK(static_cast<double>(result.samples.size()) == Approx(10'000).epsilon(0.04));
 }
 
 TEST_CASE("bursts are bursts") {
@@ -188,6 +256,21 @@ TEST_CASE("no policy beats the bounds where the best is known") {
     CAPTURE(policy);
     CHECK(mean(run(text, policy)) > bound);
   }
+}
+
+TEST_CASE("where all servers fail more often than not, bounds use them all the same") {
+  auto const text = calm("retries 9\nat 0s servers all errors=0.6 after=1ms\n");
+  CHECK(error_share(run_bound<GlobalQueue>(text)) < 0.05);
+  CHECK(error_share(run_bound<ShortestDelay>(text)) < 0.05);
+}
+
+TEST_CASE("a server that stands still holds up its own requests, not the simulation") {
+  auto const result =
+      run("servers 2\nwork fixed mean=10ms\nrate 100/s\ntimeout 100000s\nwindow 10s\n"
+          "at 5s server 1 speed=0\n",
+          "round_robin");
+  CHECK(error_share(result) == Approx(0.25).margin(0.03));
+  CHECK(quantile(result, 0.99) == Approx(1e8));
 }
 
 TEST_CASE("above capacity the queue grows by the difference") {

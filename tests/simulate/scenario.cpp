@@ -75,6 +75,14 @@ TEST_CASE("a rate may be given instead of the utilisation") {
   CHECK(it.load() == Approx(0.5));
 }
 
+TEST_CASE("zero needs no unit, and a file may come from elsewhere") {
+  auto const it = read_scenario("\xEF\xBB\xBFname\tx\r\nnetwork 0\r\nwarmup 0\r\n" + rest +
+                                "at 0 server 1 errors=1 after=0\n");
+  CHECK(it.name == "x");
+  CHECK(it.network == 0);
+  CHECK(it.incidents.at(0).at == 0);
+}
+
 TEST_CASE("an unknown key is answered with its line and the known ones") {
   auto const message = refusal("servers 3\nspeeed 4\n");
   CHECK(mentions(message, "line 2"));
@@ -124,6 +132,10 @@ TEST_CASE("numbers and times that make no sense are refused") {
                            "servers 3 speed=-1",
                            "servers 3 speed",
                            "servers 3 weight=0",
+                           "servers 3 weight=1.5",
+                           "servers 3 cores=2.5",
+                           "window 0",
+                           "work fixed mean=0",
                            "retries 99"}) {
     CAPTURE(line);
     CHECK(mentions(refusal(std::string{line} + "\n" + rest), "line 1: "));
@@ -136,6 +148,9 @@ TEST_CASE("what is missing or contradictory is named") {
   CHECK(mentions(refusal(rest + "rate 5/s\n"), "both utilisation and rate"));
   CHECK(mentions(refusal("servers 3\nwork fixed mean=1ns\nrate 1e12/s\nwindow 1000s\n"),
                  "at most 1000000000 are simulated"));
+  CHECK(mentions(refusal(rest + "window 1000s\nat 0s servers all wander sigma=1 time=1ns\n"),
+                 "line 6: "));
+  CHECK(mentions(refusal(rest + "clients 100000\nservers 60000\n"), "clients that know 60003"));
 }
 
 TEST_CASE("a trace keeps its shape and gives the mean") {
@@ -169,6 +184,8 @@ TEST_CASE("a trace with text or negative numbers is refused with the line") {
   CHECK(mentions(refusal("work trace " + file.path + "\n"), "no value above 0"));
   CHECK(mentions(refusal("work trace /no/such/file\n"), "can't read"));
 }
+
+TEST_CASE("a folder is no trace") { CHECK(mentions(refusal("work trace /tmp\n"), "can't read")); }
 
 TEST_CASE("recorded arrivals come as they were recorded") {
   File const file{"0\n10\n20\n60\n"};

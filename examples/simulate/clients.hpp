@@ -25,7 +25,7 @@ class Clients {
   using Balancer = poise::Balancer<poise::AnyPolicy, std::uint32_t,
                                    poise::Runtime<poise::VirtualClock>>;  // payload: the host
   using Ticket = Balancer::Lease::Token;
-  using Make = std::function<poise::AnyPolicy()>;
+  using Make = std::function<poise::AnyPolicy(std::size_t client)>;
   static constexpr bool waits = false;
 
   Clients(std::size_t count, Make make, std::uint64_t seed)
@@ -43,7 +43,7 @@ class Clients {
           [](poise::Endpoint const& each) {
             return static_cast<std::uint32_t>(std::stoul(each.id));
           },
-          make_(),
+          make_(client),
           poise::Runtime<poise::VirtualClock>{.clock = clock_,
                                               .seed = poise::detail::mix(seed_ * count_ + client)});
   }

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <exception>
@@ -29,11 +30,24 @@ std::ofstream opened(std::string const& path) {
   return file;
 }
 
+/// On a terminal all the time; else a line now and then, for logs.
 void show_progress(std::size_t done, std::size_t all) {
   static bool const watched = isatty(STDERR_FILENO) != 0;
-  if (!watched) return;
-  fmt::print(stderr, "\r{} of {} simulations{}", done, all, done == all ? "\r\033[K" : "");
-  std::fflush(stderr);
+  using Clock = std::chrono::steady_clock;
+  static auto next = Clock::now() + std::chrono::seconds{10};
+  if (watched) {
+    fmt::print(stderr, "\r{} of {} simulations{}", done, all, done == all ? "\r\033[K" : "");
+    std::fflush(stderr);
+  } else if (Clock::now() >= next && done < all) {
+    fmt::print(stderr, "{} of {} simulations\n", done, all);
+    next = Clock::now() + std::chrono::seconds{10};
+  }
+}
+
+void close(std::ofstream& file, std::string const& path) {
+  if (!file.is_open()) return;
+  file.close();
+  if (!file) throw poise::ConfigError{"can't write all of " + poise::detail::in_quotes(path)};
 }
 
 void simulate_all(Options const& options) {
@@ -46,6 +60,8 @@ void simulate_all(Options const& options) {
   if (csv.is_open()) write_csv(csv, tables, options.plan.seeds);
   if (picture.is_open())
     picture << (options.picture.ends_with(".svg") ? svg(tables) : html(tables));
+  close(csv, options.csv);
+  close(picture, options.picture);
 }
 
 }  // namespace

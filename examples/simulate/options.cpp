@@ -50,13 +50,17 @@ std::string joined(std::vector<std::string> const& words) {
   return all;
 }
 
+/// Or a pipe.
+bool is_file(fs::path const& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored) && !fs::is_directory(path, ignored);
+}
+
 /// A file, or one of ours by name.
 fs::path path_of(std::string const& name) {
-  std::error_code ignored;
-  if (fs::is_regular_file(name, ignored)) return name;
+  if (is_file(name)) return name;
   if (auto const folder = scenario_folder())
-    if (auto const path = *folder / (name + ".txt"); fs::is_regular_file(path, ignored))
-      return path;
+    if (auto const path = *folder / (name + ".txt"); is_file(path)) return path;
   throw poise::ConfigError{"there is no scenario or file " + poise::detail::in_quotes(name) +
                            "; there are " + joined(own_scenarios()) + " and all"};
 }
@@ -76,7 +80,7 @@ Scenario load(std::string const& name) {
 
 /// "grey", or "grey@1s": with all times scaled so that the mean work is 1 s.
 Case named_case(std::string const& text) {
-  auto const at = std::min(text.rfind('@'), text.size());
+  auto const at = is_file(text) ? text.size() : std::min(text.rfind('@'), text.size());
   auto scenario = load(text.substr(0, at));
   if (at == text.size()) return {scenario.name, scenario};
   auto const mean = detail::Line{1, ""}.duration("the mean after @", text.substr(at + 1), 1);
@@ -222,11 +226,7 @@ std::string list() {
     std::getline(file, about);
     text += fmt::format("  {:<18}{}\n", name, about.starts_with("# ") ? about.substr(2) : "");
   }
-  text += "\nPolicies:\n";
-  for (auto const& each : poise::known_policies())
-    text += fmt::format("  {:<18}{}{}\n", each.name, each.about,
-                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
-  return text;
+  return text + "\nPolicies:\n" + list_of_policies();
 }
 
 }  // namespace simulate

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
@@ -12,6 +13,8 @@
 #include <string_view>
 
 #include <fmt/format.h>
+
+#include "policies.hpp"
 
 namespace simulate {
 
@@ -21,6 +24,16 @@ namespace {
 std::string ms(double nanoseconds) {
   auto const value = nanoseconds / 1e6;
   return fmt::format("{:.{}f}", value, value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
+}
+
+/// Three digits that count, and whole numbers in full.
+std::string rounded(double value) {
+  return value < 100 ? fmt::format("{:.3g}", value) : fmt::format("{:.0f}", value);
+}
+
+bool empty(Table const& table) {
+  return std::all_of(table.bounds[0].seeds.begin(), table.bounds[0].seeds.end(),
+                     [](auto const& it) { return it.requests == 0; });
 }
 
 std::size_t widest_name(Table const& table) {
@@ -113,6 +126,62 @@ double errors(std::vector<Table> const& tables, std::size_t policy) {
   return sum / static_cast<double>(tables.size());
 }
 
+/// The geometric mean over tables of the mean latency: only good to compare policies.
+double mean_latency(std::vector<Table> const& tables, std::size_t policy) {
+  double logs = 0;
+  for (auto const& table : tables)
+    logs += std::log(median(table.policies[policy], [](Summary const& it) { return it.mean; }));
+  return std::exp(logs / static_cast<double>(tables.size()));
+}
+
+/// Small for simple policies, whatever the order that they were asked for in.
+std::size_t complexity(std::string const& policy) {
+  static auto const simplest_first = all_policies();
+  auto const found = std::find(simplest_first.begin(), simplest_first.end(), policy);
+  return static_cast<std::size_t>(found - simplest_first.begin());
+}
+
+/// Those whose number is at most 3 % (a difference that is within the noise) and `more` above the
+/// least.
+template <class Of>
+std::vector<std::size_t> about_least(std::vector<std::size_t> const& policies, Of const& of,
+                                     double more = 0) {
+  double least = std::numeric_limits<double>::infinity();
+  for (auto const i : policies) least = std::min(least, of(i));
+  std::vector<std::size_t> good;
+  for (auto const i : policies)
+    if (of(i) <= 1.03 * least + more) good.push_back(i);
+  return good;
+}
+bool among(std::vector<std::size_t> const& policies, std::size_t policy) {
+  return std::find(policies.begin(), policies.end(), policy) != policies.end();
+}
+
+/// Which policy to take, and why not the one that is first by p99.
+struct Choice {
+  std::size_t policy = 0;
+  std::string why{};
+};
+/// Of those that are as good by p99 and fail as rarely and are as quick in the mean, the simplest.
+Choice choose(std::vector<Table> const& tables, std::vector<std::size_t> const& order,
+              std::vector<double> const& scores) {
+  auto const& policies = tables[0].policies;
+  auto const near = about_least(order, [&](auto i) { return scores[i]; });
+  auto const sound = about_least(near, [&](auto i) { return errors(tables, i); }, 0.001);
+  auto const quick = about_least(sound, [&](auto i) { return mean_latency(tables, i); });
+  auto const best = order[0];
+  if (quick.empty()) return {best};  // numbers that can't be compared
+  auto const take = *std::min_element(quick.begin(), quick.end(), [&](auto left, auto right) {
+    return complexity(policies[left].policy) < complexity(policies[right].policy);
+  });
+  if (take == best) return {best};
+  return {take, fmt::format(", which is as good as {} ({:.2f}), and {}", policies[best].policy,
+                            scores[best],
+                            !among(sound, best)   ? "fewer of its requests fail"
+                            : !among(quick, best) ? "its mean is shorter"
+                                                  : "it is simpler")};
+}
+
 }  // namespace
 
 std::vector<Line const*> ranked(Table const& table) {
@@ -128,12 +197,15 @@ std::string table_text(Table const& table) {
   auto const& scenario = table.its_case->scenario;
   auto const width = widest_name(table);
   auto text = fmt::format(
-      "{}: {} client{}, {} servers, {:.0f} requests/s, load {:.0f} %\n{}{:<{}} {:>8} {:>8} {:>8} "
+      "{}: {} client{}, {} server{}, {} requests/s, load {} %\n{}{:<{}} {:>8} {:>8} {:>8} "
       "{:>8} {:>8} {:>8} {:>8} {:>9} {:>9}\n",
       table.its_case->name, scenario.clients, scenario.clients == 1 ? "" : "s",
-      scenario.servers.size(), scenario.request_rate() * 1e9, 100 * scenario.load(),
-      overload(table), "policy", width, "mean ms", "p50", "p90", "p99", "p99.9", "max", "errors %",
-      "imbalance", "p99/bound");
+      scenario.servers.size(), scenario.servers.size() == 1 ? "" : "s",
+      rounded(scenario.request_rate() * 1e9), rounded(100 * scenario.load()),
+      empty(table) ? "No request came within the window: it is too short, or the rate too low.\n"
+                   : overload(table),
+      "policy", width, "mean ms", "p50", "p90", "p99", "p99.9", "max", "errors %", "imbalance",
+      "p99/bound");
   for (auto const& line : table.bounds) text += row(line, width);
   for (auto const* line : ranked(table)) text += row(*line, width);
   return text + watched_rows(table, width);
@@ -141,6 +213,7 @@ std::string table_text(Table const& table) {
 
 std::string advice(std::vector<Table> const& tables) {
   if (tables.empty() || tables[0].policies.empty()) return {};
+  if (std::all_of(tables.begin(), tables.end(), empty)) return "There is nothing to compare.\n";
   auto const& policies = tables[0].policies;
   std::vector<double> scores;
   for (std::size_t i = 0; i < policies.size(); ++i) scores.push_back(score(tables, i));
@@ -157,20 +230,12 @@ std::string advice(std::vector<Table> const& tables) {
       text += fmt::format("  {:<32} {:>7.3f}\n", policies[i].policy, scores[i]);
     text += "\n";
   }
-  // Policies are listed from the simplest on: a gain that is within the noise is not worth more.
-  constexpr double as_good = 1.03;
-  auto const best = order[0];
-  auto take = best;
-  for (auto const i : order)
-    if (scores[i] <= as_good * scores[best] && i < take) take = i;
+  auto const [take, why] = choose(tables, order, scores);
   text += fmt::format(
-      "Take {}: its p99 is {:.2f} times what a dispatcher that sees everything could do",
-      policies[take].policy, scores[take]);
-  if (take != best)
-    text += fmt::format(", which is as good as {} ({:.2f}), and it is simpler",
-                        policies[best].policy, scores[best]);
+      "Take {}: its p99 is {:.2f} times what a dispatcher that sees everything could do{}",
+      policies[take].policy, scores[take], why);
   for (auto const i : order) {
-    if (i == take || i == best) continue;
+    if (i == take || (i == order[0] && !why.empty())) continue;
     text += fmt::format(". Next is {} with {:.2f}", policies[i].policy, scores[i]);
     break;
   }
@@ -182,6 +247,18 @@ std::string advice(std::vector<Table> const& tables) {
   return text + ".\n";
 }
 
+namespace {
+
+/// Names may hold commas and quotes.
+std::string csv_cell(std::string text) {
+  if (text.find_first_of(",\"") == std::string::npos) return text;
+  for (auto at = text.find('"'); at != std::string::npos; at = text.find('"', at + 2))
+    text.insert(at, 1, '"');
+  return '"' + text + '"';
+}
+
+}  // namespace
+
 void write_csv(std::ostream& out, std::vector<Table> const& tables,
                std::vector<std::uint64_t> const& seeds) {
   out << "scenario,policy,seed,requests,mean_ms,p50_ms,p90_ms,p99_ms,p999_ms,max_ms,error_share,"
@@ -190,19 +267,12 @@ void write_csv(std::ostream& out, std::vector<Table> const& tables,
     for (auto const& line : table.policies)
       for (std::size_t k = 0; k < seeds.size(); ++k) {
         auto const& it = line.seeds[k];
-        // A policy's text may hold commas and quotes.
-        auto name = line.policy;
-        if (name.find_first_of(",\"") != std::string::npos) {
-          for (auto at = name.find('"'); at != std::string::npos; at = name.find('"', at + 2))
-            name.insert(at, 1, '"');
-          name.insert(0, 1, '"').push_back('"');
-        }
         out << fmt::format(
             "{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"
             "{:.6g},{:.6g}\n",
-            table.its_case->name, name, seeds[k], it.requests, it.mean / 1e6, it.p50 / 1e6,
-            it.p90 / 1e6, it.p99 / 1e6, it.p999 / 1e6, it.max / 1e6, it.error_share, it.imbalance,
-            table.bound_p99[k] / 1e6, line.over_bound[k]);
+            csv_cell(table.its_case->name), csv_cell(line.policy), seeds[k], it.requests,
+            it.mean / 1e6, it.p50 / 1e6, it.p90 / 1e6, it.p99 / 1e6, it.p999 / 1e6, it.max / 1e6,
+            it.error_share, it.imbalance, table.bound_p99[k] / 1e6, line.over_bound[k]);
       }
 }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -165,13 +166,19 @@ class Crew {
   std::exception_ptr error_{};
 };
 
+/// Of work that takes no time 0 is as good as 0.
+double ratio(double p99, double best) {
+  if (best > 0) return p99 / best;
+  return p99 > 0 ? std::numeric_limits<double>::infinity() : 1;
+}
+
 void compare_with_bound(Table& table, std::size_t seeds) {
   for (std::size_t seed = 0; seed < seeds; ++seed) {
     auto best = table.bounds[0].seeds[seed].p99;
     for (auto const& each : table.bounds) best = std::min(best, each.seeds[seed].p99);
     table.bound_p99.push_back(best);
     for (auto* lines : {&table.bounds, &table.policies})
-      for (auto& line : *lines) line.over_bound.push_back(line.seeds[seed].p99 / best);
+      for (auto& line : *lines) line.over_bound.push_back(ratio(line.seeds[seed].p99, best));
   }
 }
 
@@ -191,8 +198,9 @@ std::vector<std::size_t> watched_hosts(Scenario const& scenario) {
 }
 
 Summary simulate_policy(Scenario const& scenario, std::string const& policy, std::uint64_t seed) {
-  return simulate_with(scenario, seed,
-                       Clients{scenario.clients, [&] { return make_policy(policy); }, seed});
+  return simulate_with(
+      scenario, seed,
+      Clients{scenario.clients, [&](auto client) { return make_policy(policy, client); }, seed});
 }
 
 std::vector<Table> run(Plan const& plan,

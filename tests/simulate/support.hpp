@@ -19,7 +19,8 @@ namespace tests {
 
 inline simulate::Result run(simulate::Scenario const& scenario, std::string const& policy,
                             std::uint64_t seed = 1) {
-  simulate::Clients clients{scenario.clients, [&] { return tests::policy(policy); }, seed};
+  simulate::Clients clients{scenario.clients, [&](std::size_t) { return tests::policy(policy); },
+                            seed};
   return simulate::Engine{scenario, seed, clients}.run();
 }
 inline simulate::Result run(std::string const& text, std::string const& policy = "random",

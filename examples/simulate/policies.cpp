@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+
+#include "policies.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <poise/compose/named.hpp>
+
+namespace simulate {
+
+poise::AnyPolicy make_policy(std::string text, std::size_t client) {
+  for (auto at = text.find('#'); at != std::string::npos; at = text.find('#', at))
+    text.replace(at, 1, std::to_string(client));
+  return poise::policy_named(text);
+}
+
+std::vector<std::string> all_policies() {
+  std::vector<std::string> all;
+  std::vector<std::string> seen;
+  auto const add = [&](std::string const& text) {
+    auto const name = make_policy(text).name();
+    auto const before = std::find(seen.begin(), seen.end(), name);
+    if (before == seen.end()) {
+      seen.push_back(name);
+      all.push_back(text);
+    } else if (text == name) {
+      all[static_cast<std::size_t>(before - seen.begin())] = text;
+    }
+  };
+  for (auto const& each : poise::known_policies())
+    if (!each.wraps) add(std::string{each.name});
+  for (auto const* each :
+       {"p2c(load=ewma)", "p2c(load=peak_ewma)", "p2c(load=score)", "least(load=peak_ewma)"})
+    add(each);
+  return all;
+}
+
+std::string list_of_policies() {
+  std::string text;
+  for (auto const& each : poise::known_policies())
+    text += fmt::format("  {:<18}{}{}\n", each.name, each.about,
+                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
+  return text;
+}
+
+}  // namespace simulate

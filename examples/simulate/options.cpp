@@ -35,6 +35,9 @@ std::optional<fs::path> scenario_folder() {
   return std::nullopt;
 }
 
+std::string const no_folder =
+    "there is no folder examples/scenarios here or above, nor above this program";
+
 std::vector<std::string> own_scenarios() {
   std::vector<std::string> names;
   if (auto const folder = scenario_folder())
@@ -61,8 +64,9 @@ fs::path path_of(std::string const& name) {
   if (is_file(name)) return name;
   if (auto const folder = scenario_folder())
     if (auto const path = *folder / (name + ".txt"); is_file(path)) return path;
-  throw poise::ConfigError{"there is no scenario or file " + poise::detail::in_quotes(name) +
-                           "; there are " + joined(own_scenarios()) + " and all"};
+  auto const own = own_scenarios();
+  throw poise::ConfigError{"there is no scenario or file " + poise::detail::in_quotes(name) + "; " +
+                           (own.empty() ? no_folder : "there are " + joined(own) + " and all")};
 }
 
 Scenario load(std::string const& name) {
@@ -128,9 +132,7 @@ std::vector<Case> cases_of(std::string const& text) {
       continue;
     }
     auto const own = own_scenarios();
-    if (own.empty())
-      throw poise::ConfigError{
-          "--scenario all: there is no folder examples/scenarios here, nor above this program"};
+    if (own.empty()) throw poise::ConfigError{"--scenario all: " + no_folder};
     for (auto const& name : own)
       for (auto const* mean : {"@100us", "@10ms", "@1s"}) cases.push_back(named_case(name + mean));
   }

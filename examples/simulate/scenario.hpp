@@ -314,8 +314,10 @@ class ScenarioReader {
       recorded_ = read_arrivals(folder_, line.word("a file's name"), line, it);
       return;
     }
+    if (it.kind == Arrivals::Kind::poisson) return;
+    if (it.kind == Arrivals::Kind::batch) it.batch = 0;
+    if (it.kind == Arrivals::Kind::bursty) it.high = it.low = -1;
     while (!line.empty()) {
-      if (it.kind == Arrivals::Kind::poisson) line.done();
       if (it.kind == Arrivals::Kind::batch) {
         line.setting({"mean"});
         it.batch = line.number(1, 1e6);
@@ -327,6 +329,8 @@ class ScenarioReader {
         default: it.period = line.duration(1);
       }
     }
+    if (it.batch == 0) line.fail("batch needs mean=");
+    if (it.high < 0 || it.low < 0) line.fail("bursty needs high= and low=");
   }
 
   void incident(Line& line) {
@@ -365,10 +369,11 @@ class ScenarioReader {
       if (it.time <= 0) line.fail("ramp needs over=");
     } else if (what == "wander") {
       it.kind = Kind::wander;
+      it.value = -1;
       while (!line.empty())
         if (line.setting({"sigma", "time"}) == 0) it.value = line.number(0, 5);
         else it.time = line.duration(1);
-      if (it.time <= 0) line.fail("wander needs sigma= and time=");
+      if (it.value < 0 || it.time <= 0) line.fail("wander needs sigma= and time=");
     } else {
       fails(what);
     }

@@ -226,8 +226,9 @@ std::string advice(std::vector<Table> const& tables) {
   if (tables.size() > 1) {
     text += fmt::format("p99 / bound, geometric mean of {} scenarios in {} groups:\n",
                         tables.size(), count_groups(tables));
+    auto const width = std::max<std::size_t>(widest_name(tables[0]), 32);
     for (auto const i : order)
-      text += fmt::format("  {:<32} {:>7.3f}\n", policies[i].policy, scores[i]);
+      text += fmt::format("  {:<{}} {:>7.3f}\n", policies[i].policy, width, scores[i]);
     text += "\n";
   }
   auto const [take, why] = choose(tables, order, scores);

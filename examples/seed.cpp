@@ -61,6 +61,7 @@ std::vector<poise::BackendStats> run(std::string_view policy, std::uint64_t seed
   for (int i = 0; i < requests; ++i) {
     answer_until(clock.now() + 4ms);
     auto lease = balancer.pick({.client_id = std::to_string(i % 40)});
+    if (!lease) continue;  // a filter may leave nobody
     auto const work = lease->id() == "e" ? 30ms : 10ms;
     auto const ends = clock.now() + work * (1 + static_cast<int>(random.below(3)));
     working.emplace(ends, std::move(lease));
@@ -71,14 +72,17 @@ std::vector<poise::BackendStats> run(std::string_view policy, std::uint64_t seed
 
 void print(std::string_view policy, std::vector<poise::BackendStats> const& backends,
            int requests) {
+  auto const all = static_cast<std::uint64_t>(requests);
   fmt::print("{}\n", policy);
   for (auto const& each : backends) {
     constexpr int width = 50;  // for half of all requests
-    auto const share = static_cast<int>(each.total) * 2 * width / requests;
+    auto const share = static_cast<int>(each.total * 2 * width / all);
     fmt::print("  {} x{} {:>4}  {:#<{}}", each.id, each.weight, each.total, "",
                share < width ? share : width);
     fmt::print("{}\n", each.failed == 0 ? "" : fmt::format("  {} failed", each.failed));
+    requests -= static_cast<int>(each.total);
   }
+  if (requests > 0) fmt::print("  nobody {:>2}\n", requests);
 }
 
 std::uint64_t number(std::string_view option, std::string_view text, std::uint64_t least,
@@ -106,9 +110,12 @@ int main(int argc, char** argv) try {
       requests = static_cast<int>(number(word, value, 1, 10'000'000)), ++i;
     else policies.push_back(word);
   }
-  if (policies.empty())
+  if (policies.empty()) {
     for (auto const& each : poise::known_policies())
       if (!each.wraps) policies.push_back(each.name);
+    for (auto const* loads : {"p2c(load=peak_ewma)", "p2c(load=score)", "least(load=peak_ewma)"})
+      policies.emplace_back(loads);
+  }
   for (auto const policy : policies) print(policy, run(policy, seed, requests), requests);
 } catch (std::exception const& error) {
   fmt::print(stderr, "seed: {}\n", error.what());

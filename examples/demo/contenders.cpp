@@ -60,7 +60,8 @@ std::vector<Contender> contenders(std::string const& policy) {
 std::string known() {
   std::string text;
   for (auto const& each : poise::known_policies())
-    text += fmt::format("  {:<20}{}\n", each.name, each.about);
+    text += fmt::format("  {:<20}{}{}\n", each.name, each.about,
+                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
   return text;
 }
 

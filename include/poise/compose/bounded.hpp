@@ -25,7 +25,8 @@
 // request that was claimed and is not yet admitted counts in the backend's own number.
 //
 // S counts the requests that this policy admitted. Put Bounded outside of whatever else refuses, so
-// that none is admitted here and refused there.
+// that none is admitted here and refused there; but inside of Filter and Subset, which narrow down
+// who there is: around them it would keep room on backends that are never used, and refuse.
 //
 // Source: Mirrokni, Thorup, Zadimoghaddam 2016, "Consistent hashing with bounded loads"; HAProxy,
 // lb_chash.c.

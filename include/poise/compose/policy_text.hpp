@@ -3,7 +3,7 @@
 
 // Policies as text: "p2c", "p2c(load=peak_ewma)", "retry(failover(p2c), attempts=3)".
 //
-//   policy   = name [ "(" argument { "," argument } ")" ]
+//   policy   = name [ "(" [ argument { "," argument } ] ")" ]
 //   argument = [ key "=" ] policy
 //   name     = letters, digits and _ . + - : / % *, or anything else in double quotes
 //
@@ -57,13 +57,18 @@ class PolicyParser {
       fail("more than " + std::to_string(deepest) + " policies inside each other");
     PolicyText result{.name = name()};
     if (skip() != '(') return result;
-    do {
-      ++at_;
-      result.arguments.push_back(argument(depth + 1));
-    } while (skip() == ',');
-    if (skip() != ')') fail("expected , or )");
+    ++at_;
+    if (skip() != ')') arguments(result, depth + 1);
     ++at_;
     return result;
+  }
+
+  void arguments(PolicyText& result, std::size_t depth) {
+    for (;; ++at_) {
+      result.arguments.push_back(argument(depth));
+      if (skip() != ',') break;
+    }
+    if (skip() != ')') fail("expected , or )");
   }
 
   PolicyText argument(std::size_t depth) {

@@ -55,6 +55,7 @@ TEST_CASE("policy text is read with names, keys, numbers and nesting") {
   CHECK(reread("retry(failover(p2c(peak_ewma),overprovision=140),attempts=3, base=25ms)") ==
         "retry(failover(p2c(peak_ewma),overprovision=140),attempts=3,base=25ms)");
   CHECK(reread("zone_aware(p2c, zone=\"a zone, (odd)\")") == "zone_aware(p2c,zone=a zone, (odd))");
+  CHECK(reread("a( )") == "a");
   CHECK(reread("a(\"\")") == "a()");
 }
 
@@ -65,7 +66,8 @@ TEST_CASE("policy text that is wrong is refused with the place") {
         "policy \"p2c(load=peak_ewma\", character 19: expected , or )");
   CHECK(refusal("p2c)") == "policy \"p2c)\", character 4: the text should end here");
   CHECK(refusal("p2c,random") == "policy \"p2c,random\", character 4: the text should end here");
-  CHECK(refusal("p2c()") == "policy \"p2c()\", character 5: expected a name");
+  CHECK(refusal("p2c(,)") == "policy \"p2c(,)\", character 5: expected a name");
+  CHECK(refusal("p2c(a,)") == "policy \"p2c(a,)\", character 7: expected a name");
   CHECK(refusal("p2c(a=)") == "policy \"p2c(a=)\", character 7: expected a name");
   CHECK(refusal("p2c(a(b)=c)") ==
         "policy \"p2c(a(b)=c)\", character 9: what stands before = must be a plain name");

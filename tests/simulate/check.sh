@@ -4,7 +4,8 @@
 # The command line of examples/simulate: what it prints and writes, and what it refuses.
 
 set -eu
-simulate=$1
+simulate=$(realpath "$1")
+cd "$(dirname "$0")/../.." # where its scenarios are
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0

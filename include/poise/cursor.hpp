@@ -23,15 +23,16 @@ class Cursor {
   Cursor& operator=(Cursor const&) noexcept { return *this; }
 
   /// The next place on a circle of `size` places. *Requires* size > 0.
-  std::uint64_t turn(Context const& context, std::uint64_t size) const noexcept {
+  [[gnu::always_inline]] std::uint64_t turn(Context const& context,
+                                            std::uint64_t size) const noexcept {
     return lanes_.turn(context.lane, size);
   }
   /// The next number of an endless count.
-  std::uint64_t count(Context const& context) const noexcept {
+  [[gnu::always_inline]] std::uint64_t count(Context const& context) const noexcept {
     return lanes_.advance(context.lane, 1);
   }
   /// Like turn, but one rotation over all threads, at the price of a shared cache line.
-  std::uint64_t turn_together(std::uint64_t size) const noexcept {
+  [[gnu::always_inline]] std::uint64_t turn_together(std::uint64_t size) const noexcept {
     return lanes_.turn(sync::Lane::shared, size);
   }
 

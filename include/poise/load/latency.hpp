@@ -21,6 +21,7 @@
 // 10, 16, 1/2 and 64 are choices; docs/design/latency.md says what was measured beside them.
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -152,7 +153,10 @@ struct alignas(64) LatencyEstimate {
   void renew(Time now) noexcept { at_.store(now.time_since_epoch().count()); }
 
  private:
+  // Not at the beginning of their line, which is where picks read other things: see Lanes::Counter.
+  std::array<std::int64_t, 3> unused_{};
   sync::Relaxed<std::int64_t> known_{Known{unknown, 0}.word()};
+  std::int64_t unused_too_{};
   sync::Relaxed<Duration::rep> at_{never};
 };
 

@@ -31,11 +31,11 @@ namespace poise::sync {
 /// A thread's seat among the readers. Its index is small and dense: it also names the thread's
 /// lane.
 struct alignas(64) ReaderSlot {
-  std::atomic<std::uint64_t> era{0};
-  std::atomic<bool> taken{true};
   std::uint32_t index{0};
   bool temporary{false};  // for one section of a thread that is ending; touched by the owner only
+  std::atomic<std::uint64_t> era{0};  // not at the beginning of its line: see Lanes::Counter
   ReaderSlot* next{nullptr};
+  std::atomic<bool> taken{true};
 };
 
 namespace detail {

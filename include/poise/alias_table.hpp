@@ -52,18 +52,18 @@ class AliasTable {
   }
 
   /// *Requires* a table built from weights. *Cost* one draw.
-  [[nodiscard]] std::size_t draw(Rng& rng) const noexcept {
+  [[nodiscard]] std::uint32_t draw(Rng& rng) const noexcept {
     auto const bits = rng();
     // The high 32 bits choose the column, the low 32 bits whose part of it. The bias is n / 2^32.
-    auto const index = static_cast<std::size_t>((bits >> 32U) * columns_.size() >> 32U);
+    auto const index = static_cast<std::uint32_t>((bits >> 32U) * columns_.size() >> 32U);
     auto const& column = columns_[index];
     // Which of the two is chance, so a branch would be mispredicted: the mask is all ones for the
     // own.
-    auto const own =
-        std::size_t{0} - (static_cast<std::uint32_t>(bits) < column.own_part ? 1U : 0U);
+    auto const own = 0U - (static_cast<std::uint32_t>(bits) < column.own_part ? 1U : 0U);
     return (index & own) | (column.alias & ~own);
   }
 
+  [[nodiscard]] std::size_t size() const noexcept { return columns_.size(); }
   [[nodiscard]] bool empty() const noexcept { return columns_.empty(); }
 
  private:

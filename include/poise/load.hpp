@@ -56,6 +56,16 @@ template <class L>
 /// NaN compares as false with everything, itself included; it must not win.
 [[nodiscard]] constexpr bool is_number(auto const& load) noexcept { return load == load; }
 
+/// A load by its always inlined function, if it has one. In a big program g++ 12 stops inlining the
+/// call operators, 0.8 ns a pick of two; if they had to be inlined, scans would take a third more.
+template <class L>
+[[gnu::always_inline]] inline auto load_of(L const& load, Candidates const& candidates,
+                                           std::size_t i, Context const& context) {
+  if constexpr (requires { load.of(candidates, i, context); })
+    return load.of(candidates, i, context);
+  else return load(candidates, i, context);
+}
+
 /// What has a load, and passes all its hooks on: the base of policies and of Weighted.
 template <class L>
 struct HasLoad {
@@ -91,6 +101,10 @@ struct InFlight {
                            Context const&) const noexcept {
     return candidates.in_flight(i);
   }
+  [[gnu::always_inline]] static std::uint32_t of(Candidates const& candidates, std::size_t i,
+                                                 Context const&) noexcept {
+    return candidates.in_flight(i);
+  }
 };
 
 /// Another load per unit of weight: a backend of weight 2 is as busy with two requests as one of
@@ -107,6 +121,11 @@ struct Weighted : detail::HasLoad<L> {
   [[nodiscard]] std::string name() const { return "weighted(" + hooks::name(load) + ")"; }
   float operator()(Candidates const& candidates, std::size_t i, Context const& context) const {
     return static_cast<float>(load(candidates, i, context)) * candidates.per_weight(i);
+  }
+  [[gnu::always_inline]] float of(Candidates const& candidates, std::size_t i,
+                                  Context const& context) const {
+    return static_cast<float>(detail::load_of(load, candidates, i, context)) *
+           candidates.per_weight(i);
   }
 };
 

@@ -68,13 +68,13 @@ class Rng {
 
   /// Uniform in [0, bound), exactly. *Requires* bound > 0.
   [[gnu::always_inline]] std::uint64_t below(std::uint64_t bound) noexcept {
-    auto product = static_cast<detail::Wide>((*this)()) * bound;
-    if (static_cast<std::uint64_t>(product) < bound) [[unlikely]] {
-      auto const uneven = -bound % bound;  // so many low values would be drawn once too often
-      while (static_cast<std::uint64_t>(product) < uneven)
-        product = static_cast<detail::Wide>((*this)()) * bound;
+    for (;;) {
+      auto const product = static_cast<detail::Wide>((*this)()) * bound;
+      // So many low values, 2^64 modulo the bound, would be drawn once too often.
+      auto const low = static_cast<std::uint64_t>(product);
+      if (low >= bound || low >= -bound % bound) [[likely]]
+        return detail::high_half(product);
     }
-    return detail::high_half(product);
   }
 
   /// Two different numbers below a bound, and what is left of the number they were drawn from.
@@ -83,16 +83,20 @@ class Rng {
     std::uint64_t second;
     std::uint64_t rest;  ///< Uniform, whatever the two are: for a third choice of few.
   };
+  /// The same in two words, which a function returns in registers.
+  struct Packed {
+    std::uint32_t first;
+    std::uint32_t second;
+    std::uint64_t rest;
+    operator Pair() const noexcept { return {first, second, rest}; }
+  };
   /// All pairs are equally likely, exactly. *Requires* 1 < bound < 2^32. *Cost* one draw.
   /// *Source* Brackett-Rozinsky, Lemire 2024, "Batched ranged random integer generation".
   [[gnu::always_inline]] Pair two_below(std::uint64_t bound) noexcept {
-    auto pair = split((*this)(), bound);
-    auto const pairs = bound * (bound - 1);
-    if (pair.rest < pairs) [[unlikely]] {
-      auto const uneven = -pairs % pairs;  // as in below()
-      while (pair.rest < uneven) pair = split((*this)(), bound);
-    }
-    pair.second += pair.second >= pair.first ? 1U : 0U;
+    auto const draw = (*this)();
+    auto const pair = split(draw, bound);
+    if (pair.rest < bound << 32U) [[unlikely]]  // perhaps below the number of pairs, as in below()
+      return even(draw, bound, *chance_, lane_);
     return pair;
   }
 
@@ -102,11 +106,26 @@ class Rng {
   double unit() noexcept { return static_cast<double>((*this)() >> 11U) * 0x1p-53; }
 
  private:
+  // Products of 64 bits beside the upper halves of those of 128: g++ 12 keeps the latter whole, in two
+  // registers each, if both halves are used.
   [[gnu::always_inline]] static Pair split(std::uint64_t draw, std::uint64_t bound) noexcept {
-    auto const first = static_cast<detail::Wide>(draw) * bound;
-    auto const second = static_cast<detail::Wide>(static_cast<std::uint64_t>(first)) * (bound - 1);
-    return {detail::high_half(first), detail::high_half(second),
-            static_cast<std::uint64_t>(second)};
+    auto const left = draw * bound;
+    Pair pair{detail::high_half(static_cast<detail::Wide>(draw) * bound),
+              detail::high_half(static_cast<detail::Wide>(left) * (bound - 1)), left * (bound - 1)};
+    pair.second += pair.second >= pair.first ? 1U : 0U;
+    return pair;
+  }
+  /// What this draw or, if some pairs would get one more than others of its kind, a next one is split
+  /// into. Seldom called, and by plain words: a generator that it took would live in memory.
+  [[gnu::noinline]] static Packed even(std::uint64_t draw, std::uint64_t bound, Chance& chance,
+                                       sync::Lane lane) noexcept {
+    auto const pairs = bound * (bound - 1);
+    auto const uneven = -pairs % pairs;
+    Rng random{chance, lane};
+    auto pair = split(draw, bound);
+    while (pair.rest < uneven) pair = split(random(), bound);
+    return {static_cast<std::uint32_t>(pair.first), static_cast<std::uint32_t>(pair.second),
+            pair.rest};
   }
 
   Chance* chance_;

@@ -42,16 +42,16 @@ struct PowerOfTwo : detail::HasLoad<L> {
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
     if (candidates.size() == 1) return 0;
-    auto const pair = plan.empty() ? context.random.two_below(candidates.size())
-                                   : draw(plan, candidates.size(), context.random);
+    auto const pair = draw(plan, candidates.size(), context);
+    Candidates const all{candidates.roster()};  // read again, rather than kept while drawing
     auto const first = pair.first;
     auto const second = pair.second;
     if (detail::explores<L>(pair.rest)) [[unlikely]]
       return first;
     if constexpr (detail::is_weighted<L>)
-      if (candidates.equal_weights())
-        return less_loaded(load.load, first, second, candidates, context);
-    return less_loaded(load, first, second, candidates, context);
+      if (all.equal_weights()) [[likely]]
+        return less_loaded(load.load, first, second, all, context);
+    return less_loaded(load, first, second, all, context);
   }
 
  private:
@@ -60,8 +60,8 @@ struct PowerOfTwo : detail::HasLoad<L> {
                                                         std::size_t second,
                                                         Candidates const& candidates,
                                                         Context const& context) {
-    auto const a = by(candidates, first, context);
-    auto const b = by(candidates, second, context);
+    auto const a = detail::load_of(by, candidates, first, context);
+    auto const b = detail::load_of(by, candidates, second, context);
     // Which is less is chance too, so a branch would be mispredicted: the mask is all ones for the
     // second.
     auto const better =
@@ -69,16 +69,27 @@ struct PowerOfTwo : detail::HasLoad<L> {
     return first ^ ((first ^ second) & (std::size_t{0} - better));
   }
 
-  [[gnu::always_inline]] static Rng::Pair draw(AliasTable const& table, std::size_t size,
-                                               Rng& random) noexcept {
+  [[gnu::always_inline]] static Rng::Pair draw(Plan const& plan, std::size_t size,
+                                               Context& context) noexcept {
+    if (plan.empty()) [[likely]]
+      return context.random.two_below(size);
+    return draw_by_weight(plan, context.random.chance(), context.lane);
+  }
+
+  /// By plain words, both: a context, or a copy of its generator, would live in memory in every
+  /// pick. (g++ 12 stores the parts of such a copy one by one and reads them together, and that
+  /// takes 15 ns.)
+  [[gnu::noinline]] static Rng::Packed draw_by_weight(Plan const& plan, Chance& chance,
+                                                      sync::Lane lane) noexcept {
+    Rng random{chance, lane};
     // One weight may outweigh all others, so drawing until two differ could take for ever: after 4
     // tries the second is any other one.
     constexpr int tries = 4;
     auto const rest = detail::explores_one_in<L> == 0 ? 0 : random();
-    auto const first = table.draw(random);
+    auto const first = plan.draw(random);
     for (int i = 0; i < tries; ++i)
-      if (auto const second = table.draw(random); second != first) return {first, second, rest};
-    auto const other = random.below(size - 1);
+      if (auto const second = plan.draw(random); second != first) return {first, second, rest};
+    auto const other = static_cast<std::uint32_t>(random.below(plan.size() - 1));
     return {first, other + (other >= first ? 1U : 0U), rest};
   }
 };

@@ -71,6 +71,8 @@ struct FineMean {
   }
 };
 
+struct Claiming;  // core/propose.hpp
+
 /// An operator's word beats what rules and probes found.
 struct Condition {
   bool drained = false;                         // by the operator
@@ -202,6 +204,8 @@ class alignas(64) Backend {
   Endpoint const endpoint_;
 
  private:
+  friend struct detail::Claiming;
+
   static_assert(sizeof(detail::Condition) == sizeof(std::uint32_t));
 
   static constexpr std::size_t index_of(Ending ending) noexcept {

@@ -10,6 +10,7 @@
 //   core/record     a backend, and who keeps it alive          (invariants C1, C2)
 //   core/snapshot   what picks see
 //   core/run        what a lease carries from its pick to its end
+//   core/propose    a policy's first proposal, claimed
 //   core/choose     from a snapshot to a claimed record
 //   core/draft      a change before anybody sees it, and the snapshot made of it
 //
@@ -102,20 +103,11 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   }
 
   /// Ends a request; a negative latency is one the caller did not measure.
-  [[gnu::always_inline]] void finish(Record& record, Run run, Outcome outcome,
-                                     Duration latency) noexcept {
-    Time now{};
-    if (timed(run.flags)) {
-      now = runtime_.clock.now();
-      // If the clock jumped back this is negative, and so counts as unmeasured.
-      if (latency < Duration::zero()) latency = now - run.start;
-    }
-    if (outcome.ending == Ending::abandoned) latency = unmeasured;
-    record.count(outcome, latency);
-    if constexpr (hooks::has_on_finish<P>)
-      if (run.is(Run::heard)) tell_policy(record, run, outcome, latency, now);
-    if constexpr (Watching::finish) tell_observers(record, outcome, latency, now);
-    record.release();
+  [[gnu::always_inline]] static void finish(Record& record, Run run, Outcome outcome,
+                                            Duration latency) noexcept {
+    if constexpr (!is_open) return record.owner().template end<true>(record, run, outcome, latency);
+    if (run.is(Run::timed | Run::heard)) return end_in_full(record, run, outcome, latency);
+    record.owner().template end<false>(record, run, outcome, latency);
   }
 
   /// Counts a request that was not picked here. Policy and observers hear of it as of any other.
@@ -130,7 +122,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     record->count(outcome, latency);
     if constexpr (hooks::has_on_finish<P>)
       if ((flags & Run::heard) != 0)
-        tell_policy(*record, Run{.flags = Run::scanned}, outcome, latency, now);
+        tell_policy(*record, Run{Time{}, Path{}, Run::scanned}, outcome, latency, now);
     if constexpr (Watching::finish) tell_observers(*record, outcome, latency, now);
     return true;
   }
@@ -330,14 +322,13 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
 
   // -- how requests begin ----------------------------------------------------------------------
 
-  /// Has the policy a last word? What only the running program knows is known before the first
-  /// proposal.
-  static constexpr bool has_a_say = hooks::has_admit<P> && !hooks::asks_may_refuse<P>;
-
   static constexpr bool always_timed =
       Watching::time || hooks::time_use<P> == hooks::UsesTime::always;
   static constexpr bool never_timed =
       !Watching::time && hooks::time_use<P> == hooks::UsesTime::never;
+
+  /// Does only the running program know?
+  static constexpr bool is_open = !always_timed && !never_timed;
 
   /// By the flag where only the running program knows; a constant where the types do.
   static constexpr bool timed(std::uint32_t flags) noexcept {
@@ -352,48 +343,62 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     auto const* snapshot = current_.load();
     if (snapshot == nullptr) [[unlikely]]
       return Lease{Error{.reason = PickError::closed}};
-    auto context = context_of(section, request);
-    if (timed(snapshot->flags)) context.now = runtime_.clock.now();
+    auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
+    Time now{};
+    if (timed(snapshot->flags)) now = runtime_.clock.now();
 
-    auto const& group = Choose::group(*snapshot, request, chance_, context.lane);
-    Candidates const candidates{group.roster};
-    if (candidates.size() == 0) [[unlikely]]
-      return Lease{Choose::why_not(*snapshot)};
-    auto i = not_asked;
-    if (!hooks::asks_may_refuse<P> || (snapshot->flags & Run::refuses) == 0) [[likely]] {
-      i = hooks::pick(*snapshot->policy, *group.plan, candidates, context);
-      if (i < candidates.size() && !Choose::is_excluded(request, candidates, i)) [[likely]] {
-        Record* record = nullptr;
-        if constexpr (has_a_say) record = Choose::claim(*snapshot, group, i, context, true);
-        else record = Choose::claim_at_once(group, i);
-        if (record != nullptr) [[likely]]
-          return Lease{*record, Run{context.now, context.path, snapshot->flags}};
-      }
+    Proposal first{nullptr, not_asked};
+    if ((snapshot->flags & Run::at_length) == 0 && request.excluded.empty()) [[likely]] {
+      first = Choose::first(*snapshot, snapshot->healthy, request, chance_, lane, now);
+      if (first.claimed != nullptr) [[likely]]
+        return Lease{static_cast<Record&>(*first.claimed),
+                     Run{now, first.path_and_rest | snapshot->flags}};
     }
-    auto const found = find_another(request, *snapshot, group, context.now, context.path, i);
-    if (found.record == nullptr) return Lease{Choose::why_not(*snapshot)};
-    return Lease{*found.record, Run{context.now, found.path, found.flags | snapshot->flags}};
+    auto const found = find_another(request, *snapshot, now, first.path_and_rest);
+    if (found.claimed == nullptr) return Lease{Choose::why_not(*snapshot)};
+    return Lease{static_cast<Record&>(*found.claimed),
+                 Run{now, found.path_and_rest | snapshot->flags}};
   }
 
-  [[gnu::noinline]] typename Choose::Found find_another(Request const& request,
-                                                        Snapshot const& snapshot,
-                                                        Group const& group, Time now, Path path,
-                                                        std::size_t first) {
+  [[gnu::noinline]] Proposal find_another(Request const& request, Snapshot const& snapshot,
+                                          Time now, std::uint64_t path_and_first) {
     sync::ReadSection const section;
-    auto context = context_of(section, request);
+    Context context{request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
     context.now = now;
-    if (first == not_asked) return Choose::any(snapshot, group, context);
-    if constexpr (has_a_say) return Choose::another(snapshot, group, context, first);
-    context.path = path;
-    return Choose::again(snapshot, group, context, first);
-  }
-
-  [[gnu::always_inline]] Context context_of(sync::ReadSection const& section,
-                                            Request const& request) noexcept {
-    return {request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+    if (path_and_first == not_asked) {
+      auto const& group = Choose::group(snapshot, request, context.random);
+      if (group.roster.eligible == 0) return {};
+      return Choose::any(snapshot, group, context);
+    }
+    context.path = Path{upper_half(path_and_first)};
+    return Choose::next(snapshot, snapshot.healthy, context, lower_half(path_and_first));
   }
 
   // -- how requests end ------------------------------------------------------------------------
+
+  /// Not inline where it may not be needed, so that what is needed finds room in the registers.
+  [[gnu::noinline]] static void end_in_full(Record& record, Run run, Outcome outcome,
+                                            Duration latency) noexcept {
+    record.owner().template end<true>(record, run, outcome, latency);
+  }
+
+  /// Without `InFull` nobody measures, and the policy does not listen.
+  template <bool InFull>
+  [[gnu::always_inline]] void end(Record& record, Run run, Outcome outcome,
+                                  Duration latency) noexcept {
+    Time now{};
+    if (InFull && timed(run.flags())) {
+      now = runtime_.clock.now();
+      // If the clock jumped back this is negative, and so counts as unmeasured.
+      if (latency < Duration::zero()) latency = now - run.start;
+    }
+    if (outcome.ending == Ending::abandoned) latency = unmeasured;
+    record.count(outcome, latency);
+    if constexpr (InFull && hooks::has_on_finish<P>)
+      if (run.is(Run::heard)) tell_policy(record, run, outcome, latency, now);
+    if constexpr (Watching::finish) tell_observers(record, outcome, latency, now);
+    record.release();
+  }
 
   /// The usual case, without the way through the snapshot: the policy is a step away, and so is
   /// its state of this record. That they belong together is known as N2 in sync/linked.hpp says.
@@ -429,7 +434,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
                                    Record& record, Run run, Outcome outcome, Duration latency,
                                    Time now) noexcept {
     Finish finish{record, outcome, known(latency), now, std::nullopt, state};
-    if (run.picked_under(flags)) finish.path = run.path;
+    if (run.picked_under(flags)) finish.path = run.path();
     if (run.same_policy(flags)) finish.started = run.start;
     try {
       hooks::on_finish(policy, finish);
@@ -703,7 +708,7 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
     }
   }
 
-  static constexpr std::size_t not_asked = Candidates::none - 1;  // instead of what a policy picked
+  static constexpr auto not_asked = Proposal::nobody - 1;  // instead of what a policy proposed
   static constexpr std::size_t max_retired = 64;  // a storm without a cap piled up thousands
 
   // Read by every pick, written only at the start.

@@ -124,33 +124,23 @@ class Lease {
     std::uint64_t second = 0;
     std::uint64_t third = 0;
   };
-  static std::uint64_t pair_of(std::uint32_t high, std::uint32_t low) noexcept {
-    return std::uint64_t{high} << 32U | low;
-  }
-  static std::uint32_t high_of(std::uint64_t pair) noexcept {
-    return static_cast<std::uint32_t>(pair >> 32U);
-  }
-  static std::uint32_t low_of(std::uint64_t pair) noexcept {
-    return static_cast<std::uint32_t>(pair);
-  }
   static Words words_of(Error const& error) noexcept {
-    return {pair_of(static_cast<std::uint32_t>(error.reason), error.drained),
-            pair_of(error.unhealthy, error.weightless), error.refused};
+    return {detail::in_one_word(static_cast<std::uint32_t>(error.reason), error.drained),
+            detail::in_one_word(error.unhealthy, error.weightless), error.refused};
   }
   static Error error_of(Words words) noexcept {
-    return {.reason = static_cast<PickError>(high_of(words.first)),
-            .drained = low_of(words.first),
-            .unhealthy = high_of(words.second),
-            .weightless = low_of(words.second),
-            .refused = low_of(words.third)};
+    return {.reason = static_cast<PickError>(detail::upper_half(words.first)),
+            .drained = detail::lower_half(words.first),
+            .unhealthy = detail::upper_half(words.second),
+            .weightless = detail::lower_half(words.second),
+            .refused = detail::lower_half(words.third)};
   }
   static Words words_of(detail::Run run) noexcept {
-    return {static_cast<std::uint64_t>(run.start.time_since_epoch().count()),
-            pair_of(run.path.bits(), run.flags), 0};
+    return {static_cast<std::uint64_t>(run.start.time_since_epoch().count()), run.path_and_flags(),
+            0};
   }
   static detail::Run run_of(Words words) noexcept {
-    return {Time{Duration{static_cast<Duration::rep>(words.first)}}, Path{high_of(words.second)},
-            low_of(words.second)};
+    return {Time{Duration{static_cast<Duration::rep>(words.first)}}, words.second};
   }
   [[nodiscard]] detail::Run run() const noexcept { return run_of(words_); }
 
@@ -161,7 +151,7 @@ class Lease {
 
   [[gnu::always_inline]] void end(Outcome outcome, Duration latency) noexcept {
     if (record_ == nullptr) return;
-    record_->owner().finish(*record_, run(), outcome, latency);
+    Core::finish(*record_, run(), outcome, latency);
     clear();
   }
 
@@ -171,7 +161,7 @@ class Lease {
   }
   // Static, so that a lease never has an address and may live in registers.
   [[gnu::noinline, gnu::cold]] static void abandon_now(Record* record, Words words) noexcept {
-    record->owner().finish(*record, run_of(words), Ending::abandoned, detail::unmeasured);
+    Core::finish(*record, run_of(words), Ending::abandoned, detail::unmeasured);
   }
 
   void clear() noexcept {

@@ -14,6 +14,9 @@
 //   State                            per-backend data of its own: candidates.state<State>(i)
 //   admit(plan, candidates, i, in_flight, context)
 //                                    a last word after the claim; false: pick another
+//   propose(group, request, chance, lane, now)
+//                                    a pick and its claim behind one call (type-erased policies,
+//                                    core/propose.hpp)
 //   may_refuse()                     false: spares the way to admit (type-erased policies)
 //   on_finish(finish)                what became of a pick
 //   hears_finish()                   false: spares the way to on_finish (type-erased policies)

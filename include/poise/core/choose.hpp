@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include <poise/candidates.hpp>
+#include <poise/core/propose.hpp>
 #include <poise/core/run.hpp>
 #include <poise/core/snapshot.hpp>
 #include <poise/error.hpp>
@@ -27,88 +28,58 @@ struct Choose {
   using Group = detail::Group<P>;
   using Snapshot = detail::Snapshot<Record, P>;
 
-  struct Found {  // two words, returned in registers, so that the lease need not live in memory
-    Record* record = nullptr;
-    Path path{};
-    std::uint32_t flags = 0;
-  };
+  /// Has the policy a last word? If only the running program knows, not in what goes the short way.
+  static constexpr bool has_a_say = hooks::has_admit<P> && !hooks::asks_may_refuse<P>;
 
-  [[gnu::always_inline]] static Group const& group(Snapshot const& snapshot, Request const& request,
-                                                   Chance& chance, sync::Lane lane) {
-    if (snapshot.degraded.roster.eligible == 0) [[likely]]
-      return snapshot.healthy;
-    return draw_group(snapshot, request, chance, lane);
+  /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of
+  /// chance.
+  static Group const& group(Snapshot const& snapshot, Request const& request, Rng& random) {
+    if (snapshot.degraded.roster.eligible == 0) return snapshot.healthy;
+    auto const key = request.key();
+    auto const draw =
+        hooks::keyed(*snapshot.policy) && !key.empty() ? hash_text(key) % 100 : random.below(100);
+    return draw < snapshot.healthy_share ? snapshot.healthy : snapshot.degraded;
   }
 
   static Record* record_at(Group const& group, std::size_t i) noexcept {
     return static_cast<Record*>(group.roster.entries[i].backend);
   }
 
-  static bool is_excluded(Request const& request, Candidates const& candidates,
-                          std::size_t i) noexcept {
-    return !request.excluded.empty() && excludes(request, candidates[i].serial());
+  /// The policy's first proposal, the short way. `claimed` is one of the group's records.
+  [[nodiscard, gnu::always_inline]] static Proposal first(Snapshot const& snapshot,
+                                                          Group const& group,
+                                                          Request const& request, Chance& chance,
+                                                          sync::Lane lane, Time now) {
+    if constexpr (proposes<P>) return snapshot.policy->propose(group, request, chance, lane, now);
+    else
+      return propose<has_a_say>(*snapshot.policy, *group.plan, group.roster, request, chance, lane,
+                                now);
   }
 
-  /// Counts the request in; null if the backend or the policy refuses it at this very count.
-  /// Without `Ask` the policy has no say.
-  template <bool Ask = true>
-  [[nodiscard, gnu::always_inline]] static Record* claim(Snapshot const& snapshot,
-                                                         Group const& group, std::size_t i,
-                                                         Context& context, bool heed_share) {
-    auto& record = *record_at(group, i);
-    auto const before = record.claim();
-    // No guard object: with a destructor to run it would live in memory, in every pick.
-    try {
-      if (admits(record, before, context, heed_share) &&
-          (!Ask || hooks::admit(*snapshot.policy, *group.plan, Candidates{group.roster}, i, before,
-                                context))) [[likely]]
-        return &record;
-    } catch (...) {
-      record.undo();
-      throw;
-    }
-    record.undo();
-    return nullptr;
-  }
-
-  /// The same for a policy that has no say, if nothing is left to chance: null also where the
-  /// backend accepts only a share of its picks. Without a context, which need not outlive the
-  /// policy's pick then: what has to be kept over a call is stored, and paid for at the claim.
-  [[nodiscard, gnu::always_inline]] static Record* claim_at_once(Group const& group,
-                                                                 std::size_t i) noexcept {
-    auto& record = *record_at(group, i);
-    auto const before = record.claim();
-    auto const admission = record.admission();
-    if (before < admission.max_in_flight && admission.share == Admission{}.share) [[likely]]
-      return &record;
-    record.undo();
-    return nullptr;
-  }
-
-  /// What became of a proposal that claim_at_once did not get; or, if it is refused, another one.
-  [[nodiscard]] static Found again(Snapshot const& snapshot, Group const& group, Context& context,
-                                   std::size_t first) {
-    Candidates const candidates{group.roster};
-    if (first < candidates.size() && !is_excluded(context.request, candidates, first))
-      if (auto* record = claim<false>(snapshot, group, first, context, true); record != nullptr)
-        return {record, context.path, 0};
-    return another(snapshot, group, context, first);
-  }
-
-  /// The policy's proposal, claimed; or, if it comes to nothing, another one.
-  [[nodiscard]] static Found any(Snapshot const& snapshot, Group const& group, Context& context) {
-    Candidates const candidates{group.roster};
-    auto const i = hooks::pick(*snapshot.policy, *group.plan, candidates, context);
-    if (i < candidates.size() && !is_excluded(context.request, candidates, i))
+  /// A pick at length: for a request that excludes some, and wherever Run::at_length says so.
+  [[nodiscard]] static Proposal any(Snapshot const& snapshot, Group const& group,
+                                    Context& context) {
+    auto const i = hooks::pick(*snapshot.policy, *group.plan, Candidates{group.roster}, context);
+    if (i < group.roster.eligible && !is_excluded(context.request, group, i))
       if (auto* record = claim(snapshot, group, i, context, true); record != nullptr)
-        return {record, context.path, 0};
+        return {record, in_one_word(context.path.bits(), 0)};
     return another(snapshot, group, context, i);
+  }
+
+  /// What follows if first() came to nothing.
+  [[nodiscard]] static Proposal next(Snapshot const& snapshot, Group const& group, Context& context,
+                                     std::size_t first) {
+    // A policy without a say was not asked whether the backend's share lets this request in.
+    if (!hooks::may_refuse(*snapshot.policy) && first < group.roster.eligible)
+      if (auto* record = claim<false>(snapshot, group, first, context, true); record != nullptr)
+        return {record, in_one_word(context.path.bits(), 0)};
+    return another(snapshot, group, context, first);
   }
 
   /// Seldom: the proposal `first` was excluded or refused. The policy is asked again a few times;
   /// then any usable backend will do, of this group, of the other one; then an excluded one.
-  [[nodiscard]] static Found another(Snapshot const& snapshot, Group const& group, Context& context,
-                                     std::size_t first) {
+  [[nodiscard]] static Proposal another(Snapshot const& snapshot, Group const& group,
+                                        Context& context, std::size_t first) {
     // If a share s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at one
     // half.
     constexpr int asks = 4;
@@ -118,9 +89,9 @@ struct Choose {
     for (int ask = 0; ask < asks; ++ask) {
       context.path = {};
       auto const i = hooks::pick(*snapshot.policy, *group.plan, candidates, context);
-      if (i >= candidates.size() || is_excluded(request, candidates, i)) continue;
+      if (i >= candidates.size() || is_excluded(request, group, i)) continue;
       if (auto* record = claim(snapshot, group, i, context, true); record != nullptr)
-        return {record, context.path, 0};
+        return {record, in_one_word(context.path.bits(), 0)};
       context.refuse(candidates[i]);
     }
     context.path = {};
@@ -129,7 +100,8 @@ struct Choose {
       if (repeat && request.excluded.empty()) break;
       for (auto const* each : {&group, &other})
         if (auto* record = scan(snapshot, *each, context, repeat); record != nullptr)
-          return {record, context.path, Run::scanned | (repeat ? Run::repeated : 0U)};
+          return {record,
+                  in_one_word(context.path.bits(), Run::scanned | (repeat ? Run::repeated : 0U))};
     }
     return {};
   }
@@ -155,24 +127,14 @@ struct Choose {
   }
 
  private:
-  /// By its own limits.
-  [[nodiscard, gnu::always_inline]] static bool admits(Record const& record, std::uint32_t before,
-                                                       Context& context, bool heed_share) {
-    auto const admission = record.admission();
-    constexpr auto full = Admission{}.share;
-    return before < admission.max_in_flight &&
-           (!heed_share || admission.share == full ||
-            static_cast<std::uint32_t>(context.random()) < admission.share);
+  template <bool Ask = true>
+  [[nodiscard]] static Record* claim(Snapshot const& snapshot, Group const& group, std::size_t i,
+                                     Context& context, bool heed_share) {
+    return static_cast<Record*>(
+        Claiming::claim<Ask>(*snapshot.policy, *group.plan, group.roster, i, context, heed_share));
   }
-
-  /// Healthy or degraded ones, by their shares; for a keyed policy the key decides instead of
-  /// chance.
-  [[gnu::noinline]] static Group const& draw_group(Snapshot const& snapshot, Request const& request,
-                                                   Chance& chance, sync::Lane lane) {
-    auto const key = request.key();
-    auto const draw = hooks::keyed(*snapshot.policy) && !key.empty() ? hash_text(key) % 100
-                                                                     : Rng{chance, lane}.below(100);
-    return draw < snapshot.healthy_share ? snapshot.healthy : snapshot.degraded;
+  static bool is_excluded(Request const& request, Group const& group, std::size_t i) noexcept {
+    return !request.excluded.empty() && excludes(request, record_at(group, i)->serial());
   }
 
   /// The first backend from a random start that takes the request; limits hold, warm-up shares do

@@ -269,6 +269,7 @@ class SnapshotMaker {
     snapshot->membership = std::move(membership);
     snapshot->states = make_states();
     form_groups(*snapshot);
+    if (needs_length(*snapshot)) snapshot->flags |= Run::at_length;
     return snapshot;
   }
 
@@ -284,6 +285,13 @@ class SnapshotMaker {
     return false;
   }
 
+  /// Some are degraded, nobody is healthy, or only the running program knows that the policy has a
+  /// last word (one that proposes by itself knows what to do then).
+  [[nodiscard]] static bool needs_length(Snapshot const& snapshot) {
+    return snapshot.degraded.roster.eligible != 0 || snapshot.healthy.roster.eligible == 0 ||
+           (hooks::asks_may_refuse<P> && !proposes<P> && hooks::may_refuse(*snapshot.policy));
+  }
+
   /// The policy's generation, and what it asks of every pick.
   [[nodiscard]] std::uint32_t flags() const {
     auto const generation =
@@ -291,8 +299,7 @@ class SnapshotMaker {
                            : (before_->flags >> Run::generation_shift) + (same_policy_ ? 0U : 1U);
     return generation << Run::generation_shift |
            (hooks::uses_time(*draft_.policy) ? Run::timed : 0U) |
-           (hooks::hears_finish(*draft_.policy) ? Run::heard : 0U) |
-           (hooks::may_refuse(*draft_.policy) ? Run::refuses : 0U);
+           (hooks::hears_finish(*draft_.policy) ? Run::heard : 0U);
   }
 
   /// The policy's state of each backend: carried over, or fresh for a new backend or policy.

@@ -6,12 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <poise/candidates.hpp>
+#include <poise/core/propose.hpp>
 #include <poise/id_index.hpp>
 #include <poise/policy.hpp>
 
@@ -50,13 +49,6 @@ class Membership {
     return [this](std::uint32_t position) -> std::string_view { return records[position]->id(); };
   }
   IdIndex index_;
-};
-
-/// Backends that compete with each other, and the policy's plan for them.
-template <class P>
-struct Group {
-  Roster roster{};
-  std::optional<hooks::PlanOf<P>> plan{};  // empty if nobody is eligible and nobody ever was
 };
 
 template <class Record, class P>

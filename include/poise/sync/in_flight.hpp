@@ -40,7 +40,7 @@ class InFlight {
   }
 
   /// Takes a claim back: it was refused. The backend stays alive, since W2 still holds.
-  void undo() noexcept {
+  [[gnu::always_inline]] void undo() noexcept {
     auto const old = word_.fetch_sub(one + pick, std::memory_order_relaxed);  // as in claim
     if (crosses(old, old - pick)) [[unlikely]]
       stretches_.fetch_sub(1, std::memory_order_relaxed);  // W5

@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
   bench::enlist("clocks", bench::clocks);
 
   return bench::run(argc, argv,
-                    {{"cycle/p2c_peak_ewma", "clocks", 18, 10, bench::Comparison::difference},
+                    {{"cycle/p2c_peak_ewma", "clocks", 15, 10, bench::Comparison::difference},
                      {"cycle/p2c_ewma", "clocks", 0, 0, bench::Comparison::difference},
                      {"cycle/p2c_score", "clocks", 0, 0, bench::Comparison::difference},
                      {"cycle/least_latency", "clocks", 0, 0, bench::Comparison::difference},

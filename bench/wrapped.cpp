@@ -51,7 +51,7 @@ void enlist_all(std::string const& name, std::vector<bench::Comparison>& compari
   };
   P const policy{};
   enlist(name, policy);
-  enlist(beside("any", 3), AnyPolicy{policy});
+  enlist(beside("any", 1), AnyPolicy{policy});
   enlist(beside("retry", 2.5), Retry<P>{{}, policy});
   enlist(beside("filter", 0), Filter{HasLabel{"pool", "all"}, policy});
   enlist(beside("priority", 0), PriorityRouter<P, P, P>{{}, policy, policy, policy});

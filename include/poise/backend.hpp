@@ -71,7 +71,7 @@ struct FineMean {
   }
 };
 
-struct Claiming;  // core/propose.hpp
+struct Claiming;  // propose.hpp
 
 /// An operator's word beats what rules and probes found.
 struct Condition {

@@ -10,7 +10,7 @@
 //   core/record     a backend, and who keeps it alive          (invariants C1, C2)
 //   core/snapshot   what picks see
 //   core/run        what a lease carries from its pick to its end
-//   core/propose    a policy's first proposal, claimed
+//   propose         a policy's first proposal, claimed
 //   core/choose     from a snapshot to a claimed record
 //   core/draft      a change before anybody sees it, and the snapshot made of it
 //

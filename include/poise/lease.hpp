@@ -17,6 +17,7 @@
 
 #include <poise/core.hpp>
 #include <poise/error.hpp>
+#include <poise/halves.hpp>
 #include <poise/outcome.hpp>
 
 namespace poise {

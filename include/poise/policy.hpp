@@ -16,7 +16,7 @@
 //                                    a last word after the claim; false: pick another
 //   propose(group, request, chance, lane, now)
 //                                    a pick and its claim behind one call (type-erased policies,
-//                                    core/propose.hpp)
+//                                    propose.hpp)
 //   may_refuse()                     false: spares the way to admit (type-erased policies)
 //   on_finish(finish)                what became of a pick
 //   hears_finish()                   false: spares the way to on_finish (type-erased policies)

@@ -13,8 +13,9 @@
 #include <memory>
 #include <string>
 
-#include <poise/core/propose.hpp>
+#include <poise/halves.hpp>
 #include <poise/policy.hpp>
+#include <poise/propose.hpp>
 
 namespace poise {
 
@@ -69,7 +70,7 @@ class AnyPolicy {
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     return held_->plan(candidates, before);
   }
-  /// A pick and its claim behind one call: core/propose.hpp.
+  /// A pick and its claim behind one call: propose.hpp.
   [[gnu::always_inline]] detail::Proposal propose(detail::Group<AnyPolicy> const& group,
                                                   Request const& request, Chance& chance,
                                                   sync::Lane lane, Time now) const {

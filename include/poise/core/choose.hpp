@@ -11,12 +11,13 @@
 #include <cstdint>
 
 #include <poise/candidates.hpp>
-#include <poise/core/propose.hpp>
 #include <poise/core/run.hpp>
 #include <poise/core/snapshot.hpp>
 #include <poise/error.hpp>
+#include <poise/halves.hpp>
 #include <poise/hash.hpp>
 #include <poise/policy.hpp>
+#include <poise/propose.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>
 #include <poise/time.hpp>

@@ -5,21 +5,11 @@
 
 #include <cstdint>
 
+#include <poise/halves.hpp>
 #include <poise/policy.hpp>
 #include <poise/time.hpp>
 
 namespace poise::detail {
-
-/// Two numbers of 32 bits in one word.
-constexpr std::uint64_t in_one_word(std::uint32_t high, std::uint32_t low) noexcept {
-  return std::uint64_t{high} << 32U | low;
-}
-constexpr std::uint32_t upper_half(std::uint64_t word) noexcept {
-  return static_cast<std::uint32_t>(word >> 32U);
-}
-constexpr std::uint32_t lower_half(std::uint64_t word) noexcept {
-  return static_cast<std::uint32_t>(word);
-}
 
 /// Whole words: bytes written one by one and read together
 /// would stall the processor at the end of every request.

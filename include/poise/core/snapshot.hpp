@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <poise/core/propose.hpp>
 #include <poise/id_index.hpp>
 #include <poise/policy.hpp>
+#include <poise/propose.hpp>
 
 namespace poise::detail {
 

@@ -15,7 +15,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/candidates.hpp>
-#include <poise/core/run.hpp>
+#include <poise/halves.hpp>
 #include <poise/policy.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>

@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
   std::vector<Subject> subjects{subject<P2C>("p2c"),
                                 subject<PowerOfTwo<PeakEwma>>("p2c(peak_ewma)"),
                                 subject<Adaptive>("adaptive"),
-                                subject<BasicAdaptive<1, 16, 0, 4>>("adaptive, four boards"),
+                                subject<BasicAdaptive<1, 4>>("adaptive, small board"),
                                 subject<WideAdaptive>("wide adaptive"),
                                 subject<Locked>("adaptive behind a mutex", true)};
   run(subjects, argc > 1 ? std::atoi(argv[1]) : 2000);

@@ -433,7 +433,10 @@ class Core : public std::enable_shared_from_this<Core<P, Payload, R>> {
   [[gnu::always_inline]] void tell(P const& policy, std::uint32_t flags, void* state,
                                    Record& record, Run run, Outcome outcome, Duration latency,
                                    Time now) noexcept {
-    Finish finish{record, outcome, known(latency), now, std::nullopt, state};
+    Finish finish{record, outcome, std::nullopt, now, std::nullopt, state};
+    // Assigned, not copied from a temporary: bytes that were written one by one and are read at
+    // once would stall the processor, if the finish lives in memory.
+    if (latency >= Duration::zero()) finish.latency = latency;
     if (run.picked_under(flags)) finish.path = run.path();
     if (run.same_policy(flags)) finish.started = run.start;
     try {

@@ -37,8 +37,7 @@ struct ExactRoundRobin;
 struct SmoothWeighted;
 struct Random;
 struct WeightedRandom;
-template <std::size_t Fresh = 1, std::size_t Slots = 16, std::size_t Repairs = 0,
-          std::size_t Boards = 1>
+template <std::size_t Fresh = 1, std::size_t Slots = 16, std::size_t Repairs = 0>
 class BasicAdaptive;
 
 using LeastConnections = Least<Weighted<InFlight>>;

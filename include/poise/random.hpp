@@ -101,6 +101,7 @@ class Rng {
   }
 
   [[nodiscard]] Chance& chance() const noexcept { return *chance_; }
+  [[nodiscard]] sync::Lane lane() const noexcept { return lane_; }
 
   /// Uniform in [0, 1).
   double unit() noexcept { return static_cast<double>((*this)() >> 11U) * 0x1p-53; }

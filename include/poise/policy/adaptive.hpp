@@ -10,23 +10,31 @@
 // clock readings.
 //
 // Per backend: requests in flight n, the sum S of their ages, and decayed sums of latency Y and of
-// samples m, last touched at t. L is the mean latency of all backends, p and k a prior: p samples
-// of k L each stand for what nobody knows. An unknown backend costs k times the mean: neither a
-// magnet nor an outcast.
+// samples m, at most M, last touched at t. L is the mean latency of all backends, p and k a prior: p
+// samples of k L each stand for what nobody knows. An unknown backend costs k times the mean:
+// neither a magnet nor an outcast.
 //
 //   latency(k) = (Y d + 10 S + p k L) / (m d + p)
 //   cost(k)    = (n + 1) latency(k)
-//   d          = 1 / (1 + z + z*z/2),  z = (now - t) / (200 L)
+//   d          = 1 / (1 + z + z*z/2),  z = max(0, now - t - L) / (200 L)
 //
 // The list is the board: slots {backend, cost as it was when somebody looked}.
 //
 //   pick    the best slot, looked at again; the second best if that is better now; one backend (or
 //           two) at random. The cheapest wins, and stands on the board with what it costs from now.
-//   finish  the sums take in the latency; an error counts as 16 L at least, a success as 5 L at
-//           most. The backend's cost is posted: it takes the worst slot if it is better than that.
+//   finish  the sums take in the latency; an error counts as 16 L at least (more if the others are
+//           busy: who fails at once never is), a success as 5 L at most. The backend's cost is
+//           posted: it takes the worst slot if it is better than that.
 //   join    a backend that joins later starts with one sample of 4 L: its caches are cold.
 //   explore one pick in 85 takes the stalest of a few at random, if nobody has heard of it for some
 //           2000 L: so who healed comes back, also where traffic is calm.
+//   threads if several pick, each looks at a cache line of the board of its own first, and at all
+//           of it only if the best there costs more than 1.15 L. So in calm traffic they work with
+//           backends of their own, whose lines stay where they are.
+//
+// How long experience counts, the pool shows: if the means of a backend's batches of 16 latencies
+// differ by no more than chance makes them differ, M is 160 samples, and k 2; where speeds change,
+// M falls to 10 and k to 1.25.
 //
 // Ages (S) are samples that are not over: a stalled backend gets dearer before it has answered, and
 // since they are the freshest thing that is known, they count ten times.
@@ -67,9 +75,11 @@ struct alignas(64) Experience {
   sync::Relaxed<std::uint64_t> running{0};  // see Running
   sync::Relaxed<std::uint32_t> key{0};      // the backend's name on the board
   sync::Relaxed<std::uint32_t> slot{0};     // where it was last put there
-  sync::Relaxed<std::uint32_t> board{0};    // ... and on which, if there are several
   sync::Relaxed<std::uint32_t> successes{0};
-  sync::Relaxed<float> recent{0};  // sum of latencies that the mean has not heard of
+  // Of latencies that the mean has not heard of:
+  sync::Relaxed<float> recent{0};   // their sum
+  sync::Relaxed<float> squares{0};  // the sum of their squares
+  sync::Relaxed<float> before{0};   // the mean of the batch before them
 };
 
 /// How many requests run and the sum of their starts, in one word, so that both always belong
@@ -93,6 +103,7 @@ class Running {
   /// The ages of `in_flight` requests, in ns.
   [[gnu::always_inline]] static float age(std::uint64_t word, Time now,
                                           std::uint32_t in_flight) noexcept {
+    if (in_flight == 0) return 0;
     if (count(word) != in_flight) [[unlikely]]
       word = corrected(word, now, in_flight);
     return static_cast<float>(std::max<std::int64_t>(units_of_age(word, now), 0)) * unit;
@@ -122,7 +133,47 @@ class Running {
   }
 };
 
-/// The mean latency of successes, L. On a line that is written seldom.
+/// How long experience with a backend is worth something, M, in samples. With constant speeds the
+/// more the better; with speeds that wander only the last few count.
+///
+/// Two batches of b latencies, one after the other, of one backend: if nothing but chance were
+/// between them, the squared difference of their means would be 2/b times the variance within. What
+/// it is more than that is change. A filter for a value that wanders by c a step and is seen with
+/// noise v does best with a memory of sqrt(v / c) steps.
+class Steadiness {
+ public:
+  /// The squared difference and the variance, both relative to the mean; for batches of `size`.
+  void compare(float difference, float variance, float size) noexcept {
+    auto const pairs = std::min(pairs_.load() + 1, most_pairs);
+    auto const share = 1 / static_cast<float>(pairs);
+    auto const differences = differences_.load() + share * (difference - differences_.load());
+    auto const noise = noise_.load() + share * (variance - noise_.load());
+    pairs_.store(pairs);
+    differences_.store(differences);
+    noise_.store(noise);
+    if (pairs < most_pairs) return;
+    auto const change = differences - usual * 2 / size * noise;  // over a batch
+    auto const best = change > 0 ? std::sqrt(size * noise / change) : longest;
+    memory_.store(std::clamp(best, shortest, longest));
+  }
+  [[nodiscard]] float memory() const noexcept { return memory_.load(); }
+  /// Of what is possible, 0 to 1.
+  [[nodiscard]] float share() const noexcept { return memory() / longest; }
+
+ private:
+  static constexpr float shortest = 10;  // samples
+  static constexpr float longest = 160;
+  static constexpr std::uint32_t most_pairs = 64;  // that the means are over
+  // Queues outlast a batch, so that batches differ by 1.0 to 1.3 times what chance alone would do;
+  // with speeds that wander by 1.6 and more.
+  static constexpr float usual = 1.4F;
+  sync::Relaxed<float> differences_{0};
+  sync::Relaxed<float> noise_{0};
+  sync::Relaxed<std::uint32_t> pairs_{0};
+  sync::Relaxed<float> memory_{longest};
+};
+
+/// The mean latency of successes, L, and what follows from it. On a line that is written seldom.
 class alignas(64) MeanLatency {
  public:
   MeanLatency() noexcept { store(1e6F); }  // 1 ms until somebody succeeds
@@ -131,9 +182,19 @@ class alignas(64) MeanLatency {
 
   [[nodiscard]] float get() const noexcept { return mean_.load(); }
   [[nodiscard]] bool known() const noexcept { return samples_.load() != 0; }
+  /// Latency of an unknown backend, k L.
+  [[nodiscard]] float unknown() const noexcept { return unknown_.load(); }
+  /// Of a sum, when a sample is added: it leaves M samples in the end.
+  [[nodiscard]] float most_kept() const noexcept { return most_kept_.load(); }
   /// When it last changed.
   [[nodiscard]] Duration::rep at() const noexcept { return at_.load(); }
-  void add(float sample, Time now) noexcept {
+  /// The means of two batches of a backend, and the variance of the second.
+  void compare(float before, float mean, float variance, float size) noexcept {
+    auto const scale = 2 / (before + mean);
+    auto const difference = scale * (mean - before);
+    steadiness_.compare(difference * difference, scale * scale * variance, size);
+  }
+  [[gnu::noinline]] void add(float sample, Time now) noexcept {
     auto const samples = std::min(samples_.load() + 1, longest);
     auto const mean = samples == 1 ? 0 : get();
     // A clock that stands still measures zeros.
@@ -141,89 +202,158 @@ class alignas(64) MeanLatency {
     samples_.store(samples);
     at_.store(now.time_since_epoch().count());
   }
-  /// 1/d, see above, for sums last touched at `at`. A clock that was set back does not make old news
-  /// fresh.
+  /// 1/d, see above, for sums last touched at `at`. Where requests are dense nothing fades within
+  /// a mean latency; that is foreseen, and the pick doesn't wait for the clock. A clock that was set
+  /// back does not make old news fresh.
   [[nodiscard]] float faded(Duration::rep at, Time now) const noexcept {
-    auto const age = static_cast<float>(now.time_since_epoch().count() - at);
-    auto const z = std::abs(age) * per_window_.load();
-    return 1 + z + z * z / 2;
+    auto const age = now.time_since_epoch().count() - at;
+    auto const hold = hold_.load();
+    if (static_cast<std::uint64_t>(age) <= static_cast<std::uint64_t>(hold)) return 1;
+    auto const z = static_cast<float>(std::abs(age) - hold) * per_window_.load();
+    return z <= 0 ? 1 : 1 + z + z * z / 2;
   }
 
  private:
   static constexpr std::uint32_t longest = 16;  // of means over 16 successes
   static constexpr float window = 200;          // means until a sum has faded to 0.4
+  static constexpr float cautious = 2;          // mean latencies of an unknown backend, at most
   void store(float mean) noexcept {
     mean_.store(mean);
     per_window_.store(1 / (window * mean));
+    most_kept_.store(1 - 1 / steadiness_.memory());
+    unknown_.store((1 + (cautious - 1) * std::sqrt(steadiness_.share())) * mean);
+    hold_.store(static_cast<Duration::rep>(mean));
   }
   sync::Relaxed<float> mean_{0};
   sync::Relaxed<float> per_window_{0};
+  sync::Relaxed<float> unknown_{0};
+  sync::Relaxed<float> most_kept_{0};
+  sync::Relaxed<Duration::rep> hold_{0};  // the mean again, as an integer
   sync::Relaxed<std::uint32_t> samples_{0};
   sync::Relaxed<Duration::rep> at_{0};
+  Steadiness steadiness_{};
 };
 
-/// A few backends and what they cost. Words, so that key and cost always belong together.
+/// What an ordinary backend costs, in the mean: how busy they all are. Only picks that explore look,
+/// so it is written seldom.
+class Crowd {
+ public:
+  void see(float cost) noexcept {
+    auto const mean = mean_.load();
+    mean_.store(mean + (cost - mean) / 8);
+  }
+  [[nodiscard]] float cost() const noexcept { return mean_.load(); }
+
+ private:
+  sync::Relaxed<float> mean_{0};
+};
+
+/// Does more than one thread pick? On a line of its own, which is written twice at most.
+class alignas(64) Pickers {
+ public:
+  /// Notes that a thread with this lane picks. With an injected seed all have the same.
+  [[nodiscard, gnu::always_inline]] bool several(sync::Lane lane) noexcept {
+    auto const number = static_cast<std::uint32_t>(lane);
+    auto const known = who_.load();
+    if (known != many && known != number) [[unlikely]]
+      who_.store(known == nobody ? number : many);
+    return known == many;
+  }
+
+ private:
+  static constexpr auto nobody = std::numeric_limits<std::uint32_t>::max();
+  static constexpr auto many = nobody - 1;
+  sync::Relaxed<std::uint32_t> who_{nobody};
+};
+
+/// A few backends and what they cost. Words {cost, slot, key}, from the top, so that all three
+/// always belong together, and words compare as costs do: they are not negative, and then their
+/// bits compare as they do.
 template <std::size_t Size>
 class alignas(64) Board {
   static_assert(Size >= 2 && Size <= 256);
 
  public:
   static constexpr float empty = std::numeric_limits<float>::infinity();
+  static constexpr std::uint32_t key_mask = 0xff'ffff;
+  // A cache line has 8 slots; a board of several lines can be looked at one by one.
+  static constexpr std::size_t parts = Size >= 16 && Size % 8 == 0 ? Size / 8 : 1;
+  static constexpr std::size_t part_size = Size / parts;
 
-  struct Slot {
-    std::uint32_t key;
-    float cost;
-  };
-  /// Slots by number, and costs as they are written there.
-  struct Survey {
-    std::uint32_t first;
-    std::uint32_t second;
-    std::uint32_t worst;
-  };
-
-  [[nodiscard]] Slot at(std::size_t slot) const noexcept {
-    auto const word = words_[slot].load();
-    return {static_cast<std::uint32_t>(word),
-            std::bit_cast<float>(static_cast<std::uint32_t>(word >> 32U))};
-  }
-  void set(std::size_t slot, Slot content) noexcept {
-    words_[slot].store(ranked(content.cost, content.key));
-  }
-  /// Compares like the cost: costs are not negative, and then their bits compare as they do.
-  static constexpr std::uint64_t ranked(float cost, std::uint32_t low) noexcept {
-    return static_cast<std::uint64_t>(std::bit_cast<std::uint32_t>(cost)) << 32U | low;
-  }
-  /// The two best and the worst. No branch depends on the costs: all would be mispredicted.
-  [[nodiscard, gnu::always_inline]] Survey survey() const noexcept {
-    auto best = ranked(0);
-    auto second = ~std::uint64_t{0};
-    auto worst = best;
-    for (std::uint32_t i = 1; i < Size; ++i) {
-      auto const each = ranked(i);
-      second = std::min(second, std::max(best, each));
-      best = std::min(best, each);
-      worst = std::max(worst, each);
+  /// What stands in a slot.
+  class Entry {
+   public:
+    Entry() = default;
+    Entry(float cost, std::uint32_t slot, std::uint32_t key) noexcept
+        : word_{static_cast<std::uint64_t>(std::bit_cast<std::uint32_t>(cost)) << 32U |
+                slot << key_bits | key} {}
+    [[nodiscard]] float cost() const noexcept {
+      return std::bit_cast<float>(static_cast<std::uint32_t>(word_ >> 32U));
     }
-    return {number_of(best), number_of(second), number_of(worst)};
+    [[nodiscard]] std::uint32_t slot() const noexcept {
+      return static_cast<std::uint32_t>(word_) >> key_bits;
+    }
+    [[nodiscard]] std::uint32_t key() const noexcept {
+      return static_cast<std::uint32_t>(word_) & key_mask;
+    }
+
+   private:
+    friend Board;
+    explicit Entry(std::uint64_t word) noexcept : word_{word} {}
+    static constexpr unsigned key_bits = 24;
+    std::uint64_t word_;
+  };
+  struct Survey {
+    Entry first;
+    Entry second;
+  };
+
+  Board() noexcept {
+    for (std::uint32_t slot = 0; slot < Size; ++slot) clear(slot);
   }
-  [[nodiscard]] std::uint32_t worst() const noexcept {
-    auto worst = ranked(0);
-    for (std::uint32_t i = 1; i < Size; ++i) worst = std::max(worst, ranked(i));
-    return number_of(worst);
+  [[nodiscard]] Entry at(std::size_t slot) const noexcept { return Entry{words_[slot].load()}; }
+  void set(Entry entry) noexcept { words_[entry.slot()].store(entry.word_); }
+  void clear(std::uint32_t slot) noexcept { set({empty, slot, 0}); }
+
+  /// The two best of a part. No branch depends on the costs: all would be mispredicted.
+  [[nodiscard, gnu::always_inline]] Survey survey(std::size_t part) const noexcept {
+    auto const* const words = words_.data() + part * part_size;
+    auto first = words[0].load();
+    auto second = ~std::uint64_t{0};
+    for (std::size_t i = 1; i < part_size; ++i) {
+      auto const each = words[i].load();
+      second = lower(second, higher(first, each));
+      first = lower(first, each);
+    }
+    return {Entry{first}, Entry{second}};
+  }
+  /// The two best of the other parts and of this one.
+  [[nodiscard, gnu::always_inline]] Survey survey_all_but(std::size_t part,
+                                                          Survey so_far) const noexcept {
+    for (std::size_t i = 1; i < parts; ++i) {
+      auto const other = survey((part + i) % parts);
+      auto const best = so_far.first.word_;
+      so_far.second.word_ =
+          lower(lower(so_far.second.word_, other.second.word_), higher(best, other.first.word_));
+      so_far.first.word_ = lower(best, other.first.word_);
+    }
+    return so_far;
+  }
+  [[nodiscard]] Entry worst() const noexcept {
+    auto worst = words_[0].load();
+    for (std::size_t i = 1; i < Size; ++i) worst = std::max(worst, words_[i].load());
+    return Entry{worst};
   }
 
  private:
-  [[nodiscard]] std::uint64_t ranked(std::uint32_t slot) const noexcept {
-    return (words_[slot].load() & ~std::uint64_t{0xff}) | slot;  // instead of the key's last byte
+  // By value: what std::min refers to would live in memory.
+  static constexpr std::uint64_t lower(std::uint64_t a, std::uint64_t b) noexcept {
+    return b < a ? b : a;
   }
-  static std::uint32_t number_of(std::uint64_t ranked) noexcept {
-    return static_cast<std::uint32_t>(ranked & 0xff);
+  static constexpr std::uint64_t higher(std::uint64_t a, std::uint64_t b) noexcept {
+    return a < b ? b : a;
   }
-
-  struct Word : sync::Relaxed<std::uint64_t> {
-    Word() noexcept : Relaxed{ranked(empty, 0)} {}
-  };
-  std::array<Word, Size> words_{};
+  std::array<sync::Relaxed<std::uint64_t>, Size> words_;
 };
 
 }  // namespace detail
@@ -231,9 +361,6 @@ class alignas(64) Board {
 /// @tparam Fresh   backends looked at at random, per pick
 /// @tparam Slots   on the board
 /// @tparam Repairs slots looked at again, per pick, beside the best
-/// @tparam Boards  that threads share, each thread always the same one. More than one is for
-///                 threads that do nothing but pick, and costs balance: docs/adaptive.md has both
-///                 figures
 ///
 /// Weights are not divisors: latency contains capacity already. They are shares of admission: fresh
 /// backends are drawn by weight, and a backend of less than a quarter of the largest weight stays
@@ -242,11 +369,12 @@ class alignas(64) Board {
 ///
 /// *Threads* any. *Cost* at most Fresh + Repairs + 1 evaluations a pick and one a finish; 64 bytes
 /// a backend, 20 in the plan, a clock read at pick and at finish.
-template <std::size_t Fresh, std::size_t Slots, std::size_t Repairs, std::size_t Boards>
+template <std::size_t Fresh, std::size_t Slots, std::size_t Repairs>
 class BasicAdaptive {
   static_assert(Fresh >= 1 && Slots >= 2,
                 "the board needs two slots, and fresh backends to fill it");
   using Board = detail::Board<Slots>;
+  using Entry = typename Board::Entry;
 
  public:
   static constexpr char const* name = "adaptive";
@@ -266,8 +394,8 @@ class BasicAdaptive {
     explicit Plan(Candidates const& candidates) : keys_(candidates.size()) {
       while (cells_.size() < 2 * candidates.size()) cells_.resize(2 * cells_.size());
       for (std::uint32_t i = 0; i < candidates.size(); ++i) {
-        // Serials are never used twice; those of 2^32 backends later will do.
-        keys_[i] = static_cast<std::uint32_t>(candidates[i].serial());
+        // Serials are never used twice; those of 2^24 backends later will do.
+        keys_[i] = static_cast<std::uint32_t>(candidates[i].serial()) & Board::key_mask;
         auto at = keys_[i] & mask();
         while (cells_[at].index != absent) at = (at + 1) & mask();
         cells_[at] = {keys_[i], i};
@@ -283,20 +411,19 @@ class BasicAdaptive {
         if (cells_[at].key == key) return cells_[at].index;
       return Candidates::none;
     }
-    [[nodiscard]] std::size_t draw(Candidates const& candidates, Rng& random) const noexcept {
-      return by_weight_.empty() ? random.below(candidates.size()) : by_weight_.draw(random);
+    [[nodiscard]] std::size_t draw(std::size_t size, Rng random) const noexcept {
+      return by_weight_.empty() ? random.below(size) : by_weight_.draw(random);
     }
     /// The k-th of several. The first one may be had for 32 bits that are left over.
-    [[nodiscard]] std::size_t draw(Candidates const& candidates, Rng& random, std::size_t k,
-                                   std::uint64_t bits) const noexcept {
-      if (k != 0 || !by_weight_.empty()) return draw(candidates, random);
-      return static_cast<std::size_t>(bits * candidates.size() >> 32U);  // bias n / 2^32
+    [[nodiscard, gnu::always_inline]] std::size_t draw(std::size_t size, Rng random, std::size_t k,
+                                                       std::uint64_t bits) const noexcept {
+      if (k != 0 || !by_weight_.empty()) return draw(size, random);
+      return static_cast<std::size_t>(bits * size >> 32U);  // bias n / 2^32
     }
-    /// May the board propose it this time?
-    [[nodiscard, gnu::always_inline]] bool allows(Candidates const& candidates, std::size_t i,
-                                                  Rng& random) const noexcept {
-      return by_weight_.empty() ||
-             random.below(heaviest_) < std::uint64_t{unequal} * candidates.weight(i);
+    [[nodiscard]] bool equal_weights() const noexcept { return by_weight_.empty(); }
+    /// May the board propose one of this weight this time?
+    [[nodiscard, gnu::always_inline]] bool allows(std::uint32_t weight, Rng random) const noexcept {
+      return by_weight_.empty() || random.below(heaviest_) < std::uint64_t{unequal} * weight;
     }
 
    private:
@@ -325,39 +452,37 @@ class BasicAdaptive {
     return plan;
   }
 
-  std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
-    auto const i = propose(plan, candidates, context);
-    if (context.now != Time{}) detail::Running::begin(candidates.state<State>(i), context.now);
-    return i;
+  // What is called gets values, and what is seldom copies: so context and finish need no address,
+  // and live in registers.
+  [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
+                                          Context& context) const {
+    if (!context.unrestricted()) [[unlikely]] {
+      auto copy = context;
+      return best_usable(plan, candidates.roster(), copy);
+    }
+    return propose(plan, candidates.roster(), context.now, context.random.chance(), context.lane);
   }
 
-  void on_finish(Finish& finish) const noexcept {
+  [[gnu::always_inline]] void on_finish(Finish& finish) const noexcept {
     auto& state = finish.state<State>();
     auto const in_flight = finish.backend.in_flight();
     auto const left = in_flight == 0 ? 0 : in_flight - 1;
-    if (finish.started != Time{}) detail::Running::end(state, finish.started, finish.now, left);
-    learn(state, finish);
-    auto const cost_now = cost(state, left, finish.now, cautious);
-    auto const key = state.key.load();
-    auto slot = state.slot.load();
-    auto& board = boards_[Boards == 1 ? 0 : state.board.load()];
-    if (board.at(slot).key != key) {
-      slot = board.worst();
-      if (cost_now >= board.at(slot).cost) return;
-      state.slot.store(slot);
-    }
-    board.set(slot, {key, cost_now});
+    if (finish.outcome.ending == Ending::success && finish.latency) [[likely]]
+      return end(state, left, finish.started, finish.now, *finish.latency);
+    end_otherwise(state, left, finish.started, finish.now, finish.outcome,
+                  finish.latency.value_or(Duration{}));
   }
 
  private:
-  static constexpr float prior = 5;     // samples
-  static constexpr float cautious = 2;  // mean latencies of an unknown backend
-  static constexpr float curious = 1;   // the same among few
-  static constexpr float cold = 4;      // the same of a backend that has just joined
-  static constexpr float urgency = 10;  // times the ages of what runs
-  static constexpr float most_samples = 40;
+  using Sums = State::Sums;
+
+  static constexpr float prior = 7;             // samples
+  static constexpr float cold = 4;              // mean latencies of a backend that has just joined
+  static constexpr float urgency = 10;          // times the ages of what runs
   static constexpr float slowest_success = 5;   // mean latencies
   static constexpr float fastest_failure = 16;  // mean latencies
+  static constexpr float busier = 4;            // times: so much is nothing unusual
+  static constexpr float good_enough = 1.15F;   // mean latencies: to look no further on the board
   static constexpr std::uint32_t batch = 16;    // successes
   static constexpr float stale = 60;  // 1/d of what nobody has heard of for 2000 mean latencies
   static constexpr std::size_t draws = 8;  // where there is no board
@@ -367,135 +492,175 @@ class BasicAdaptive {
   struct Choice {
     std::size_t index = Candidates::none;
     float cost = Board::empty;
+    std::uint32_t slot = 0;
   };
 
-  std::size_t propose(Plan const& plan, Candidates const& candidates, Context& context) const {
-    if (!context.unrestricted()) [[unlikely]]
-      return best_usable(plan, candidates, context);
-    auto const bits = context.random();
+  [[gnu::noinline]] std::size_t propose(Plan const& plan, Roster const& roster, Time now,
+                                        Chance& chance, sync::Lane lane) const {
+    Candidates const candidates{roster};
+    Rng random{chance, lane};
+    auto const bits = random();
     bool const explores = bits % 256 < 3;
+    auto i = Candidates::none;
     if (explores) [[unlikely]]
-      if (auto const i = stalest_of_some(plan, candidates, context); i != Candidates::none)
-        return i;
-    if (candidates.size() <= few) return best_in_row(plan, candidates, context);
-    return best_of_board(plan, candidates, context, bits >> 8U);
+      i = stalest_of_some(plan, roster, now, random);
+    if (i == Candidates::none)
+      i = candidates.size() <= few ? best_in_row(plan, roster, now, random)
+                                   : best_of_board(plan, candidates, now, random, bits >> 8U);
+    begin(candidates, i, now);
+    return i;
+  }
+
+  static void begin(Candidates const& candidates, std::size_t i, Time now) noexcept {
+    if (now != Time{}) detail::Running::begin(candidates.state<State>(i), now);
+  }
+
+  [[gnu::noinline]] void end(State& state, std::uint32_t left, Time started, Time now,
+                             Duration latency) const noexcept {
+    if (started != Time{}) detail::Running::end(state, started, now, left);
+    post(state, learn_success(state, latency, now), left, now);
+  }
+
+  [[gnu::noinline, gnu::cold]] void end_otherwise(State& state, std::uint32_t left, Time started,
+                                                  Time now, Outcome outcome,
+                                                  Duration latency) const noexcept {
+    if (started != Time{}) detail::Running::end(state, started, now, left);
+    auto const sums = is_failure(outcome.ending)
+                          ? learn_failure(state, left, std::max(latency, outcome.retry_after), now)
+                          : std::bit_cast<Sums>(state.sums.load());
+    post(state, sums, left, now);
+  }
+
+  /// Puts the backend where it stands on the board, or in the worst slot if it is better than that.
+  [[gnu::always_inline]] void post(State& state, Sums sums, std::uint32_t left,
+                                   Time now) const noexcept {
+    auto const cost_now = cost(state, sums, left, now, mean_.unknown());
+    auto const key = state.key.load();
+    auto slot = state.slot.load();
+    if (board_.at(slot).key() != key) {
+      auto const worst = board_.worst();
+      if (cost_now >= worst.cost()) return;
+      slot = worst.slot();
+      state.slot.store(slot);
+    }
+    board_.set({cost_now, slot, key});
   }
 
   /// `chance` has 56 random bits: the upper 32 for the first fresh backend, others for repairs.
   [[gnu::always_inline]] std::size_t best_of_board(Plan const& plan, Candidates const& candidates,
-                                                   Context& context, std::uint64_t chance) const {
-    auto const now = context.now;
-    auto const number = static_cast<std::uint32_t>(context.lane) % std::uint32_t{Boards};
-    auto& board = boards_[number];
-    auto const survey = board.survey();
-    // Which is the cheapest is chance, so a branch would be mispredicted: costs compare as words
-    // that end in a number, and the numbers lead to the rest.
-    std::array<Choice, 2 + Repairs> known;
-    std::array<std::uint32_t, 2 + Repairs> slots;
-    slots[0] = survey.first;
-    known[0] = look(board, plan, candidates, now, slots[0]);
+                                                   Time now, Rng random,
+                                                   std::uint64_t chance) const {
+    auto const [first, second] = survey(random.lane());
+    auto const best = look(plan, candidates, now, first);
+    auto known = best;
+    if (second.cost() < known.cost) [[unlikely]]
+      if (auto const i = plan.find(second.key()); i != Candidates::none)
+        known = {i, second.cost(), second.slot()};
     for (std::size_t k = 0; k < Repairs; ++k) {
-      slots[2 + k] = static_cast<std::uint32_t>((chance + k) % Slots);
-      known[2 + k] = look(board, plan, candidates, now, slots[2 + k]);
-      write(board, plan, slots[2 + k], known[2 + k]);
+      auto const other = look(plan, candidates, now, board_.at((chance + k) % Slots));
+      write(plan, other);
+      if (other.cost < known.cost) [[unlikely]]
+        known = other;
     }
-    auto const second = board.at(slots[1] = survey.second);
-    known[1] = {plan.find(second.key), second.cost};
-    if (known[1].index == Candidates::none) known[1].cost = Board::empty;
-
-    std::array<Choice, Fresh> fresh;
+    Choice fresh;
     for (std::size_t k = 0; k < Fresh; ++k) {
-      auto const i = plan.draw(candidates, context.random, k, chance >> 24U);
-      fresh[k] = {i, cost(candidates, i, now, cautious)};
+      auto const i = plan.draw(candidates.size(), random, k, chance >> 24U);
+      if (plan.equal_weights() && !may_beat(candidates.state<State>(i), known.cost)) continue;
+      auto const each = cost(candidates, i, now, mean_.unknown());
+      if (each < fresh.cost) fresh = {i, each, 0};
     }
-    auto const old = cheapest(known);
-    auto const& best_old = known[old];
-    auto const& best_fresh = fresh[cheapest(fresh)];
-    bool const wins = best_old.index != Candidates::none && best_old.cost <= best_fresh.cost;
-    bool const stays = wins && plan.allows(candidates, best_old.index, context.random);
-    if (!wins || old != 0) write(board, plan, slots[0], known[0]);
+    bool const wins = known.index != Candidates::none && known.cost <= fresh.cost;
+    bool const stays = wins && plan.allows(candidates.weight(known.index), random);
+    if (!wins || known.slot != best.slot) [[unlikely]]
+      write(plan, best);
     // Kept from winning by its weight, it must not stand in everybody's way.
     if (stays != wins) [[unlikely]]
-      board.set(slots[old], {0, Board::empty});
-    auto const winner = stays ? best_old : best_fresh;
-    auto& state = candidates.state<State>(winner.index);
-    auto const slot = stays ? slots[old] : home(board, state, survey.worst);
-    board.set(slot, {plan.key(winner.index), charged(candidates, winner)});
-    state.slot.store(slot);
-    if constexpr (Boards > 1) state.board.store(number);
+      board_.clear(known.slot);
+    auto winner = known;
+    if (!stays) [[unlikely]]
+      winner = at_home(candidates, fresh);
+    board_.set({charged(candidates, winner), winner.slot, plan.key(winner.index)});
+    candidates.state<State>(winner.index).slot.store(winner.slot);
     return winner.index;
   }
 
-  template <std::size_t Size>
-  static std::size_t cheapest(std::array<Choice, Size> const& choices) noexcept {
-    auto best = Board::ranked(choices[0].cost, 0);
-    for (std::uint32_t k = 1; k < Size; ++k)
-      best = std::min(best, Board::ranked(choices[k].cost, k));
-    return static_cast<std::size_t>(best & 0xff);
+  /// The two best slots, as far as this thread looks: threads that each have a part of the board,
+  /// as long as they find there what is good enough, leave each other's cache lines alone.
+  [[gnu::always_inline]] typename Board::Survey survey(sync::Lane lane) const noexcept {
+    auto const part = static_cast<std::uint32_t>(lane) % Board::parts;
+    auto const own = board_.survey(part);
+    if (Board::parts > 1 && pickers_.several(lane) && own.first.cost() <= good_enough * mean_.get())
+      return own;
+    return board_.survey_all_but(part, own);
   }
 
   /// Evaluates a slot again. One whose backend is gone is emptied.
-  [[gnu::always_inline]] Choice look(Board& board, Plan const& plan, Candidates const& candidates,
-                                     Time now, std::size_t slot) const {
-    auto const old = board.at(slot);
-    if (old.cost == Board::empty) return {};
-    auto const i = plan.find(old.key);
-    if (i == Candidates::none) {
-      board.set(slot, {0, Board::empty});
+  [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
+                                     Entry entry) const {
+    if (entry.cost() == Board::empty) return {};
+    auto const i = plan.find(entry.key());
+    if (i == Candidates::none) [[unlikely]] {
+      board_.clear(entry.slot());
       return {};
     }
-    return {i, cost(candidates, i, now, cautious)};
+    return {i, cost(candidates, i, now, mean_.unknown()), entry.slot()};
   }
 
-  static void write(Board& board, Plan const& plan, std::uint32_t slot,
-                    Choice const& choice) noexcept {
-    if (choice.index != Candidates::none) board.set(slot, {plan.key(choice.index), choice.cost});
+  void write(Plan const& plan, Choice const& choice) const noexcept {
+    if (choice.index != Candidates::none)
+      board_.set({choice.cost, choice.slot, plan.key(choice.index)});
   }
 
-  /// The slot where it stands, else the one that it may take.
-  [[nodiscard]] static std::uint32_t home(Board const& board, State const& state,
-                                          std::uint32_t worst) noexcept {
-    auto const slot = state.slot.load();
-    return board.at(slot).key == state.key.load() ? slot : worst;
+  /// With the slot where it stands, else the worst one.
+  [[nodiscard]] Choice at_home(Candidates const& candidates, Choice choice) const noexcept {
+    auto const& state = candidates.state<State>(choice.index);
+    choice.slot = state.slot.load();
+    if (board_.at(choice.slot).key() != state.key.load()) choice.slot = board_.worst().slot();
+    return choice;
   }
 
   /// What it will cost once this request is on its way.
   static float charged(Candidates const& candidates, Choice const& choice) noexcept {
     auto const n = static_cast<float>(candidates.in_flight(choice.index));
-    return choice.cost * (n + 2) / (n + 1);
+    return choice.cost * ((n + 2) / (n + 1));
   }
 
   /// Of few: all of them. Those that are as busy as each other and about as quick take turns: a calm
   /// program asks them all.
-  [[gnu::noinline]] std::size_t best_in_row(Plan const& plan, Candidates const& candidates,
-                                            Context& context) const {
+  [[gnu::noinline]] std::size_t best_in_row(Plan const& plan, Roster const& roster, Time now,
+                                            Rng random) const {
+    Candidates const candidates{roster};
     auto const size = candidates.size();
-    auto const start = size == 1 ? 0 : context.random.below(size);
+    auto const start = size == 1 ? 0 : random.below(size);
     Choice best;
     std::uint32_t least = 0;
     for (std::size_t step = 0; step < size; ++step) {
       auto const i = start + step < size ? start + step : start + step - size;
       auto const in_flight = candidates.in_flight(i);
-      auto const each = cost(candidates.state<State>(i), in_flight, context.now, curious);
+      auto const each = cost(candidates.state<State>(i), in_flight, now, mean_.get());
       if (each >= best.cost * (in_flight == least ? alike : 1)) continue;
-      best = {i, each};
+      best = {i, each, 0};
       least = in_flight;
     }
-    if (best.index != Candidates::none && plan.allows(candidates, best.index, context.random))
+    if (best.index != Candidates::none && plan.allows(candidates.weight(best.index), random))
       return best.index;
-    return plan.draw(candidates, context.random);
+    return plan.draw(candidates.size(), random);
   }
 
   /// Who is idle, and wasn't heard of for long; none if that is nobody. Stale news is all that can be
   /// wrong for long, and a slow backend gets one request in thousands by it.
-  [[gnu::noinline]] std::size_t stalest_of_some(Plan const& plan, Candidates const& candidates,
-                                                Context& context) const {
+  [[gnu::noinline]] std::size_t stalest_of_some(Plan const& plan, Roster const& roster, Time now,
+                                                Rng random) const {
+    Candidates const candidates{roster};
     auto stalest = Candidates::none;
     auto most = stale;
     for (std::size_t k = 0; k < draws; ++k) {
-      auto const i = plan.draw(candidates, context.random);
-      auto const faded = mean_.faded(candidates.state<State>(i).at.load(), context.now);
-      if (faded <= most || candidates.in_flight(i) != 0) continue;
+      auto const i = plan.draw(candidates.size(), random);
+      auto const& state = candidates.state<State>(i);
+      auto const in_flight = candidates.in_flight(i);
+      crowd_.see(ordinary_cost(state, in_flight, now));
+      auto const faded = mean_.faded(state.at.load(), now);
+      if (faded <= most || in_flight != 0) continue;
       stalest = i;
       most = faded;
     }
@@ -503,16 +668,21 @@ class BasicAdaptive {
   }
 
   /// Seldom: some are excluded or have refused.
-  [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan,
-                                                       Candidates const& candidates,
+  [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan, Roster const& roster,
                                                        Context& context) const {
+    Candidates const candidates{roster};
     Choice best;
     for (std::size_t k = 0; k < draws; ++k) {
-      auto const i = plan.draw(candidates, context.random);
-      auto const each = cost(candidates, i, context.now, cautious);
-      if (each < best.cost && context.usable(candidates, i)) best = {i, each};
+      auto const i = plan.draw(candidates.size(), context.random);
+      auto const each = cost(candidates, i, context.now, mean_.unknown());
+      if (each < best.cost && context.usable(candidates, i)) best = {i, each, 0};
     }
-    if (best.index != Candidates::none) return best.index;
+    auto const i = best.index != Candidates::none ? best.index : first_usable(candidates, context);
+    begin(candidates, i, context.now);
+    return i;
+  }
+
+  static std::size_t first_usable(Candidates const& candidates, Context& context) noexcept {
     auto const start = context.random.below(candidates.size());
     for (std::size_t step = 0; step < candidates.size(); ++step)
       if (auto const i = (start + step) % candidates.size(); context.usable(candidates, i))
@@ -526,59 +696,101 @@ class BasicAdaptive {
   }
   [[gnu::always_inline]] float cost(State const& state, std::uint32_t in_flight, Time now,
                                     float unknown) const noexcept {
-    auto const mean = mean_.get();
-    auto const sums = std::bit_cast<State::Sums>(state.sums.load());
+    return cost(state, std::bit_cast<Sums>(state.sums.load()), in_flight, now, unknown);
+  }
+  /// With the sums as they were just stored: reading them back takes as long as a division.
+  [[gnu::always_inline]] float cost(State const& state, Sums sums, std::uint32_t in_flight,
+                                    Time now, float unknown) const noexcept {
     // Both sides of the fraction times 1/d: one division instead of two.
     auto const faded = mean_.faded(state.at.load(), now);
     auto const ages = urgency * detail::Running::age(state.running.load(), now, in_flight);
-    return static_cast<float>(in_flight + 1) *
-           (sums.latency + (ages + prior * unknown * mean) * faded) /
+    return static_cast<float>(in_flight + 1) * (sums.latency + (ages + prior * unknown) * faded) /
            (sums.samples + prior * faded);
+  }
+
+  /// Could its cost be below that? It is a mean of what was measured and of the prior, which fading
+  /// brings nearer to the prior alone; ages and requests in flight only add to it. This needs no
+  /// time, and so most fresh backends are dismissed before the clock has been read.
+  [[gnu::always_inline]] bool may_beat(State const& state, float least) const noexcept {
+    auto const sums = std::bit_cast<Sums>(state.sums.load());
+    auto const unknown = mean_.unknown();
+    return unknown < least || sums.latency + prior * unknown < least * (sums.samples + prior);
   }
 
   /// It joins a pool that is known already.
   void welcome(State& state) const noexcept {
-    state.sums.store(std::bit_cast<std::uint64_t>(State::Sums{cold * mean_.get(), 1}));
+    state.sums.store(std::bit_cast<std::uint64_t>(Sums{cold * mean_.get(), 1}));
     state.at.store(mean_.at());
   }
 
-  void learn(State& state, Finish const& finish) const noexcept {
-    auto const ending = finish.outcome.ending;
-    bool const failed = is_failure(ending);
-    if (!failed && (ending != Ending::success || !finish.latency)) return;
-    auto const mean = mean_.get();
-    auto sample = static_cast<float>(finish.latency.value_or(Duration{}).count());
-    if (failed)
-      sample = std::max(
-          {sample, fastest_failure * mean, static_cast<float>(finish.outcome.retry_after.count())});
-    else if (mean_.known()) sample = std::min(sample, slowest_success * mean);
-
-    // At most as much as leaves most_samples in the end.
-    constexpr auto most_kept = 1 - 1 / most_samples;
-    auto const kept = std::min(1 / mean_.faded(state.at.load(), finish.now), most_kept);
-    auto const old = std::bit_cast<State::Sums>(state.sums.load());
-    State::Sums const sums{old.latency * kept + sample, old.samples * kept + 1};
-    state.sums.store(std::bit_cast<std::uint64_t>(sums));
-    state.at.store(finish.now.time_since_epoch().count());
-    if (failed) return;
+  [[gnu::always_inline]] Sums learn_success(State& state, Duration latency,
+                                            Time now) const noexcept {
+    auto sample = static_cast<float>(latency.count());
+    if (mean_.known()) sample = std::min(sample, slowest_success * mean_.get());
+    auto const sums = learn(state, sample, now);
     // The mean's line is everybody's: it hears of 16 successes at once, of the very first at once.
     auto const successes = state.successes.load() + 1;
     auto const recent = state.recent.load() + sample;
+    auto const squares = state.squares.load() + sample * sample;
     bool const tell = successes % batch == 0;
     state.successes.store(successes);
     state.recent.store(tell ? 0 : recent);
-    if (tell) mean_.add(recent / batch, finish.now);
-    else if (!mean_.known()) mean_.add(sample, finish.now);
+    state.squares.store(tell ? 0 : squares);
+    if (tell) [[unlikely]]
+      tell_mean(state, recent / batch, squares / batch, now);
+    else if (!mean_.known()) [[unlikely]] mean_.add(sample, now);
+    return sums;
   }
 
-  mutable std::array<Board, Boards> boards_{};
+  /// The means of a batch and of its squares.
+  [[gnu::noinline]] void tell_mean(State& state, float mean, float square,
+                                   Time now) const noexcept {
+    auto const before = state.before.load();
+    state.before.store(mean);
+    if (before > 0) {
+      auto const variance = std::max(square - mean * mean, 0.0F) * batch / (batch - 1);
+      mean_.compare(before, mean, variance, batch);
+    }
+    mean_.add(mean, now);
+  }
+
+  Sums learn_failure(State& state, std::uint32_t left, Duration latency, Time now) const noexcept {
+    auto const least = fastest_failure * mean_.get() * calmer_than_others(state, left, now);
+    return learn(state, std::max(least, static_cast<float>(latency.count())), now);
+  }
+
+  /// How many times busier others are, beyond what is usual; at least 1. Who fails at once has
+  /// nothing in flight: where others have a hundred each, 16 mean latencies would look good.
+  [[nodiscard]] float calmer_than_others(State const& state, std::uint32_t left,
+                                         Time now) const noexcept {
+    return std::max(crowd_.cost() / (busier * ordinary_cost(state, left, now)), 1.0F);
+  }
+  /// Its cost if its answers took as long as everybody's.
+  [[nodiscard]] float ordinary_cost(State const& state, std::uint32_t in_flight,
+                                    Time now) const noexcept {
+    auto const samples = std::bit_cast<Sums>(state.sums.load()).samples;
+    return cost(state, {samples * mean_.get(), samples}, in_flight, now, mean_.get());
+  }
+
+  [[gnu::always_inline]] Sums learn(State& state, float sample, Time now) const noexcept {
+    auto const kept = std::min(1 / mean_.faded(state.at.load(), now), mean_.most_kept());
+    auto const old = std::bit_cast<Sums>(state.sums.load());
+    Sums const sums{old.latency * kept + sample, old.samples * kept + 1};
+    state.sums.store(std::bit_cast<std::uint64_t>(sums));
+    state.at.store(now.time_since_epoch().count());
+    return sums;
+  }
+
+  mutable Board board_{};
   mutable detail::MeanLatency mean_{};
+  mutable detail::Crowd crowd_{};
+  mutable detail::Pickers pickers_{};
 };
 
 /// The recommended size.
 using Adaptive = BasicAdaptive<>;
-/// One draw and one repair more a pick, for 20 ns: 1 to 4 % better with a hundred backends, or if
-/// threads lose each other's writes.
+/// One draw and one repair more a pick, for 5 to 10 ns: 1 to 4 % better with a hundred backends, or
+/// if threads lose each other's writes.
 using WideAdaptive = BasicAdaptive<2, 16, 1>;
 
 }  // namespace poise

@@ -107,8 +107,8 @@ class Rng {
   double unit() noexcept { return static_cast<double>((*this)() >> 11U) * 0x1p-53; }
 
  private:
-  // Products of 64 bits beside the upper halves of those of 128: g++ 12 keeps the latter whole, in two
-  // registers each, if both halves are used.
+  // Products of 64 bits beside the upper halves of those of 128: g++ 12 keeps the latter whole, in
+  // two registers each, if both halves are used.
   [[gnu::always_inline]] static Pair split(std::uint64_t draw, std::uint64_t bound) noexcept {
     auto const left = draw * bound;
     Pair pair{detail::high_half(static_cast<detail::Wide>(draw) * bound),
@@ -116,8 +116,8 @@ class Rng {
     pair.second += pair.second >= pair.first ? 1U : 0U;
     return pair;
   }
-  /// What this draw or, if some pairs would get one more than others of its kind, a next one is split
-  /// into. Seldom called, and by plain words: a generator that it took would live in memory.
+  /// What this draw or, if some pairs would get one more than others of its kind, a next one is
+  /// split into. Seldom called, and by plain words: a generator that it took would live in memory.
   [[gnu::noinline]] static Packed even(std::uint64_t draw, std::uint64_t bound, Chance& chance,
                                        sync::Lane lane) noexcept {
     auto const pairs = bound * (bound - 1);

@@ -337,7 +337,8 @@ Lane{thread_index / 2 + 1} : Lane::shared
 END
 
 mutant shared_lane_without_atomic_add all sync/lanes.hpp evenness plain asymmetric <<'END'
-if (lane == Lane::shared) return position.fetch_add(1, std::memory_order_relaxed) % size;
+    if (lane == Lane::shared) [[unlikely]]
+      return lanes_[0].position.fetch_add(1, std::memory_order_relaxed) % size;
 =>
 END
 
@@ -423,18 +424,20 @@ END
 
 # -- what changes promise ----------------------------------------------------------------------------
 
-mutant refused_claim_stays all core/choose.hpp evenness plain asymmetric <<'END'
-      return &record;
-    record.undo();
+mutant refused_claim_stays all propose.hpp evenness plain asymmetric <<'END'
+      backend.word_.undo();
+      return {nullptr, path_and_index};
 =>
-      return &record;
+      return {nullptr, path_and_index};
 END
 
-mutant refused_claim_of_a_share_stays all core/choose.hpp evenness plain asymmetric <<'END'
+mutant refused_claim_of_a_share_stays all propose.hpp evenness plain asymmetric <<'END'
     }
-    record.undo();
+    backend.word_.undo();
+    return nullptr;
 =>
     }
+    return nullptr;
 END
 
 mutant drain_is_not_published all core/draft.hpp membership plain asymmetric <<'END'

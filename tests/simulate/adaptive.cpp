@@ -50,9 +50,11 @@ TEST_CASE("a black hole gets next to nothing from adaptive") {
 TEST_CASE("a server that healed has its share again from adaptive") {
   auto const scenario =
       simulate::read_scenario(servers + "at 5s server 3 speed=0.1\nat 10s server 3 speed=1\n");
-  auto const share = median([&](unsigned seed) {
-    return 20 * tests::share(tests::run(scenario, "adaptive", seed), 3, simulate::slices * 3 / 4);
-  });
+  constexpr unsigned seeds = 9;  // single ones have 0.7 to 1.3
+  double share = 0;
+  for (unsigned seed = 1; seed <= seeds; ++seed)
+    share += 20 / double{seeds} *
+             tests::share(tests::run(scenario, "adaptive", seed), 3, simulate::slices * 3 / 4);
   CHECK(share >= 0.85);
   CHECK(share <= 1.1);
 }

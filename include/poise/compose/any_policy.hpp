@@ -33,8 +33,8 @@ struct PickWords {
 /// Holds any policy and forwards every hook; what the held one does not have costs a null check.
 ///
 /// A copy holds a copy: cursors and what was measured belong to one balancer.
-/// *Cost* one indirect call a pick beside the policy's own: half a nanosecond to 1. Inside of another
-/// policy, where nobody claims what it picks, 1 to 2.5 ns.
+/// *Cost* one indirect call a pick beside the policy's own: half a nanosecond to 1. Inside of
+/// another policy, where nobody claims what it picks, 1 to 2.5 ns.
 class AnyPolicy {
  public:
   /// The policy held with its tables, and the ways into it that every pick takes.

@@ -10,8 +10,8 @@
 // clock readings.
 //
 // Per backend: requests in flight n, the sum S of their ages, and decayed sums of latency Y and of
-// samples m, at most M, last touched at t. L is the mean latency of all backends, p and k a prior: p
-// samples of k L each stand for what nobody knows. An unknown backend costs k times the mean:
+// samples m, at most M, last touched at t. L is the mean latency of all backends, p and k a prior:
+// p samples of k L each stand for what nobody knows. An unknown backend costs k times the mean:
 // neither a magnet nor an outcast.
 //
 //   latency(k) = (Y d + 10 S + p k L) / (m d + p)
@@ -25,9 +25,10 @@
 //   finish  the sums take in the latency; an error counts as 16 L at least (more if the others are
 //           busy: who fails at once never is), a success as 5 L at most. The backend's cost is
 //           posted: it takes the worst slot if it is better than that.
-//   join    a backend that joins later starts with one sample of 4 L: its caches are cold.
-//   explore one pick in 85 takes the stalest of a few at random, if nobody has heard of it for some
-//           2000 L: so who healed comes back, also where traffic is calm.
+//   join    a backend that joins later starts with one sample of 5 L: its caches are cold.
+//   explore one pick in 128 takes, of a few at random that are idle, not heard of for 250 L and,
+//           with k = 0.9, no worse than the mean, the one with the least samples: so who joined is
+//           learnt of, and who healed comes back, also where traffic is calm.
 //   threads if several pick, each looks at a cache line of the board of its own first, and at all
 //           of it only if the best there costs more than 1.15 L. So in calm traffic they work with
 //           backends of their own, whose lines stay where they are.
@@ -203,8 +204,8 @@ class alignas(64) MeanLatency {
     at_.store(now.time_since_epoch().count());
   }
   /// 1/d, see above, for sums last touched at `at`. Where requests are dense nothing fades within
-  /// a mean latency; that is foreseen, and the pick doesn't wait for the clock. A clock that was set
-  /// back does not make old news fresh.
+  /// a mean latency; that is foreseen, and the pick doesn't wait for the clock. A clock that was
+  /// set back does not make old news fresh.
   [[nodiscard]] float faded(Duration::rep at, Time now) const noexcept {
     auto const age = now.time_since_epoch().count() - at;
     auto const hold = hold_.load();
@@ -234,8 +235,8 @@ class alignas(64) MeanLatency {
   Steadiness steadiness_{};
 };
 
-/// What an ordinary backend costs, in the mean: how busy they all are. Only picks that explore look,
-/// so it is written seldom.
+/// What an ordinary backend costs, in the mean: how busy they all are. Only picks that explore
+/// look, so it is written seldom.
 class Crowd {
  public:
   void see(float cost) noexcept {
@@ -477,17 +478,18 @@ class BasicAdaptive {
   using Sums = State::Sums;
 
   static constexpr float prior = 7;             // samples
-  static constexpr float cold = 4;              // mean latencies of a backend that has just joined
+  static constexpr float cold = 5;              // mean latencies of a backend that has just joined
   static constexpr float urgency = 10;          // times the ages of what runs
   static constexpr float slowest_success = 5;   // mean latencies
   static constexpr float fastest_failure = 16;  // mean latencies
   static constexpr float busier = 4;            // times: so much is nothing unusual
   static constexpr float good_enough = 1.15F;   // mean latencies: to look no further on the board
   static constexpr std::uint32_t batch = 16;    // successes
-  static constexpr float stale = 60;  // 1/d of what nobody has heard of for 2000 mean latencies
-  static constexpr std::size_t draws = 8;  // where there is no board
-  static constexpr std::size_t few = 4;    // backends that are simply all looked at
-  static constexpr float alike = 0.75F;    // of few: so much of a cost is as good as all of it
+  static constexpr float stale = 3;             // 1/d after 250 mean latencies
+  static constexpr float hopeful = 0.9F;        // mean latencies of an unknown backend, to explore
+  static constexpr std::size_t draws = 8;       // where there is no board
+  static constexpr std::size_t few = 4;         // backends that are simply all looked at
+  static constexpr float alike = 0.75F;         // of few: so much of a cost is as good as all of it
 
   struct Choice {
     std::size_t index = Candidates::none;
@@ -500,10 +502,10 @@ class BasicAdaptive {
     Candidates const candidates{roster};
     Rng random{chance, lane};
     auto const bits = random();
-    bool const explores = bits % 256 < 3;
+    bool const explores = bits % 128 == 0;
     auto i = Candidates::none;
     if (explores) [[unlikely]]
-      i = stalest_of_some(plan, roster, now, random);
+      i = unknown_of_some(plan, roster, now, random);
     if (i == Candidates::none)
       i = candidates.size() <= few ? best_in_row(plan, roster, now, random)
                                    : best_of_board(plan, candidates, now, random, bits >> 8U);
@@ -625,8 +627,8 @@ class BasicAdaptive {
     return choice.cost * ((n + 2) / (n + 1));
   }
 
-  /// Of few: all of them. Those that are as busy as each other and about as quick take turns: a calm
-  /// program asks them all.
+  /// Of few: all of them. Those that are as busy as each other and about as quick take turns: a
+  /// calm program asks them all.
   [[gnu::noinline]] std::size_t best_in_row(Plan const& plan, Roster const& roster, Time now,
                                             Rng random) const {
     Candidates const candidates{roster};
@@ -647,24 +649,27 @@ class BasicAdaptive {
     return plan.draw(candidates.size(), random);
   }
 
-  /// Who is idle, and wasn't heard of for long; none if that is nobody. Stale news is all that can be
-  /// wrong for long, and a slow backend gets one request in thousands by it.
-  [[gnu::noinline]] std::size_t stalest_of_some(Plan const& plan, Roster const& roster, Time now,
+  /// Who is idle, was not heard of for a while, may be no worse than the mean, and of whom least is
+  /// known; none if that is nobody. So who has joined gets experience, and so does who was bad, when
+  /// that has faded: one request in a thousand.
+  [[gnu::noinline]] std::size_t unknown_of_some(Plan const& plan, Roster const& roster, Time now,
                                                 Rng random) const {
     Candidates const candidates{roster};
-    auto stalest = Candidates::none;
-    auto most = stale;
+    auto found = Candidates::none;
+    auto least = Board::empty;
     for (std::size_t k = 0; k < draws; ++k) {
       auto const i = plan.draw(candidates.size(), random);
       auto const& state = candidates.state<State>(i);
       auto const in_flight = candidates.in_flight(i);
       crowd_.see(ordinary_cost(state, in_flight, now));
       auto const faded = mean_.faded(state.at.load(), now);
-      if (faded <= most || in_flight != 0) continue;
-      stalest = i;
-      most = faded;
+      auto const known = std::bit_cast<Sums>(state.sums.load()).samples / faded;
+      if (in_flight != 0 || faded < stale || known >= least) continue;
+      if (cost(state, 0, now, hopeful * mean_.get()) >= mean_.get()) continue;
+      found = i;
+      least = known;
     }
-    return stalest;
+    return found;
   }
 
   /// Seldom: some are excluded or have refused.

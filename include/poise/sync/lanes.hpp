@@ -74,10 +74,10 @@ class Lanes {
   }
 
  private:
-  // Every pick writes its lane, and a processor may take a load for one from that store if the low 12
-  // bits of both addresses agree: once it was wrong, such loads wait for a while, 3 to 5 ns a pick.
-  // So the position stands where no line that picks read has anything: not at the beginning, as a
-  // backend's count of requests.
+  // Every pick writes its lane, and a processor may take a load for one from that store if the low
+  // 12 bits of both addresses agree: once it was wrong, such loads wait for a while, 3 to 5 ns a
+  // pick. So the position stands where no line that picks read has anything: not at the beginning,
+  // as a backend's count of requests.
   struct alignas(64) Counter {
     std::array<std::byte, 56> unused{};
     std::atomic<std::uint64_t> position{0};

@@ -69,7 +69,7 @@ class ArrivalStream {
 
   Arrivals kind_;
   double gap_;
-  Random random_;
+  Dice random_;
   double now_ = 0;
   std::size_t place_ = 0;
 };

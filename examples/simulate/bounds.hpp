@@ -68,7 +68,7 @@ class Oracle {
   }
 
   std::vector<Host> const* hosts_ = nullptr;
-  Random random_;
+  Dice random_;
   double tolerated_ = 0.5;  // share of errors
 };
 

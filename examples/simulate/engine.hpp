@@ -492,10 +492,10 @@ class Engine {
   Scenario const& scenario_;
   Dispatcher& dispatcher_;
   ArrivalStream arrivals_;
-  Random work_;
-  Random clients_;
-  Random failures_;
-  Random wander_;
+  Dice work_;
+  Dice clients_;
+  Dice failures_;
+  Dice wander_;
   Result result_{};
   std::vector<Host> hosts_{};
   Departures departures_{0};

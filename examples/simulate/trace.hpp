@@ -55,7 +55,7 @@ inline std::string in_folder(std::string const& folder, std::string const& name)
 inline Work read_work(std::string const& path) {
   constexpr std::size_t most = 1U << 20U;
   std::vector<float> values;
-  Random random{1, 99};
+  Dice random{1, 99};
   std::uint64_t seen = 0;
   double sum = 0;
   each_number(path, [&](double value) {

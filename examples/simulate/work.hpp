@@ -20,9 +20,9 @@
 namespace simulate {
 
 /// One stream of chance. Each use has its own, so that all policies meet the same requests.
-class Random {
+class Dice {
  public:
-  explicit Random(std::uint64_t seed, std::uint64_t stream) noexcept
+  explicit Dice(std::uint64_t seed, std::uint64_t stream) noexcept
       : state_{poise::detail::mix(seed * 1000003 + stream)} {}
 
   std::uint64_t bits() noexcept {
@@ -56,7 +56,7 @@ struct Work {
   double alpha = 0;                                    // pareto
   std::shared_ptr<std::vector<float> const> values{};  // trace
 
-  [[nodiscard]] double draw(Random& random) const noexcept {
+  [[nodiscard]] double draw(Dice& random) const noexcept {
     switch (kind) {
       case Kind::fixed: return mean;
       case Kind::exponential: return random.exponential(mean);

@@ -122,8 +122,8 @@ struct Weighted : detail::HasLoad<L> {
   float operator()(Candidates const& candidates, std::size_t i, Context const& context) const {
     return static_cast<float>(load(candidates, i, context)) * candidates.per_weight(i);
   }
-  [[gnu::always_inline]] float of(Candidates const& candidates, std::size_t i,
-                                  Context const& context) const {
+  [[nodiscard, gnu::always_inline]] float of(Candidates const& candidates, std::size_t i,
+                                             Context const& context) const {
     return static_cast<float>(detail::load_of(load, candidates, i, context)) *
            candidates.per_weight(i);
   }

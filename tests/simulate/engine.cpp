@@ -216,7 +216,7 @@ TEST_CASE("every kind of work has its mean") {
     auto const kind = simulate::read_scenario("servers 1\nutilisation 0.1\nwindow 1s\nwork " +
                                               std::string{work} + "\n")
                           .work;
-    simulate::Random random{1, 1};
+    simulate::Dice random{1, 1};
     double sum = 0;
     constexpr int draws = 1'000'000;
     for (int i = 0; i < draws; ++i) sum += kind.draw(random);

@@ -162,7 +162,7 @@ TEST_CASE("a trace keeps its shape and gives the mean") {
   auto const it =
       read_scenario("servers 1\nutilisation 0.5\nwindow 1s\nwork trace " + file.path + "\n");
   CHECK(it.work.mean == Approx(2e6));
-  simulate::Random random{1, 1};
+  simulate::Dice random{1, 1};
   double sum = 0;
   for (int i = 0; i < 30'000; ++i) sum += it.work.draw(random);
   CHECK(sum / 30'000 == Approx(2e6).epsilon(0.02));
@@ -172,7 +172,7 @@ TEST_CASE("a trace of one value is that value") {
   File const file{"7\n"};
   auto const it =
       read_scenario("servers 1\nutilisation 0.5\nwindow 1s\nwork trace " + file.path + "\n");
-  simulate::Random random{1, 1};
+  simulate::Dice random{1, 1};
   CHECK(it.work.draw(random) == Approx(7e6));
 }
 

@@ -39,11 +39,7 @@ class Record final : public BackendWith<typename Core::PayloadType> {
 
   // -- requests ----------------------------------------------------------------------------------
 
-  /// Counts a request in. Returns how many were in flight before.
-  [[gnu::always_inline]] std::uint32_t claim() noexcept { return this->word_.claim(); }
-  /// Takes a claim back that was refused.
-  void undo() noexcept { this->word_.undo(); }
-  /// Counts a request out; the record may be gone after.
+  /// Counts a request out (in: propose.hpp); the record may be gone after.
   [[gnu::always_inline]] void release() noexcept {
     if (this->word_.release()) [[unlikely]]
       bury();

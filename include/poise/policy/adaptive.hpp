@@ -16,7 +16,7 @@
 //
 //   latency(k) = (Y d + 10 S + p k L) / (m d + p)
 //   cost(k)    = (n + 1) latency(k)
-//   d          = 1 / (1 + z + z*z/2),  z = max(0, now - t - L) / (200 L)
+//   d          = 1 / (1 + z + z*z/2),  z = max(0, |now - t| - L) / (200 L)
 //
 // The list is the board: slots {backend, cost as it was when somebody looked}.
 //

@@ -89,6 +89,13 @@ class Context {
   [[nodiscard]] bool usable(Candidates const& candidates, std::size_t i) const noexcept {
     return unrestricted() || !restricted(candidates[i]);
   }
+  /// The first usable one from `start` on, around; Candidates::none if there is none.
+  [[nodiscard]] std::size_t first_usable(Candidates const& candidates,
+                                         std::size_t start) const noexcept {
+    for (std::size_t step = 0; step < candidates.size(); ++step)
+      if (auto const i = (start + step) % candidates.size(); usable(candidates, i)) return i;
+    return Candidates::none;
+  }
   /// True in all but a few picks: nothing is excluded, and nobody has refused yet.
   [[nodiscard]] bool unrestricted() const noexcept {
     return refusals_ == 0 && request.excluded.empty();

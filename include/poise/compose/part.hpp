@@ -83,11 +83,8 @@ class Part {
       if (inner < candidates.size() && context.usable(candidates, inner))
         return {roster_.origins[inner], context.path};
     }
-    auto const start = context.random.below(candidates.size());
-    for (std::size_t step = 0; step < candidates.size(); ++step)
-      if (auto const inner = (start + step) % candidates.size(); context.usable(candidates, inner))
-        return {roster_.origins[inner], path};
-    return {Candidates::none, path};
+    auto const inner = context.first_usable(candidates, context.random.below(candidates.size()));
+    return {inner == Candidates::none ? inner : roster_.origins[inner], path};
   }
 
   static constexpr auto absent = std::numeric_limits<std::uint32_t>::max();

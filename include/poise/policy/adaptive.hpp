@@ -383,17 +383,16 @@ class BasicAdaptive {
       auto const each = cost(candidates, i, context.now, mean_.unknown());
       if (each < best.cost && context.usable(candidates, i)) best = {i, each, 0};
     }
-    auto const i = best.index != Candidates::none ? best.index : first_usable(candidates, context);
+    auto const i = best.index != Candidates::none ? best.index : any_usable(candidates, context);
     begin(candidates, i, context.now);
     return i;
   }
 
-  static std::size_t first_usable(Candidates const& candidates, Context& context) noexcept {
+  /// From a random start; if there is none, whoever is there, for the balancer to refuse.
+  static std::size_t any_usable(Candidates const& candidates, Context& context) noexcept {
     auto const start = context.random.below(candidates.size());
-    for (std::size_t step = 0; step < candidates.size(); ++step)
-      if (auto const i = (start + step) % candidates.size(); context.usable(candidates, i))
-        return i;
-    return start;
+    auto const found = context.first_usable(candidates, start);
+    return found == Candidates::none ? start : found;
   }
 
   [[gnu::always_inline]] float cost(Candidates const& candidates, std::size_t i, Time now,

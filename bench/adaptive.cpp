@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 
-// What does Adaptive cost, and what do threads that share it cost each other? Pick and finish,
-// beside what nobody who measures latency can save, and against the same rule behind a mutex, in
-// the same run:
+// The cost of Adaptive, and of sharing it between threads. Pick and finish are compared with the
+// two clock reads that every measurement of latency needs, and with the same rule behind a mutex,
+// in the same run:
 //
 //   clocks    two readings of the clock
 //   locked    the same policy, with one mutex around pick and on_finish
 //
-//   adaptive  the recommended board, one for all threads
-//   small     a board of 4
+//   adaptive  the default short list, one for all threads
+//   small     a short list of 4
 //   wide      two draws and a repair a pick
 //
 // Requests end at once, but report 8 to 12 ms, as in bench/latency.cpp. Two threads that do nothing
@@ -34,7 +34,7 @@ template <class P>
 struct Locked {
   using State = typename P::State;
   using Plan = typename P::Plan;
-  static constexpr bool uses_time = true;
+  static constexpr Traits traits{.uses_time = true};
 
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     return policy.plan(candidates, before);

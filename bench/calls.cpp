@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// What does call() cost when the first attempt succeeds, beside pick and finish by hand? With a
-// policy that never retries, with one that may, with timeouts (which read the clock once: so does
-// what they are compared with), with a report.
+// The cost of call() when the first attempt succeeds, compared with pick and finish by hand: with a
+// policy that never retries, with one that may, with timeouts, and with a report. Timeouts read the
+// clock once, and so does their comparison.
 
 #include <cstddef>
 #include <string>
@@ -27,14 +27,18 @@ std::vector<Endpoint> backends(std::size_t count) {
 /// A policy with timeouts that never passes them.
 template <class P>
 struct Timed : P {
-  [[nodiscard]] CallLimits limits(Request const&) const {
-    return {.timeout = 1h, .try_timeout = 1h};
+  [[nodiscard]] CallTimeouts timeouts(Request const&) const {
+    return {.timeout = 1h, .attempt_timeout = 1h};
   }
 };
 
-int answer(Backend& backend) {
+struct Reply {
+  int value;
+};
+
+Reply answer(Backend& backend) {
   benchmark::DoNotOptimize(&backend);
-  return 7;
+  return {7};
 }
 
 template <class P>

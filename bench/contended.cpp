@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-// What do two threads cost each other that share a balancer and do nothing but pick and finish?
+// The cost of two threads to each other if they share a balancer and only pick and finish.
 //
 // Each thread has a processor of its own, and both run the same number of requests at the same
-// time, again and again, all subjects in turn. Only rounds in which neither was interrupted count,
-// so that a busy machine shows the same as an idle one; a thread that sleeps for a mutex is not
-// interrupted, but waits. Medians and quartiles, ns a request and thread, clock readings included.
+// time, again and again, all subjects in turn. Only rounds in which no thread was interrupted
+// count, so a busy machine gives the same results as an idle one. (A thread that waits for a mutex
+// is not interrupted.) Medians and quartiles, ns per request and thread, clock reads included.
 
 #include <algorithm>
 #include <array>
@@ -45,7 +45,7 @@ double seconds(clockid_t clock) {
 struct Locked {
   using State = Adaptive::State;
   using Plan = Adaptive::Plan;
-  static constexpr bool uses_time = true;
+  static constexpr Traits traits{.uses_time = true};
 
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     return policy->plan(candidates, before);
@@ -79,7 +79,7 @@ Subject subject(std::string name, bool sleeps = false) {
             auto& own = (*latencies)[8 * thread];  // lines apart
             for (long i = 0; i < requests; ++i) {
               auto lease = balancer->pick();
-              lease.finish(Ending::success, own.next());
+              lease.finish(Result::success, own.next());
             }
           },
           sleeps};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// What does an awaited call cost beside awaiting its function, in time and in allocations, when
-// the first attempt succeeds? One coroutine on one event loop awaits one call after the other.
+// The cost of an awaited call on top of its function, in time and in allocations, when the first
+// attempt succeeds. One coroutine on one event loop awaits one call after the other.
 
 #include <algorithm>
 #include <chrono>
@@ -49,7 +49,7 @@ using namespace std::chrono_literals;
 
 constexpr int batch = 1000;
 
-/// The best of many batches: on a busy machine all others are somebody else's.
+/// The best of many batches: on a busy machine the others contain other programs' time.
 template <class Make>
 void measure(char const* what, bool suspends, Make const& make) {
   double best = std::numeric_limits<double>::max();
@@ -71,9 +71,13 @@ void measure(char const* what, bool suspends, Make const& make) {
              suspends ? "suspends" : "returns", best, static_cast<double>(allocated) / batch);
 }
 
-asio::awaitable<int> answer(Backend&, bool suspends) {
+struct Reply {
+  int value;
+};
+
+asio::awaitable<Reply> answer(Backend&, bool suspends) {
   if (suspends) co_await asio::post(asio::use_awaitable);
-  co_return 7;
+  co_return Reply{7};
 }
 
 template <class P>
@@ -89,7 +93,7 @@ void measure_call(char const* what, bool suspends, P const& policy) {
 int main() {
   Balancer<> servers{endpoints({"a", "b", "c"})};
   for (bool const suspends : {false, true}) {
-    measure("the function, picked for by hand", suspends, [&](bool how) -> asio::awaitable<int> {
+    measure("the function, picked for by hand", suspends, [&](bool how) -> asio::awaitable<Reply> {
       auto lease = servers.pick();
       auto reply = answer(*lease, how);
       lease.finish();
@@ -97,7 +101,8 @@ int main() {
     });
     measure_call("call", suspends, P2C{});
     measure_call("call that may retry", suspends, Retry<P2C>{});
-    measure_call("call with timeouts", suspends, Retry<P2C>{{.timeout = 10s, .try_timeout = 1s}});
+    measure_call("call with timeouts", suspends,
+                 Retry<P2C>{{.timeout = 10s, .attempt_timeout = 1s}});
     measure_call("call that may hedge", suspends, Retry<P2C>{{.hedge = {.after = 1s}}});
   }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// What does a request cost? Pick and finish, for every policy, against floors in the same run:
+// The cost of a request: pick and finish, for every policy, against floors in the same run:
 //
-//   leaking     the same policy, records and cursors behind a raw pointer that is never freed: what
-//               is left when only the protection is removed
+//   leaking     the same policy, records and cursors behind a raw pointer that is never freed: the
+//               same work without the protection
 //
 //   scan        the plain loop for the fewest requests in flight, first index wins, over the same
 //               records
@@ -12,7 +12,7 @@
 //
 //   textbook    a shared_mutex, healthy backends filtered into a vector, the chosen one copied out
 //
-// What the policies cost that look at latency is in latency.cpp.
+// latency.cpp measures the policies that use latency.
 
 #include <atomic>
 #include <map>

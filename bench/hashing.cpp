@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 
-// What does consistent hashing cost? Look-ups beside a binary search over the same points, which is
-// what others do, picks beside the hash of the key alone, and tables made anew.
+// The cost of consistent hashing: look-ups compared with a binary search over the same points, as
+// other libraries do it; picks compared with the hash of the key alone; rebuilding of tables.
 //
 //   indexed   the point for a hash, by the ring's index; the program first checks that both
 //   halves    and a binary search find the same point for a million hashes
 //   slot      the owner of a key in a maglev table, with the hash of the key
 //   pick      the whole policy: hash the key, look up, ask whether the owner is eligible
 //   key_hash  of that, the hash of the key alone (16 bytes)
-//   fill      a table or ring made anew
+//   fill      rebuilding a table or ring
 //   flip      one backend out of so many goes out or comes back: a whole change of a balancer
 
 #include <algorithm>
@@ -23,7 +23,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
-#include <poise/dialect/nginx.hpp>
+#include <poise/hashing/dialect/nginx.hpp>
 #include <poise/policy/hash_ring.hpp>
 #include <poise/policy/maglev.hpp>
 #include <poise/policy/rendezvous.hpp>
@@ -151,7 +151,7 @@ void pick(benchmark::State& state, P const& policy) {
   Fleet const fleet{static_cast<std::size_t>(state.range(0))};
   Candidates const candidates{fleet.roster};
   auto const plan = hooks::plan(policy, candidates, nullptr);
-  Chance chance{1, &detail::mix};
+  RandomSource chance{1, &detail::mix};
   std::size_t i = 0;
   for (auto _ : state) {
     Request const request{.route_key = keys()[i++ % keys().size()]};

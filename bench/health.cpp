@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 
-// What does health cost a request while all is well, beside the clock? Pick and finish with every
-// rule on, against the same balancer without any. Both run on a clock that costs nothing but its
-// two calls, since on a busy machine two reads of the real one vary by more than what is measured;
-// what those cost is printed too. Compared are the least times of many short turns, which
-// interleave: whatever else the machine does makes a turn longer, never shorter.
+// The cost of health rules per request in a healthy pool, without the clock. Pick and finish with
+// all rules are compared with the same balancer without rules. Both use a clock that only counts,
+// since on a busy machine two reads of the real clock vary by more than the measured cost; the cost
+// of these reads is printed too. The least times of many short, interleaved turns are compared:
+// other work of the machine makes a turn longer, never shorter.
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include <poise/compose/shed.hpp>
+#include <poise/health/limit.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
-#include <poise/resilience/limit.hpp>
-#include <poise/resilience/shed.hpp>
 
 #include "support/ratios.hpp"
 
@@ -36,8 +36,7 @@ struct CheapClock {
   static inline std::int64_t shared = 0;
 };
 
-using AllRules =
-    Runtime<CheapClock, health::Standard, resilience::FixedLimit, resilience::AdaptiveLimit>;
+using AllRules = Runtime<CheapClock, health::Standard, health::FixedLimit, health::AdaptiveLimit>;
 using OnlyLatency = Runtime<CheapClock, MeasureLatency>;
 using OnlyClock = Runtime<CheapClock>;
 using RealClock = Runtime<SteadyClock, health::Standard>;

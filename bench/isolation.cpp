@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 
-// How long does a failing server do harm? Real HTTP servers on loopback, one of five goes wrong:
-// until something is noticed, until it gets no more requests, and, once it works again, until it
-// does. With rules over requests alone (passive), with probes alone (active), and with both.
+// The time that a failing server does harm. One of five real HTTP servers on loopback fails. Three
+// times are measured: until the fault is noticed, until the server gets no more requests, and, once
+// it works again, until it gets requests again. With rules over requests alone (passive), with
+// probes alone (active), and with both.
 //
 // All times of the monitor and of the probes are a tenth of the defaults, so that the program ends
-// in minutes; what waits for them scales with them.
+// in minutes. The results scale with them.
 
 #include <atomic>
 #include <chrono>
@@ -20,12 +21,12 @@
 #include <fmt/core.h>
 
 #include <poise/asio/prober.hpp>
-#include <poise/health/keeper.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
+#include <poise/ticker.hpp>
 
-#include "../tests/health/nodes.hpp"
-#include "../tests/health/requests.hpp"
+#include "../tests/integration/health/nodes.hpp"
+#include "../tests/integration/health/requests.hpp"
 
 namespace {
 
@@ -46,7 +47,7 @@ MonitorOptions tenth() {
 constexpr ProbeOptions tenth_probes{.interval = 500ms,
                                     .timeout = 100ms,
                                     .doubt_interval = 100ms,
-                                    .down_interval = 3s,
+                                    .max_down_interval = 3s,
                                     .spread = 100ms};
 
 struct Times {
@@ -64,8 +65,8 @@ Times incident(bool probes, Monitor const& monitor, std::vector<WebServer*> cons
   for (auto* each : servers) addresses.push_back(each->address());
   poise::Balancer<poise::P2C, void, poise::Runtime<poise::SteadyClock, Monitor>> balancer{
       poise::endpoints(addresses), {}, {.observers = {monitor}}};
-  Keeper keeper;
-  auto const kept = keeper.watch(balancer, 100ms);
+  poise::Ticker ticker;
+  auto const kept = ticker.watch(balancer, 100ms);
   Loop loop;
   std::optional<poise::asio::Prober> prober;
   if (probes)
@@ -121,13 +122,13 @@ void print(std::string_view what, std::string_view with, Times const& times) {
              text(times.isolated), text(times.recovered), times.failed);
 }
 
-using Passive = Monitor<Consecutive, FailureShare, SuccessRate, Latency>;
+using Passive = Monitor<Consecutive, FailureRate, SuccessRate, Latency>;
 using Silent = Monitor<>;
 
 template <class Wrong, class Right>
 void compare(std::string_view what, std::vector<WebServer*> const& servers, Wrong const& wrong,
              Right const& right) {
-  auto const slow_ejects = Latency{.intervals = 2, .enforcement = {.share = 1}};
+  auto const slow_ejects = Latency{.intervals = 2, .enforcement = {.probability = 1}};
   Passive const first{tenth(), {}, {}, {}, slow_ejects};
   print(what, "passive", incident(false, first, servers, wrong, right));
   print("", "active", incident(true, Silent{tenth()}, servers, wrong, right));

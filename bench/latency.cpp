@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// What does it cost to look at latency? Pick and finish of the policies that do, against floors in
-// the same run:
+// The cost of policies that use latency: pick and finish, against floors in the same run:
 //
-//   clocks    two readings of the clock, which nobody who measures latency can save
-//   leaking   the same policy and statistics, without what keeps backends and snapshots alive
+//   clocks    two reads of the clock, which every measurement of latency needs
+//   leaking   the same policy and statistics, without the protection of backends and snapshots
 
 #include <string>
 

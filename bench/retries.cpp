@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// What does a retry budget cost? For each request, where its first attempt is picked; and for each
-// retry that is asked for, granted or refused, while other threads do the same. The floor of the
-// former is one add to a number that nobody else touches. (What Retry adds to a pick is in
-// wrapped.cpp, to a call in calls.cpp.)
+// The cost of a retry budget: per request, when its first attempt is picked, and per retry, granted
+// or refused, while other threads do the same. The floor of the former is one add to a number that
+// no other thread writes. (wrapped.cpp measures the cost of Retry in a pick, calls.cpp in a call.)
 
 #include <chrono>
 #include <cstdint>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// What does a change cost while requests go on? Two threads pick and finish without pause; a third
-// drains, weighs and replaces. Printed: the time of each change, and the readers' picks beside the
-// same readers without any change (the floor, measured in the same run, in turns).
+// The cost of a change under traffic. Two threads pick and finish without pause; a third thread
+// drains, sets weights and replaces. Printed are the time of each change, and the readers' picks
+// compared with the same readers without changes (the floor, measured in turns in the same run).
 
 #include <algorithm>
 #include <atomic>

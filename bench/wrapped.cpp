@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// What does it cost to wrap a policy? Pick and finish through AnyPolicy and through each wrapper,
-// beside the same policy as it is, in the same run. Backends have two tiers, two zones and a label,
-// all are healthy: the usual case, in which a wrapper lets everything pass.
+// The cost of wrappers: pick and finish through AnyPolicy and through each wrapper, compared with
+// the same policy alone, in the same run. Backends have two tiers, two zones and a label. All are
+// healthy: the usual case, in which a wrapper restricts nothing.
 
 #include <cstddef>
 #include <functional>

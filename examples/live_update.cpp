@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Backends come, go and change while other threads pick; nobody waits, and no request is lost.
+// Backends are added, removed and changed while other threads pick. No pick waits, and no request
+// is lost.
 
 #include <atomic>
 #include <future>
@@ -11,7 +12,7 @@
 
 using Servers = poise::Balancer<poise::SmoothWeighted>;
 
-/// Twelve requests, and who got how many: "a 6, b 6".
+/// The number of requests of each backend, out of twelve: "a 6, b 6".
 std::string shares(Servers& servers) {
   std::map<std::string, int> counts;
   for (int i = 0; i < 12; ++i) {
@@ -58,18 +59,17 @@ int main() {
   servers.undrain("a");
   show("a is back", "a 3, b 3, c 6");
 
-  // A removed backend still finishes its requests: whoever holds a lease may use it.
-  auto held = servers.pick();
-  auto const removed = held->id();
-  servers.remove(removed);
-  std::cout << "removed " << removed << ", which still works on " << held->in_flight()
-            << " request(s)\n";
+  // A removed backend still finishes its requests: every lease on it stays usable.
+  auto held = servers.pick({.preferred = "b"});
+  servers.remove("b");
+  std::cout << "removed b, which still works on " << held->in_flight() << " request(s)\n";
   as_claimed = as_claimed && held->in_flight() >= 1;
   held.finish();
 
-  // The whole set at once, as discovery brings it. Ids that stay keep their statistics.
+  // The whole set at once, as discovery brings it. Ids that stay keep their statistics, and the
+  // weight that was set by hand.
   servers.update({{.id = "c", .address = "10.0.0.3:80"}, {.id = "d", .address = "10.0.0.4:80"}});
-  show("replaced", "c 6, d 6");
+  show("replaced", "c 8, d 4");
 
   stop = true;
   auto const failed = one.get() + two.get();

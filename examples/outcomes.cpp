@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// How requests end: poise learns it from your reply type, or from a callback on another thread.
+// Outcomes of requests: poise gets them from your reply type, or from a callback on another thread.
 //
-// poise only knows what you report, so report what happened to the backend and not to your user: a
-// bad query is the caller's fault (rejected), a timeout speaks against the backend.
+// Report what happened to the backend, not to your user: a bad query is the caller's fault
+// (rejected), a timeout is the backend's.
 
 #include <future>
 #include <iostream>
@@ -19,10 +19,10 @@ struct Reply {
 
 // Beside the type it speaks for: poise finds it by argument-dependent lookup.
 poise::Outcome outcome_of(Reply const& reply) {
-  if (reply.status == 503) return poise::Ending::overloaded;
-  if (reply.status >= 500) return poise::Ending::error;
-  if (reply.status >= 400) return poise::Ending::rejected;
-  return poise::Ending::success;
+  if (reply.status == 503) return poise::Result::overloaded;
+  if (reply.status >= 500) return poise::Result::error;
+  if (reply.status >= 400) return poise::Result::rejected;
+  return poise::Result::success;
 }
 
 }  // namespace shop
@@ -37,19 +37,19 @@ int main() {
   // 2. Later, elsewhere: move the lease to where the request ends. It is in flight until then.
   auto lease = shops.pick();
   auto done = std::async(std::launch::async, [lease = std::move(lease)]() mutable {
-    lease.finish(poise::Ending::timeout);
+    lease.finish(poise::Result::timeout);
   });
   done.get();
 
-  // 3. Forgotten: a lease that nobody finished counts itself out, and blames nobody.
+  // 3. Forgotten: a lease that was not finished counts itself out, and blames no backend.
   {
     auto const forgotten = shops.pick();
   }
 
   auto const shop = shops.stats().backends.at(0);
   for (auto const ending :
-       {poise::Ending::success, poise::Ending::rejected, poise::Ending::error,
-        poise::Ending::overloaded, poise::Ending::timeout, poise::Ending::abandoned})
+       {poise::Result::success, poise::Result::rejected, poise::Result::error,
+        poise::Result::overloaded, poise::Result::timeout, poise::Result::abandoned})
     std::cout << poise::name(ending) << ": " << shop.ended(ending) << '\n';
   std::cout << shop.failed << " of " << shop.total << " were the backend's fault, "
             << shop.in_flight << " are in flight\n";

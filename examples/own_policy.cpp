@@ -12,7 +12,7 @@
 
 struct Sticky {
   static constexpr char const* name = "sticky";
-  static constexpr bool keyed = true;
+  static constexpr poise::Traits traits{.keyed = true};
 
   std::size_t pick(poise::Candidates const& all, poise::Context& context) const {
     auto const home = std::hash<std::string_view>{}(context.request.key());

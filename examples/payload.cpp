@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A value of yours per backend: here a connection, made by a factory and found through the lease.
 //
-// No map from address to connection, and no question who closes it: the payload lives as long as
-// its backend, and a backend lives until its last lease ends.
+// The program needs no map from address to connection, and never closes one itself: the payload
+// lives as long as its backend, and a backend lives until its last lease ends.
 
 #include <atomic>
 #include <iostream>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Every policy over the same 100 requests, one in ten of which fails: who gets how many?
+// How many of the same 100 requests each backend gets, for every policy. One request in ten fails.
 //
-// Time is virtual and chance is seeded, so the same seed prints the same picture. Requests arrive
-// every 4 ms at five backends; `e` is three times as slow as the others and half as big.
+// Time is virtual and randomness is seeded, so the same seed prints the same picture. Requests
+// arrive every 4 ms at five backends; `e` is three times as slow as the others and half as big.
 
 #include <charconv>
 #include <chrono>
@@ -16,7 +16,7 @@
 
 #include <fmt/format.h>
 
-#include <poise/compose/named.hpp>
+#include <poise/compose/policy_named.hpp>
 #include <poise/poise.hpp>
 
 namespace {
@@ -45,15 +45,15 @@ std::vector<poise::Endpoint> backends() {
 std::vector<poise::BackendStats> run(std::string_view policy, std::uint64_t seed, int requests) {
   poise::VirtualClock clock;
   Balancer balancer{backends(), poise::policy_named(policy), {.clock = clock, .seed = seed}};
-  poise::Chance chance{seed, &poise::detail::mix};
-  poise::Rng random{chance, poise::sync::Lane::shared};
+  poise::RandomSource source{seed, &poise::detail::mix};
+  poise::Rng random{source, poise::sync::Lane::shared};
 
   std::multimap<poise::Time, Balancer::Lease> working;  // by the moment they answer
   auto const answer_until = [&](poise::Time time) {
     while (!working.empty() && working.begin()->first <= time) {
       auto const first = working.begin();
       clock.advance(first->first - clock.now());
-      first->second.finish(random.below(10) == 0 ? poise::Ending::error : poise::Ending::success);
+      first->second.finish(random.below(10) == 0 ? poise::Result::error : poise::Result::success);
       working.erase(first);
     }
     clock.advance(time - clock.now());
@@ -61,7 +61,7 @@ std::vector<poise::BackendStats> run(std::string_view policy, std::uint64_t seed
   for (int i = 0; i < requests; ++i) {
     answer_until(clock.now() + 4ms);
     auto lease = balancer.pick({.client_id = std::to_string(i % 40)});
-    if (!lease) continue;  // a filter may leave nobody
+    if (!lease) continue;  // a filter may leave no backend
     auto const work = lease->id() == "e" ? 30ms : 10ms;
     auto const ends = clock.now() + work * (1 + static_cast<int>(random.below(3)));
     working.emplace(ends, std::move(lease));
@@ -82,7 +82,7 @@ void print(std::string_view policy, std::vector<poise::BackendStats> const& back
     fmt::print("{}\n", each.failed == 0 ? "" : fmt::format("  {} failed", each.failed));
     requests -= static_cast<int>(each.total);
   }
-  if (requests > 0) fmt::print("  nobody {:>2}\n", requests);
+  if (requests > 0) fmt::print("  none   {:>2}\n", requests);
 }
 
 std::uint64_t number(std::string_view option, std::string_view text, std::uint64_t least,

@@ -37,9 +37,9 @@ struct Loose : poise::Backend {
   void claim() noexcept { benchmark::DoNotOptimize(word_.claim()); }
   void end(P const& policy, poise::Duration latency = poise::detail::unmeasured,
            poise::Time now = {}) noexcept {
-    count(poise::Ending::success, latency);
+    count(poise::Result::success, latency);
     if constexpr (poise::hooks::has_on_finish<P>) {
-      poise::Finish finish{*this, poise::Ending::success, latency, now, poise::Path{}, state.get()};
+      poise::Finish finish{*this, poise::Result::success, latency, now, poise::Path{}, state.get()};
       poise::hooks::on_finish(policy, finish);
     }
     benchmark::DoNotOptimize(word_.release());
@@ -94,7 +94,7 @@ struct Subject {
   std::optional<poise::hooks::PlanOf<P>> plan;
   std::vector<std::unique_ptr<Loose<P>>> loose;
   std::atomic<poise::Roster const*> leaked{nullptr};
-  poise::Chance chance{1, &poise::detail::mix};
+  poise::RandomSource chance{1, &poise::detail::mix};
 };
 
 /// The latency of the next request: 8 to 12 ms, reported by requests that end at once. An

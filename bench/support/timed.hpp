@@ -2,7 +2,7 @@
 #pragma once
 
 // What programs share that ask what it costs to look at latency: the cycle, and the floor that
-// nobody who measures latency can save.
+// every measurement of latency needs.
 
 #include <string>
 
@@ -20,7 +20,7 @@ void timed_cycle(benchmark::State& state) {
   Latencies latencies;
   for (auto _ : state) {
     auto lease = balancer.pick();
-    lease.finish(poise::Ending::success, latencies.next());
+    lease.finish(poise::Result::success, latencies.next());
   }
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Calls over libcurl that survive a server's end: start three nginx, run this, kill one.
+// Calls over libcurl that survive the end of a server: start three nginx, run this, kill one.
 
 #include <chrono>
 
-#include <poise/health/keeper.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
+#include <poise/ticker.hpp>
 
 #include "curl.hpp"
 #include "load.hpp"
@@ -28,11 +28,11 @@ using Policy = poise::Retry<poise::PowerOfTwo<poise::PeakEwma>>;
 
 int main(int count, char** words) {
   auto const load = clients::load_from(count, words, help);
-  poise::Balancer<Policy, void, poise::health::Watched> servers{
+  poise::Balancer<Policy, void, poise::health::Monitored> servers{
       poise::endpoints(load.backends),
-      Policy{{.attempts = 3, .timeout = 2s, .try_timeout = 300ms}}};
-  poise::health::Keeper keeper;
-  auto const kept = keeper.watch(servers);
+      Policy{{.attempts = 3, .timeout = 2s, .attempt_timeout = 300ms}}};
+  poise::Ticker ticker;
+  auto const watched = ticker.watch(servers);
   clients::Curl curl;
 
   auto const get = [&](auto& backend, poise::Request const& request) {

@@ -13,9 +13,9 @@
 #include <asio/steady_timer.hpp>
 
 #include <poise/asio/call.hpp>
-#include <poise/health/keeper.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
+#include <poise/ticker.hpp>
 
 #include "http.hpp"
 #include "load.hpp"
@@ -33,7 +33,7 @@ Kill a server, stop it (kill -STOP), bring it back: no call should fail.
 )";
 
 using Policy = poise::Retry<poise::PowerOfTwo<poise::PeakEwma>>;
-using Servers = poise::Balancer<Policy, void, poise::health::Watched>;
+using Servers = poise::Balancer<Policy, void, poise::health::Monitored>;
 
 asio::awaitable<void> one_call(Servers& servers, clients::Progress& progress) {
   poise::CallReport report;
@@ -42,7 +42,7 @@ asio::awaitable<void> one_call(Servers& servers, clients::Progress& progress) {
     auto const reply = co_await poise::asio::call(
         servers, {}, [](auto& backend) { return clients::get(backend.address(), "/"); },
         {.report = &report});
-    if (reply.outcome.ending != poise::Ending::success) error = message(report);
+    if (reply.outcome.result != poise::Result::success) error = message(report);
   } catch (std::exception const& failure) {
     error = failure.what();
   }
@@ -66,9 +66,10 @@ int main(int count, char** words) {
   auto const load = clients::load_from(count, words, help);
   Servers servers{
       poise::endpoints(load.backends),
-      Policy{{.attempts = 3, .timeout = 2s, .try_timeout = 300ms, .hedge = {.percentile = 0.95}}}};
-  poise::health::Keeper keeper;  // ejects, and measures what the hedges wait for
-  auto const kept = keeper.watch(servers);
+      Policy{
+          {.attempts = 3, .timeout = 2s, .attempt_timeout = 300ms, .hedge = {.percentile = 0.95}}}};
+  poise::Ticker ticker;  // drives the monitor, and the percentile that hedges wait for
+  auto const watched = ticker.watch(servers);
   clients::Progress progress;
   asio::io_context context{1};
   asio::co_spawn(context, all_calls(servers, progress, load), asio::detached);

@@ -71,15 +71,15 @@ inline int number(std::string_view text) {
 
 inline HttpReply parse(std::string const& answer) {
   auto const end = answer.find("\r\n\r\n");
-  if (!answer.starts_with("HTTP/1.")) return {poise::Ending::error};
-  if (end == std::string::npos) return {poise::Ending::reset};
+  if (!answer.starts_with("HTTP/1.")) return {poise::Result::error};
+  if (end == std::string::npos) return {poise::Result::reset};
   auto const head = std::string_view{answer}.substr(0, end);
   auto const status = number(head.substr(std::min<std::size_t>(9, head.size())));
   HttpReply reply{poise::outcome_of_http(status), status, answer.substr(end + 4)};
   reply.outcome.retry_after = std::chrono::seconds{number(header(head, "Retry-After"))};
   auto const length = header(head, "Content-Length");
   if (!length.empty() && reply.body.size() < static_cast<std::size_t>(number(length)))
-    reply.outcome = poise::Ending::reset;
+    reply.outcome = poise::Result::reset;
   return reply;
 }
 
@@ -92,25 +92,25 @@ inline asio::awaitable<HttpReply> get(std::string address, std::string path) {
   auto const executor = co_await asio::this_coro::executor;
   std::error_code error;
   auto token = asio::redirect_error(asio::use_awaitable, error);
-  auto const ended = [&](poise::Ending otherwise) {
-    return HttpReply{error == asio::error::operation_aborted ? poise::Ending::cancelled
+  auto const ended = [&](poise::Result otherwise) {
+    return HttpReply{error == asio::error::operation_aborted ? poise::Result::cancelled
                                                              : otherwise};
   };
 
   tcp::resolver resolver{executor};
   auto const places =
       co_await resolver.async_resolve(address.substr(0, colon), address.substr(colon + 1), token);
-  if (error) co_return ended(poise::Ending::refused);
+  if (error) co_return ended(poise::Result::refused);
   tcp::socket socket{executor};
   co_await asio::async_connect(socket, places, token);
-  if (error) co_return ended(poise::Ending::refused);
+  if (error) co_return ended(poise::Result::refused);
 
   auto const text = "GET " + path + " HTTP/1.0\r\nHost: " + address + "\r\n\r\n";
   co_await asio::async_write(socket, asio::buffer(text), token);
-  if (error) co_return ended(poise::Ending::reset);
+  if (error) co_return ended(poise::Result::reset);
   std::string answer;
   co_await asio::async_read(socket, asio::dynamic_buffer(answer, 1U << 24U), token);
-  if (error && error != asio::error::eof) co_return ended(poise::Ending::reset);
+  if (error && error != asio::error::eof) co_return ended(poise::Result::reset);
   co_return detail::parse(answer);
 }
 

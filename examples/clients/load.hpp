@@ -18,8 +18,8 @@
 
 #include <fmt/format.h>
 
+#include <poise/base/address.hpp>
 #include <poise/call.hpp>
-#include <poise/host_port.hpp>
 #include <poise/stats.hpp>
 
 namespace clients {
@@ -58,7 +58,7 @@ inline Load load_from(int count, char** words, std::string_view help) {
   std::exit(2);
 }
 
-/// Counts calls, and tells of them once a second.
+/// Counts calls, and prints the numbers once a second.
 class Progress {
  public:
   /// One call more; `error` says why it failed, if it did.
@@ -97,7 +97,7 @@ bool run(Load const& load, std::chrono::milliseconds pause, Call const& call) {
     poise::CallReport report;
     std::optional<std::string> error;
     try {
-      if (call(report).ending != poise::Ending::success) error = message(report);
+      if (call(report).result != poise::Result::success) error = message(report);
     } catch (std::exception const& failure) {
       error = failure.what();
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Reads from Redis replicas over hiredis that survive one that hangs: run this, and tell one of
-// them `CLIENT PAUSE 5000`.
+// Reads from Redis replicas over hiredis, which survive a replica that hangs: run this, and send
+// one replica `CLIENT PAUSE 5000`.
 
 #include <chrono>
 
-#include <poise/health/keeper.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
+#include <poise/ticker.hpp>
 
 #include "load.hpp"
 #include "redis.hpp"
@@ -29,12 +29,12 @@ using Policy = poise::Retry<poise::PowerOfTwo<poise::PeakEwma>>;
 
 int main(int count, char** words) {
   auto const load = clients::load_from(count, words, help);
-  poise::Balancer<Policy, clients::RedisPool, poise::health::Watched> servers{
+  poise::Balancer<Policy, clients::RedisPool, poise::health::Monitored> servers{
       poise::endpoints(load.backends),
       [](poise::Endpoint const& endpoint) { return clients::RedisPool{endpoint}; },
-      Policy{{.attempts = 3, .timeout = 1s, .try_timeout = 100ms}}};
-  poise::health::Keeper keeper;
-  auto const kept = keeper.watch(servers);
+      Policy{{.attempts = 3, .timeout = 1s, .attempt_timeout = 100ms}}};
+  poise::Ticker ticker;
+  auto const watched = ticker.watch(servers);
 
   auto const get = [&](auto& backend, poise::Request const& request) {
     auto const left = *request.deadline - poise::SteadyClock{}.now();

@@ -29,8 +29,8 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/address.hpp>
 #include <poise/endpoint.hpp>
-#include <poise/host_port.hpp>
 #include <poise/outcome.hpp>
 #include <poise/time.hpp>
 
@@ -52,9 +52,9 @@ inline poise::Outcome outcome_of_redis_error(std::string_view text) {
                                                          "MASTERDOWN"};
   static constexpr std::array<std::string_view, 5> caller{"ERR", "WRONGTYPE", "NOAUTH", "NOPERM",
                                                           "EXECABORT"};
-  if (one_of(later)) return poise::Ending::overloaded;
-  if (one_of(caller)) return poise::Ending::rejected;
-  return poise::Ending::error;
+  if (one_of(later)) return poise::Result::overloaded;
+  if (one_of(caller)) return poise::Result::rejected;
+  return poise::Result::error;
 }
 
 /// Connections to one Redis. *Threads* any.
@@ -115,17 +115,17 @@ class RedisPool {
   }
 
   static RedisReply failed_to_connect(redisContext const* connection) {
-    if (connection == nullptr) return {{poise::Ending::error, false}, {}, "out of memory"};
+    if (connection == nullptr) return {{poise::Result::error, false}, {}, "out of memory"};
     bool const late = connection->err == REDIS_ERR_IO && errno == ETIMEDOUT;
-    return {late ? poise::Ending::connect_timeout : poise::Ending::refused, {}, connection->errstr};
+    return {late ? poise::Result::connect_timeout : poise::Result::refused, {}, connection->errstr};
   }
   static RedisReply failed(redisContext const& connection) {
-    using poise::Ending;
+    using poise::Result;
     auto const timed_out = connection.err == REDIS_ERR_IO && errno == EAGAIN;
     auto const broke = connection.err == REDIS_ERR_EOF || connection.err == REDIS_ERR_IO;
-    return {timed_out ? Ending::timeout
-            : broke   ? Ending::reset
-                      : Ending::error,
+    return {timed_out ? Result::timeout
+            : broke   ? Result::reset
+                      : Result::error,
             {},
             connection.errstr};
   }

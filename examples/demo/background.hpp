@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// An event loop on a thread of its own. Declare it last: so it stops before what it works on goes.
+// An event loop on a thread of its own. Declare it last, so that it stops before the objects it
+// uses are destroyed.
 
 #include <future>
 #include <thread>

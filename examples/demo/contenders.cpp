@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
-#include <poise/compose/named.hpp>
+#include <poise/compose/policy_named.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/poise.hpp>
 
+#include "../known_policies.hpp"
 #include "run.hpp"
 
 namespace demo {
@@ -28,7 +28,7 @@ Contender contender(std::string const& name, poise::AnyPolicy const& policy,
           }};
 }
 
-/// With a health monitor, whose times are those of a short show: a tenth of its defaults and less.
+/// With a health monitor whose times fit a short demo: a tenth of the defaults and less.
 Contender watched(std::string const& text) {
   poise::health::MonitorOptions options;
   options.interval = std::chrono::seconds{1};
@@ -57,12 +57,6 @@ std::vector<Contender> contenders(std::string const& policy) {
   return all;
 }
 
-std::string known() {
-  std::string text;
-  for (auto const& each : poise::known_policies())
-    text += fmt::format("  {:<20}{}{}\n", each.name, each.about,
-                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
-  return text;
-}
+std::string known() { return examples::known_policies(); }
 
 }  // namespace demo

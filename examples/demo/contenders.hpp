@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Who takes part.
+// The policies that take part.
 
 #include <functional>
 #include <string>

@@ -30,7 +30,7 @@ class Fleet {
     thread_.emplace(context_);
   }
 
-  /// What a configuration file or discovery would say of them.
+  /// The servers as a configuration file or discovery would list them.
   [[nodiscard]] std::vector<poise::Endpoint> endpoints() const {
     std::vector<poise::Endpoint> endpoints;
     for (std::size_t i = 0; i < servers_.size(); ++i)

@@ -50,12 +50,12 @@ std::optional<Seconds> until_left(Log const& log, Outage const& outage, double u
 std::optional<Seconds> until_back(Log const& log, Outage const& outage, double usual) {
   std::vector<Instant> answers;
   for (auto const& sample : log.samples)
-    if (sample.backend == outage.victim && sample.ending == poise::Ending::success &&
+    if (sample.backend == outage.victim && sample.result == poise::Result::success &&
         sample.ended >= outage.revived)
       answers.push_back(sample.ended);
   std::ranges::sort(answers);
   constexpr Seconds least{0.1};
-  auto const span = std::max(least, Seconds{10 / usual});  // about ten requests, or it is chance
+  auto const span = std::max(least, Seconds{10 / usual});  // about ten requests
   auto const enough = static_cast<std::size_t>(std::ceil(usual * span.count() / 2));
   for (std::size_t i = 0; i + enough <= answers.size(); ++i)
     if (answers[i + enough - 1] - answers[i] < span) return answers[i] - outage.revived;
@@ -75,7 +75,7 @@ Result evaluate(Log const& log, std::size_t backends) {
     if (sample.backend)
       result.shares[*sample.backend] += 1 / static_cast<double>(log.samples.size());
     delays.emplace_back(sample.picked - sample.due);
-    if (sample.ending == poise::Ending::success) latencies.emplace_back(sample.ended - sample.due);
+    if (sample.result == poise::Result::success) latencies.emplace_back(sample.ended - sample.due);
     else ++result.errors;
   }
   std::ranges::sort(latencies);

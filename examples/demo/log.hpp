@@ -19,7 +19,7 @@ struct Sample {
   Instant picked;
   Instant ended;
   std::optional<std::size_t> backend;  ///< Empty if the balancer had none to offer.
-  poise::Ending ending;
+  poise::Result result;
 };
 
 /// One server was killed, and came back.

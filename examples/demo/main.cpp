@@ -3,7 +3,7 @@
 //
 //   g++ -std=c++20 -O2 -Iinclude examples/demo/*.cpp -lfmt -pthread -o demo && ./demo
 //
-// poise is used in run.hpp, contenders.cpp lists the policies, pool.cpp tells how requests end.
+// poise is used in run.hpp, contenders.cpp lists the policies, pool.cpp reports outcomes.
 
 #include <algorithm>
 #include <cstdio>
@@ -59,7 +59,7 @@ void run(demo::Scenario const& scenario) {
     results.push_back(demo::evaluate(contender.run(scenario, screen), scenario.backends));
     screen.end(results.back().requests, results.back().errors);
   }
-  fmt::print("\n{}", demo::table(scenario, results, screen.is_terminal()));
+  fmt::print("\n{}", demo::table(scenario, results, screen.width(), screen.has_colours()));
   fmt::print("--help tells what happened to the servers, and what the columns mean.\n");
   warn_if_late(results);
 }

@@ -4,63 +4,28 @@
 #include "options.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
-#include <cstdint>
 #include <limits>
 #include <string_view>
 
 #include <fmt/format.h>
-#include <poise/error.hpp>
 
 #include "contenders.hpp"
 
 namespace demo {
 
-namespace {
-
-std::uint64_t number(std::string const& option, std::string const& text, std::uint64_t least,
-                     std::uint64_t most) {
-  std::uint64_t value = 0;
-  auto const* end = text.data() + text.size();
-  auto const [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end || value < least || value > most)
-    throw BadOption{fmt::format("{} is \"{}\", but must be a whole number from {} to {}", option,
-                                text, least, most)};
-  return value;
-}
-
-std::string policy(std::string const& text) {
-  try {
-    (void)contenders(text);
-    return text;
-  } catch (poise::ConfigError const& error) {
-    throw BadOption{error.what()};
-  }
-}
-
-}  // namespace
-
 Options parse(std::vector<std::string> const& words) {
   Options options;
   auto& scenario = options.scenario;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    // "--rate 100" and "--rate=100" are the same.
-    auto const equals = words[i].find('=');
-    auto const option = words[i].substr(0, equals);
-    auto const value = [&] {
-      if (equals != std::string::npos) return words[i].substr(equals + 1);
-      if (i + 1 == words.size()) throw BadOption{option + " needs a value; see --help"};
-      return words[++i];
-    };
-    if (option == "--policy") scenario.policy = policy(value());
-    else if (option == "--backends") scenario.backends = number(option, value(), 2, 12);
-    else if (option == "--rate")
-      scenario.rate = static_cast<double>(number(option, value(), 10, 20000));
-    else if (option == "--seconds")
-      scenario.length = std::chrono::seconds{number(option, value(), 1, 3600)};
+  examples::CommandLine line{words};
+  while (line.next()) {
+    auto const& option = line.option();
+    if (option == "--policy") scenario.policy = line.checked(contenders);
+    else if (option == "--backends") scenario.backends = line.number(2, 12);
+    else if (option == "--rate") scenario.rate = static_cast<double>(line.number(10, 20000));
+    else if (option == "--seconds") scenario.length = std::chrono::seconds{line.number(1, 3600)};
     else if (option == "--seed")
-      scenario.seed = number(option, value(), 0, std::numeric_limits<std::uint64_t>::max());
+      scenario.seed = line.number(0, std::numeric_limits<std::uint64_t>::max());
     else if (option == "--calm") scenario.calm = true;
     else if (option == "--help" || option == "-h") options.help = true;
     else
@@ -106,7 +71,7 @@ Incidents, at the same moments of every policy's run:
   {2}  {5} is killed: its sockets are closed, connections are refused. It comes back on its port.
 
 Columns:
-  % of picks      who got how much, over the whole run; the server's weight is behind its name
+  % of picks      each server's part of all picks in the run; its weight is behind its name
   latency         of good answers, counted from the moment when the request was due: requests come
                   on a fixed schedule, answered or not, so time spent waiting to be sent counts
   errors          requests without a good answer: refused, reset, HTTP 5xx, or none within {6} ms

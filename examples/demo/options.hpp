@@ -3,19 +3,15 @@
 
 // The command line.
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../command_line.hpp"
 #include "scenario.hpp"
 
 namespace demo {
 
-/// What is wrong with the command line, and what is allowed, in one line.
-class BadOption : public std::invalid_argument {
- public:
-  using std::invalid_argument::invalid_argument;
-};
+using examples::BadOption;
 
 struct Options {
   Scenario scenario;

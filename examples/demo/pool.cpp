@@ -46,10 +46,10 @@ Head parse_head(std::string_view head) {
 }
 
 poise::Outcome outcome_of_status(int status) {
-  if (status == 429 || status == 503) return poise::Ending::overloaded;
-  if (status >= 200 && status < 400) return poise::Ending::success;
-  if (status >= 400 && status < 500) return poise::Ending::rejected;
-  return poise::Ending::error;
+  if (status == 429 || status == 503) return poise::Result::overloaded;
+  if (status >= 200 && status < 400) return poise::Result::success;
+  if (status >= 400 && status < 500) return poise::Result::rejected;
+  return poise::Result::error;
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ class Pool::Connection : public std::enable_shared_from_this<Connection> {
     deadline_.async_wait([self = shared_from_this()](asio::error_code) {
       // Cancelled too late it may still come, when the next request has set another deadline.
       if (!self->done_ || Clock::now() < self->deadline_.expiry()) return;
-      self->fail(self->connected_ ? poise::Ending::timeout : poise::Ending::connect_timeout);
+      self->fail(self->connected_ ? poise::Result::timeout : poise::Result::connect_timeout);
     });
     if (connected_) send();
     else connect();
@@ -94,10 +94,10 @@ class Pool::Connection : public std::enable_shared_from_this<Connection> {
   void connect() { socket_.async_connect(pool_.server_, then(&Connection::connected)); }
 
   void connected() {
-    // On loopback a port that nobody listens on may be chosen as our own, and TCP then connects us
-    // to ourselves. Nobody is there, all the same.
+    // On loopback the system may choose the port of a dead server as our own port, and TCP then
+    // connects us to ourselves. The server is dead all the same.
     asio::error_code ignored;
-    if (socket_.local_endpoint(ignored) == pool_.server_) return fail(poise::Ending::refused);
+    if (socket_.local_endpoint(ignored) == pool_.server_) return fail(poise::Result::refused);
     socket_.non_blocking(true);  // for reusable()
     connected_ = true;
     send();
@@ -124,7 +124,7 @@ class Pool::Connection : public std::enable_shared_from_this<Connection> {
 
   [[nodiscard]] poise::Outcome outcome_of(asio::error_code error) const {
     // Closed before the answer was whole.
-    if (error == asio::error::eof) return poise::Ending::reset;
+    if (error == asio::error::eof) return poise::Result::reset;
     auto outcome = poise::outcome_of(error);
     if (!connected_) outcome.sent = false;
     return outcome;
@@ -164,14 +164,14 @@ void Pool::get(Instant deadline, Done done) {
   serve_next();
 }
 
-/// Nothing needs to watch the deadlines of those that wait: every busy connection has an earlier
+/// Nothing needs to watch the deadlines of waiting requests: every busy connection has an earlier
 /// one, and when that passes, the connection is free.
 void Pool::serve_next() {
   while (!waiting_.empty() && busy_ < most) {
     auto next = std::move(waiting_.front());
     waiting_.pop_front();
     if (next.deadline <= Clock::now()) {
-      next.done({poise::Ending::timeout, /*was_sent=*/false});
+      next.done({poise::Result::timeout, /*was_sent=*/false});
     } else {
       ++busy_;
       take()->get(next.deadline, std::move(next.done));

@@ -64,13 +64,13 @@ class Run {
     auto const picked = Clock::now();
     auto lease = std::make_shared<typename Balancer::Lease>(balancer_.pick());
     if (!*lease) {
-      log_.samples.push_back({due, picked, picked, std::nullopt, poise::Ending::refused});
+      log_.samples.push_back({due, picked, picked, std::nullopt, poise::Result::refused});
       return;
     }
     auto& pool = (*lease)->payload();
     pool.get(due + request_timeout, [this, due, picked, lease](poise::Outcome outcome) {
       log_.samples.push_back(
-          {due, picked, Clock::now(), number_of((*lease)->id()), outcome.ending});
+          {due, picked, Clock::now(), number_of((*lease)->id()), outcome.result});
       lease->finish(outcome);
     });
   }

@@ -64,7 +64,7 @@ enum class Mood : std::uint8_t { well, slow, failing, dead };
   return names[static_cast<std::size_t>(mood)];
 }
 
-/// A change of a server's mood, at a moment given as a share of the whole run.
+/// A change of a server's behaviour, at a moment given as a fraction of the whole run.
 struct Turn {
   double at;
   std::size_t backend;

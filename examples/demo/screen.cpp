@@ -7,9 +7,11 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <numeric>
 #include <string_view>
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -18,7 +20,7 @@ namespace demo {
 
 namespace {
 
-constexpr std::size_t bar_width = 32;
+constexpr std::size_t max_bar = 32;
 constexpr std::string_view plain = "\033[0m";
 constexpr std::string_view bold = "\033[1m";
 constexpr std::string_view dim = "\033[2m";
@@ -28,10 +30,32 @@ std::string_view colour_of(Mood mood) {
   return colours[static_cast<std::size_t>(mood)];
 }
 
+bool is_set(char const* variable) {
+  auto const* const value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+bool is_dumb() {
+  auto const* const kind = std::getenv("TERM");
+  return kind == nullptr || std::string_view{kind} == "dumb";
+}
+
+/// Columns of the terminal; else $COLUMNS, else 120.
+std::size_t columns_of_output() {
+  constexpr std::size_t least = 20;
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0)
+    return std::max<std::size_t>(least, size.ws_col);
+  auto const* const given = std::getenv("COLUMNS");
+  auto const columns = given == nullptr ? 0UL : std::strtoul(given, nullptr, 10);
+  return columns == 0 ? 120 : std::clamp<std::size_t>(columns, least, 1000);
+}
+
 /// A bar in steps of an eighth of a cell, filled up with blanks.
-std::string bar(double share) {
+std::string bar(double share, std::size_t bar_width) {
   constexpr std::array<std::string_view, 8> eighths{"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  auto const steps = static_cast<std::size_t>(std::lround(share * 8 * bar_width));
+  auto const steps =
+      static_cast<std::size_t>(std::lround(share * 8 * static_cast<double>(bar_width)));
   std::string text;
   for (std::size_t i = 0; i < steps / 8; ++i) text += "█";
   text += eighths[steps % 8];
@@ -42,18 +66,26 @@ std::string bar(double share) {
 }  // namespace
 
 Screen::Screen(Scenario const& scenario)
-    : scenario_{scenario}, is_terminal_{isatty(STDOUT_FILENO) == 1} {}
+    : scenario_{scenario},
+      is_terminal_{isatty(STDOUT_FILENO) == 1 && !is_dumb()},
+      has_colours_{is_terminal_ && !is_set("NO_COLOR")},
+      width_{columns_of_output()} {}
 
 void Screen::begin(std::string const& policy, std::size_t number, std::size_t of) {
   title_ = fmt::format("{:>2}/{}  {:<20}", number, of, policy);
   history_.clear();
-  if (is_terminal_) return;
-  fmt::print("{}", title_);
-  std::fflush(stdout);
+  told_ = Seconds{0};
 }
 
 void Screen::show(poise::Stats const& stats, std::vector<Mood> const& moods, Seconds elapsed) {
-  if (!is_terminal_) return;
+  if (!is_terminal_) {
+    constexpr Seconds pause{1.9};  // with the time between two frames, less than two seconds
+    if (elapsed - told_ < pause) return;
+    told_ = elapsed;
+    fmt::print("{}{:.0f} of {:.0f} s\n", title_, elapsed.count(), scenario_.length.count());
+    std::fflush(stdout);
+    return;
+  }
   constexpr std::size_t frames = 5;  // shares are those of the last half second
   Totals totals;
   for (auto const& backend : stats.backends) totals.push_back(backend.total);
@@ -65,8 +97,8 @@ void Screen::show(poise::Stats const& stats, std::vector<Mood> const& moods, Sec
   };
   auto const recent = std::max(1.0, static_cast<double>(sum(totals) - sum(before)));
 
-  auto text =
-      fmt::format("{}{}{}{}\n\n", bold, title_, plain, time_line(elapsed / scenario_.length));
+  auto text = fmt::format("{}{}{}{}\n\n", colour(bold), title_.substr(0, width_), colour(plain),
+                          time_line(elapsed / scenario_.length));
   for (std::size_t i = 0; i < totals.size(); ++i)
     text += row(stats.backends[i], static_cast<double>(totals[i] - before[i]) / recent, moods[i]);
   replace_block(text);
@@ -74,16 +106,18 @@ void Screen::show(poise::Stats const& stats, std::vector<Mood> const& moods, Sec
 
 /// The whole run from left to right: what has passed is thick, and incidents have their colours.
 std::string Screen::time_line(double progress) const {
-  constexpr std::size_t width = 60;
+  auto const left = width_ > title_.size() ? width_ - title_.size() : 0;
+  auto const width = std::min<std::size_t>(60, left);
   std::string text;
   for (std::size_t i = 0; i < width; ++i) {
-    auto const place = static_cast<double>(i) / width;
+    auto const place = static_cast<double>(i) / static_cast<double>(width);
     auto mood = Mood::well;
     if (!scenario_.calm)
       for (auto const& turn : script(scenario_.backends))
         if (turn.at <= place) mood = turn.mood;
     bool const passed = place < progress;
-    text += fmt::format("{}{}{}{}", passed ? "" : dim, colour_of(mood), passed ? "━" : "─", plain);
+    text += fmt::format("{}{}{}{}", colour(passed ? "" : dim), colour(colour_of(mood)),
+                        passed ? "━" : "─", colour(plain));
   }
   return text;
 }
@@ -91,16 +125,25 @@ std::string Screen::time_line(double progress) const {
 std::string Screen::row(poise::BackendStats const& now, double share, Mood mood) const {
   auto const latency =
       now.latency ? fmt::format("{:.1f}", Seconds{*now.latency}.count() * 1000) : "-";
-  return fmt::format(
-      "  {} x{}  {}{}{} {:>3.0f} %  {:>3} in flight  {:>5} ms  {:>5} errors  {}{}{}\n", now.id,
-      now.weight, colour_of(mood), bar(share), plain, 100 * share, now.in_flight, latency,
-      now.failed, colour_of(mood), name(mood), plain);
+  auto head = fmt::format("  {} x{}  ", now.id, now.weight);
+  auto tail = fmt::format(" {:>3.0f} %", 100 * share);
+  constexpr std::size_t short_bar = 6;
+  constexpr std::size_t label = 14;  // "  answers 500", and a column left free
+  // What does not fit beside a short bar and the incident's name is left out, the last first.
+  for (auto const& part :
+       {fmt::format("  {:>5} ms", latency), fmt::format("  {:>5} errors", now.failed),
+        fmt::format("  {:>3} in flight", now.in_flight)})
+    if (head.size() + tail.size() + part.size() + short_bar + label <= width_) tail += part;
+  auto const used = head.size() + tail.size() + label;
+  auto const bar_width = width_ > used ? std::min(max_bar, width_ - used) : 0;
+  return fmt::format("{}{}{}{}{}  {}{}{}\n", head, colour(colour_of(mood)), bar(share, bar_width),
+                     colour(plain), tail, colour(colour_of(mood)), name(mood), colour(plain));
 }
 
 void Screen::end(std::size_t requests, std::size_t errors) {
   auto const text = fmt::format("{:>8} requests, {:>6} without a good answer\n", requests, errors);
   if (is_terminal_) replace_block(title_ + text);
-  else fmt::print("{}", text);
+  else fmt::print("{}{}", title_, text);
   lines_drawn_ = 0;
   std::fflush(stdout);
 }

@@ -76,19 +76,35 @@ std::vector<Column> columns(Scenario const& scenario, std::vector<Result> const&
   columns.push_back(column(" ", "errors", results, share, [=](Result const& result) {
     return fmt::format("{:.1f} %", share(result));
   }));
+  if (scenario.calm) return columns;
   columns.push_back(
       time_column("killed server, ms until", "left alone", results, &Result::left_after, "never"));
   columns.push_back(time_column("", "back", results, &Result::back_after, "never"));
   return columns;
 }
 
-}  // namespace
+/// The columns in parts that fit into `width` beside the names of the policies, which take `first`.
+std::vector<std::vector<Column>> fold(std::vector<Column> columns, std::size_t first,
+                                      std::size_t width) {
+  std::vector<std::vector<Column>> parts;
+  std::size_t used = 0;
+  std::string group;
+  for (auto& each : columns) {
+    if (!each.group.empty()) group = each.group;
+    auto const gap = std::size_t{each.group.empty() ? 2U : 4U};
+    if (parts.empty() || used + gap + std::max(each.width(), each.group.size()) > width) {
+      parts.emplace_back();
+      used = first;
+      each.group = group;
+    }
+    used += std::size_t{each.group.empty() ? 2U : 4U} + each.width();
+    parts.back().push_back(std::move(each));
+  }
+  return parts;
+}
 
-std::string table(Scenario const& scenario, std::vector<Result> const& results, bool colours) {
-  std::size_t first = std::string_view{"policy"}.size();
-  for (auto const& result : results) first = std::max(first, result.policy.size());
-
-  auto const all = columns(scenario, results);
+std::string part_of_table(std::vector<Column> const& all, std::vector<Result> const& results,
+                          std::size_t first, bool colours) {
   auto groups = std::string(first, ' ');
   auto headings = fmt::format("{:<{}}", "policy", first);
   std::vector<std::string> rows;
@@ -117,6 +133,18 @@ std::string table(Scenario const& scenario, std::vector<Result> const& results, 
   auto text = groups + '\n' + headings + '\n' + line + '\n';
   for (auto const& row : rows) text += row + '\n';
   return text + line + '\n';
+}
+
+}  // namespace
+
+std::string table(Scenario const& scenario, std::vector<Result> const& results, std::size_t width,
+                  bool colours) {
+  std::size_t first = std::string_view{"policy"}.size();
+  for (auto const& result : results) first = std::max(first, result.policy.size());
+  std::string text;
+  for (auto const& part : fold(columns(scenario, results), first, width))
+    text += part_of_table(part, results, first, colours);
+  return text;
 }
 
 }  // namespace demo

@@ -3,6 +3,7 @@
 
 // The table at the end: all policies side by side.
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@
 
 namespace demo {
 
-/// The best values of each column stand out if colours are wanted.
+/// Folded into several parts if it is wider than `width`. The best values of each column stand out
+/// if colours are wanted.
 [[nodiscard]] std::string table(Scenario const& scenario, std::vector<Result> const& results,
-                                bool colours);
+                                std::size_t width, bool colours);
 
 }  // namespace demo

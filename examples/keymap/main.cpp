@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -147,15 +148,23 @@ poise::Endpoint parse_backend(std::string const& line, std::string const& where)
 }
 
 std::vector<poise::Endpoint> read_backends(std::string const& name) {
+  if (std::filesystem::is_directory(name)) throw Wrong{name + ": is a folder, not a file"};
   std::ifstream file{name, std::ios::binary};
   if (!file) throw Wrong{name + ": can't be read"};
   std::vector<poise::Endpoint> backends;
+  std::map<std::string, std::size_t> line_of;
   std::size_t number = 0;
   for (std::string line; std::getline(file, line);) {
-    ++number;
+    if (++number == 1 && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);  // a UTF-8 BOM
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (line.find_first_not_of(" \t") == std::string::npos || line.front() == '#') continue;
-    backends.push_back(parse_backend(line, name + ":" + std::to_string(number)));
+    auto const where = name + ":" + std::to_string(number);
+    backends.push_back(parse_backend(line, where));
+    auto const& id = backends.back().id;
+    if (auto const [first, is_new] = line_of.emplace(id, number); !is_new)
+      // NOLINTNEXTLINE(performance-inefficient-string-concatenation): once, and then it is over
+      throw Wrong{where + ": \"" + id + "\" stands in line " + std::to_string(first->second) +
+                  " already"};
   }
   if (backends.empty()) throw Wrong{name + ": there is no backend in it"};
   return backends;

@@ -14,12 +14,12 @@
 
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
-#include <poise/dialect/envoy.hpp>
-#include <poise/dialect/haproxy.hpp>
-#include <poise/dialect/libketama.hpp>
-#include <poise/dialect/memcached.hpp>
-#include <poise/dialect/nginx.hpp>
-#include <poise/dialect/pingora.hpp>
+#include <poise/hashing/dialect/envoy.hpp>
+#include <poise/hashing/dialect/haproxy.hpp>
+#include <poise/hashing/dialect/libketama.hpp>
+#include <poise/hashing/dialect/memcached.hpp>
+#include <poise/hashing/dialect/nginx.hpp>
+#include <poise/hashing/dialect/pingora.hpp>
 #include <poise/policy/hash_list.hpp>
 #include <poise/policy/hash_ring.hpp>
 #include <poise/policy/maglev.hpp>
@@ -37,7 +37,7 @@ struct Note {
   std::vector<double> shares{};
 };
 
-/// A policy that notes the shares of its plan, if somebody wants to know them.
+/// A policy that records the shares of its plan on request.
 template <class P>
 struct Noted : P {
   std::shared_ptr<Note> note;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// When requests come.
+// The arrival times of requests.
 
 #include <algorithm>
 #include <cmath>

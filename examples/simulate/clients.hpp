@@ -51,6 +51,11 @@ class Clients {
     clock_.set(poise::Time{poise::Duration{static_cast<std::int64_t>(now)}});
   }
   void changed() noexcept {}
+  /// From now on all clients pick by what this makes.
+  void set_policy(Make const& make) {
+    for (std::size_t client = 0; client < count_; ++client)
+      balancers_[client].set_policy(make(client));
+  }
   void tick(double) {
     for (auto& each : balancers_) each.tick();
   }
@@ -70,10 +75,10 @@ class Clients {
     return host;
   }
   /// Returns the serial of the backend, for requests that are tried again elsewhere.
-  std::uint64_t finish(std::size_t, Ticket const& ticket, poise::Ending ending) {
+  std::uint64_t finish(std::size_t, Ticket const& ticket, poise::Result result) {
     auto lease = Balancer::Lease::adopt(ticket);
     auto const serial = lease.serial();
-    lease.finish(ending);
+    lease.finish(result);
     return serial;
   }
 

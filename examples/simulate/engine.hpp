@@ -127,7 +127,7 @@ class Engine {
     // Whoever still waits holds a ticket that somebody has to take back.
     for (auto const& job : jobs_)
       if (job.client_waits && job.host != no_host)
-        dispatcher_.finish(job.client, job.ticket, poise::Ending::cancelled);
+        dispatcher_.finish(job.client, job.ticket, poise::Result::cancelled);
     return std::move(result_);
   }
 
@@ -150,7 +150,7 @@ class Engine {
     double at;
     std::uint32_t job;
     std::uint32_t version;
-    poise::Ending ending = poise::Ending::success;
+    poise::Result result = poise::Result::success;
     bool operator>(Later const& other) const noexcept { return at > other.at; }
   };
   struct Turn {
@@ -189,7 +189,7 @@ class Engine {
       case 3: {
         auto const failed = failing_.top();
         failing_.pop();
-        go_home(failed.job, failed.ending);
+        go_home(failed.job, failed.result);
         break;
       }
       case 4: time_out(take(patience_)); break;
@@ -272,9 +272,9 @@ class Engine {
   void reach_server(Later const& later) {
     auto& job = jobs_[later.job];
     auto& host = hosts_[job.host];
-    if (!host.up) return go_home(later.job, poise::Ending::refused);
+    if (!host.up) return go_home(later.job, poise::Result::refused);
     if (host.errors > 0 && failures_.unit() <= host.errors) {
-      failing_.push({now_ + host.error_after, later.job, job.version, poise::Ending::error});
+      failing_.push({now_ + host.error_after, later.job, job.version, poise::Result::error});
       return;
     }
     host.server.arrive(now_, later.job, job.work);
@@ -285,36 +285,36 @@ class Engine {
     auto const host = departures_.first();
     auto const id = hosts_[host].server.depart();
     reschedule(host);
-    go_home(id, poise::Ending::success);
+    go_home(id, poise::Result::success);
   }
 
   /// The server is done with it, one way or another.
-  void go_home(std::uint32_t id, poise::Ending ending) {
+  void go_home(std::uint32_t id, poise::Result result) {
     auto& job = jobs_[id];
     job.server_has_it = false;
     --hosts_[job.host].assigned;
     if constexpr (Dispatcher::waits) serve_held();
     if (!jobs_[id].client_waits) return free(id);
     if (scenario_.network > 0)
-      homebound_.push_back({now_ + scenario_.network, id, jobs_[id].version, ending});
-    else answer({now_, id, jobs_[id].version, ending});
+      homebound_.push_back({now_ + scenario_.network, id, jobs_[id].version, result});
+    else answer({now_, id, jobs_[id].version, result});
   }
 
   void answer(Later const& later) {
     if (!waits(later)) return;  // nobody listens any more
     auto& job = jobs_[later.job];
-    auto const serial = dispatcher_.finish(job.client, job.ticket, later.ending);
-    if (later.ending != poise::Ending::success && job.tries < scenario_.retries) {
+    auto const serial = dispatcher_.finish(job.client, job.ticket, later.result);
+    if (later.result != poise::Result::success && job.tries < scenario_.retries) {
       job.tried[job.tries++ % job.tried.size()] = serial;
       return send(later.job);
     }
-    settle(later.job, later.ending != poise::Ending::success);
+    settle(later.job, later.result != poise::Result::success);
   }
 
   void time_out(Later const& later) {
     if (!waits(later)) return;
     auto& job = jobs_[later.job];
-    if (job.host != no_host) dispatcher_.finish(job.client, job.ticket, poise::Ending::timeout);
+    if (job.host != no_host) dispatcher_.finish(job.client, job.ticket, poise::Result::timeout);
     settle(later.job, true);
   }
 
@@ -407,7 +407,7 @@ class Engine {
           break;
         case Kind::down:
           host.up = false;
-          for (auto const job : host.server.crash(now_)) go_home(job, poise::Ending::reset);
+          for (auto const job : host.server.crash(now_)) go_home(job, poise::Result::reset);
           reschedule(i);
           break;
         case Kind::up: host.up = true; break;

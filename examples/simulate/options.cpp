@@ -11,8 +11,11 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+
+#include <poise/base/nearest.hpp>
 
 #include "policies.hpp"
 #include "trace.hpp"
@@ -47,12 +50,6 @@ std::vector<std::string> own_scenarios() {
   return names;
 }
 
-std::string joined(std::vector<std::string> const& words) {
-  std::string all;
-  for (auto const& word : words) all += (all.empty() ? "" : ", ") + word;
-  return all;
-}
-
 /// Or a pipe.
 bool is_file(fs::path const& path) {
   std::error_code ignored;
@@ -65,8 +62,11 @@ fs::path path_of(std::string const& name) {
   if (auto const folder = scenario_folder())
     if (auto const path = *folder / (name + ".txt"); is_file(path)) return path;
   auto const own = own_scenarios();
-  throw poise::ConfigError{"there is no scenario or file " + poise::detail::in_quotes(name) + "; " +
-                           (own.empty() ? no_folder : "there are " + joined(own) + " and all")};
+  std::vector<std::string_view> known{own.begin(), own.end()};
+  known.emplace_back("all");
+  throw poise::ConfigError{
+      "there is no scenario or file " + poise::detail::in_quotes(name) +
+      (own.empty() ? "; " + no_folder : poise::detail::suggestion(name, known, "there are"))};
 }
 
 Scenario load(std::string const& name) {
@@ -142,6 +142,9 @@ std::vector<Case> cases_of(std::string const& text) {
 }  // namespace
 
 Options parse(std::vector<std::string> const& words) {
+  std::vector<std::string_view> const all_options{"--policies", "--scenario", "--trace",
+                                                  "--seeds",    "--csv",      "--picture",
+                                                  "--threads",  "--list",     "--help"};
   Options options;
   std::string scenarios = "grey";
   std::string policies = "all";
@@ -175,8 +178,7 @@ Options parse(std::vector<std::string> const& words) {
       options.help = true;
     } else {
       throw poise::ConfigError{"there is no option " + poise::detail::in_quotes(words[i]) +
-                               "; there are --policies, --scenario, --trace, --seeds, --csv, "
-                               "--picture, --threads, --list and --help"};
+                               poise::detail::suggestion(words[i], all_options, "there are")};
     }
   }
   if (options.help || options.list) return options;
@@ -198,7 +200,7 @@ std::string help() {
   return R"(Which policy is best for your servers? Simulates them all in virtual time.
 
 Every policy drives real balancers, one per client, against simulated servers; nothing of a policy
-is written twice. Beside them stand bounds that nobody can have: dispatchers that see everything.
+is written twice. Beside them stand bounds that no client can reach: dispatchers that see all.
 
   --scenario NAME   a scenario of --list, a file, several with commas, or all (default: grey).
                     NAME@1s scales all its times so that the mean work is 1 s

@@ -36,7 +36,7 @@ std::string text_at(double x, double y, std::string_view text, std::string_view 
   return fmt::format("<text x=\"{:.0f}\" y=\"{:.0f}\"{}>{}</text>\n", x, y, more, escaped(text));
 }
 
-/// Where things are, and who has which colour: the best ones of the first table, in all of them.
+/// The layout, and the colours: the best policies of the first table have the same ones in all.
 class Layout {
  public:
   explicit Layout(std::vector<Table> const& tables) {

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-#include <poise/compose/named.hpp>
+#include <poise/compose/policy_named.hpp>
+
+#include "../known_policies.hpp"
 
 namespace simulate {
 
@@ -36,12 +37,6 @@ std::vector<std::string> all_policies() {
   return all;
 }
 
-std::string list_of_policies() {
-  std::string text;
-  for (auto const& each : poise::known_policies())
-    text += fmt::format("  {:<18}{}{}\n", each.name, each.about,
-                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
-  return text;
-}
+std::string list_of_policies() { return examples::known_policies(); }
 
 }  // namespace simulate

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Which policies there are to simulate.
+// The policies that can be simulated.
 
 #include <cstddef>
 #include <string>

@@ -57,17 +57,17 @@ std::string row(Line const& line, std::size_t width) {
 std::string watched_rows(Table const& table, std::size_t width) {
   std::string text;
   auto const hosts =
-      table.policies.empty() ? std::vector<Watched>{} : table.policies[0].seeds[0].watched;
+      table.policies.empty() ? std::vector<Monitored>{} : table.policies[0].seeds[0].watched;
   for (std::size_t k = 0; k < hosts.size(); ++k) {
     text += fmt::format("\n{:<{}} {:>11} {:>15} {:>9}\n", fmt::format("server {}", hosts[k].host),
                         width, "% of tries", "last quarter %", "p99 ms");
     for (auto const* line : ranked(table)) {
-      auto const of = [&](double Watched::* number) {
+      auto const of = [&](double Monitored::* number) {
         return median(*line, [&](Summary const& it) { return it.watched[k].*number; });
       };
       text += fmt::format("{:<{}} {:>11.3f} {:>15.2f} {:>9}\n", line->policy, width,
-                          100 * of(&Watched::share), 100 * of(&Watched::last_quarter),
-                          ms(of(&Watched::p99)));
+                          100 * of(&Monitored::share), 100 * of(&Monitored::last_quarter),
+                          ms(of(&Monitored::p99)));
     }
   }
   return text;
@@ -141,8 +141,8 @@ std::size_t complexity(std::string const& policy) {
   return static_cast<std::size_t>(found - simplest_first.begin());
 }
 
-/// Those whose number is at most 3 % (a difference that is within the noise) and `more` above the
-/// least.
+/// The policies whose number is at most 3 % (a difference that is within the noise) and `more`
+/// above the least.
 template <class Of>
 std::vector<std::size_t> about_least(std::vector<std::size_t> const& policies, Of const& of,
                                      double more = 0) {
@@ -162,7 +162,7 @@ struct Choice {
   std::size_t policy = 0;
   std::string why{};
 };
-/// Of those that are as good by p99 and fail as rarely and are as quick in the mean, the simplest.
+/// The simplest of the policies with the best p99, failure rate and mean.
 Choice choose(std::vector<Table> const& tables, std::vector<std::size_t> const& order,
               std::vector<double> const& scores) {
   auto const& policies = tables[0].policies;

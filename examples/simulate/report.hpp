@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What is shown of the results: tables, advice, CSV.
+// The output of the results: tables, advice, CSV.
 
 #include <ostream>
 #include <string>

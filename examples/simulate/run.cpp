@@ -48,9 +48,9 @@ double imbalance(Result const& result) {
   return all > 0 && capacity > 0 ? most / (all / capacity) : 0;
 }
 
-Watched watch(Result const& result, std::size_t host) {
+Monitored watch(Result const& result, std::size_t host) {
   constexpr auto quarter = slices * 3 / 4;
-  Watched watched{.host = host};
+  Monitored watched{.host = host};
   double all = 0;
   double late = 0;
   for (auto const& each : result.picks) {

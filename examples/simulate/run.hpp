@@ -3,8 +3,8 @@
 
 // Simulates many things at once: every policy, and every bound, in every scenario with every seed.
 //
-// Each of them is by itself, on one thread, with its own chance: the results don't depend on how
-// many threads there are.
+// Each simulation runs on one thread, with a random source of its own: the results don't depend on
+// the number of threads.
 
 #include <array>
 #include <cstddef>
@@ -18,7 +18,7 @@
 namespace simulate {
 
 /// What became of a host, as a share of what all got.
-struct Watched {
+struct Monitored {
   std::size_t host = 0;
   double share = 0;         // of all tries in the window
   double last_quarter = 0;  // ... in its last quarter
@@ -36,7 +36,7 @@ struct Summary {
   double max = 0;
   double error_share = 0;
   double imbalance = 0;  // most tries per capacity of any host, over the mean; 1 is even
-  std::vector<Watched> watched{};
+  std::vector<Monitored> watched{};
   std::vector<double> in_system{};            // at the end of each tenth of the window
   std::vector<std::vector<double>> shares{};  // by watched host, over time
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What happens in a simulation, and the text that says so: a line per fact, # begins a comment.
+// The events of a simulation, and their text form: one fact per line, # begins a comment.
 // docs/simulator.md lists the keys. Times are in nanoseconds.
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/nearest.hpp>
 #include <poise/error.hpp>
 
 #include "arrivals.hpp"
@@ -82,13 +83,6 @@ struct Scenario {
 
 namespace detail {
 
-/// "a, b, c"
-inline std::string list(std::initializer_list<std::string_view> words) {
-  std::string all;
-  for (auto const word : words) all += (all.empty() ? "" : ", ") + std::string{word};
-  return all;
-}
-
 /// The words of one line, taken one by one; every mistake is answered with the line's number.
 class Line {
  public:
@@ -108,7 +102,7 @@ class Line {
     auto const found = std::find(known.begin(), known.end(), given);
     if (found == known.end())
       fail("unknown " + std::string{what} + " " + poise::detail::in_quotes(given) +
-           "; known: " + list(known));
+           poise::detail::suggestion(given, known, "known:"));
     return static_cast<std::size_t>(found - known.begin());
   }
   /// The next word as key=value, if the key is one of these; the key's number, value in value().
@@ -118,7 +112,8 @@ class Line {
     auto const key = text.substr(0, equals);
     auto const found = std::find(known.begin(), known.end(), key);
     if (found == known.end())
-      fail("unknown key " + poise::detail::in_quotes(key) + "; known: " + list(known));
+      fail("unknown key " + poise::detail::in_quotes(key) +
+           poise::detail::suggestion(key, known, "known:"));
     if (equals == std::string::npos) fail(key + " needs a value: " + key + "=...");
     key_ = key;
     value_ = text.substr(equals + 1);

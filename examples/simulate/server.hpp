@@ -5,8 +5,9 @@
 // sharing).
 //
 // Both are the same machine: requests in work advance together at a common rate, so a single number
-// (how far somebody who never waited would be) says when each will be done. With FIFO at most k are
-// in work, at full speed; with sharing all are, and n > k of them have k/n of a core each.
+// (the work that a request without any wait would have got) says when each will be done. With FIFO
+// at most k are in work, at full speed; with sharing all are, and n > k of them have k/n of a core
+// each.
 
 #include <algorithm>
 #include <cstddef>
@@ -25,7 +26,7 @@ struct ServerKind {
   unsigned cores = 1;
   Discipline discipline = Discipline::ps;
   double speed = 1;
-  std::uint32_t weight = 1;  // what the clients are told
+  std::uint32_t weight = 1;  // as the clients know it
 };
 
 class Server {

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Measured latencies and recorded arrivals: one number a line, in milliseconds; blank lines and
-// what follows # are skipped.
+// Measured latencies and recorded arrivals: one number per line, in milliseconds. Blank lines and
+// comments after # are skipped.
 //
 // Of a trace longer than a million values an even sample is kept, so that any file can be read.
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -27,8 +29,8 @@ namespace simulate::detail {
 template <class Use>
 void each_number(std::string const& path, Use const& use) {
   std::ifstream file{path};
-  // A folder can be opened, but not read.
-  if (!file || (file.peek(), file.bad()))
+  std::error_code unknown;
+  if (!file || std::filesystem::is_directory(path, unknown))
     throw poise::ConfigError{"can't read trace " + poise::detail::in_quotes(path)};
   std::string line;
   for (std::size_t number = 1; std::getline(file, line); ++number) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// How long requests take on a server of speed 1, and the chance that decides it.
+// The service times of requests on a server of speed 1, and their random source.
 //
 // The distributions are written out because std's differ between standard libraries, and the same
 // seed must give the same numbers everywhere. Times are doubles, in nanoseconds of virtual time.

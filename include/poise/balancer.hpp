@@ -8,14 +8,14 @@
 //
 // Thread safety: all members may be called from any thread at any time, except that moving,
 // assigning and destroying need the object for themselves, as with any other value. Picks never
-// wait; changes wait for each other. Callbacks may use the balancer, except where core.hpp's C4
-// says otherwise.
+// wait; changes wait for each other. Callbacks may use the balancer, except where engine/core.hpp's
+// C4 says otherwise.
 
+#include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,15 +25,20 @@
 #include <vector>
 
 #include <poise/call.hpp>
-#include <poise/core.hpp>
-#include <poise/core/call.hpp>
+#include <poise/changes.hpp>
+#include <poise/engine/blocking_call.hpp>
+#include <poise/engine/call.hpp>
+#include <poise/engine/constructor_checks.hpp>
+#include <poise/engine/core.hpp>
 #include <poise/error.hpp>
 #include <poise/fwd.hpp>
+#include <poise/handle.hpp>
 #include <poise/lease.hpp>
 #include <poise/policy/adaptive.hpp>
+#include <poise/request.hpp>
 #include <poise/runtime.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 /// @tparam P       how to choose (policy.hpp)
 /// @tparam Payload a value of yours per backend, a connection pool say; void for none
@@ -47,23 +52,34 @@ class Balancer {
 
  public:
   using Lease = poise::Lease<Core>;
+  using Handle = BackendHandle<Core>;
   using Backend = BackendWith<Payload>;
 
   /// Starts with these backends; none is allowed, and picks fail until some are added.
   /// *Errors* ConfigError; what the payload's factory throws.
-  explicit Balancer(std::vector<Endpoint> endpoints, P policy = {}, R runtime = {})
-    requires(std::is_void_v<Payload> || std::is_constructible_v<Payload, Endpoint const&>)
-      : Balancer{Private{}, std::move(endpoints), default_maker(), std::move(policy),
-                 std::move(runtime)} {}
+  explicit Balancer(std::vector<Endpoint> endpoints, P policy = detail::default_policy<P>(),
+                    R runtime = {})
+    requires(detail::makes_payload<Payload>)
+      : core_{start(std::move(endpoints), default_maker(), std::move(policy), std::move(runtime))} {
+  }
 
-  /// The same with a payload per backend. The factory runs under the balancer's lock, before
-  /// anything is published; if it throws, nothing was changed. Payloads are destroyed after their
-  /// last lease, by an update, tick or the balancer's destructor, not by the request that ends last
-  /// (unless the balancer is gone by then).
-  Balancer(std::vector<Endpoint> endpoints, Factory<Payload> make, P policy = {}, R runtime = {})
+  /// The same with a payload per backend. The factory runs before anything is published, one call
+  /// at a time, and nothing waits for it. If it throws, nothing is changed. A payload is destroyed
+  /// after its last lease: by an update, a tick or the balancer's destructor, and by the last
+  /// request only if the balancer no longer exists.
+  Balancer(std::vector<Endpoint> endpoints, Factory<Payload> make,
+           P policy = detail::default_policy<P>(), R runtime = {})
     requires(!std::is_void_v<Payload>)
-      : Balancer{Private{}, std::move(endpoints), std::move(make), std::move(policy),
-                 std::move(runtime)} {}
+      : core_{start(std::move(endpoints), std::move(make), std::move(policy), std::move(runtime))} {
+  }
+
+  /// Does not compile: says which argument is wrong.
+  template <class First, class... More>
+    requires(!std::same_as<std::remove_cvref_t<First>, Balancer> &&
+             !detail::fits<P, Payload, R, First, More...>)
+  explicit Balancer(First&&, More&&...) {
+    static_assert(detail::explain_arguments<P, Payload, R, First, More...>());
+  }
 
   Balancer(Balancer&&) noexcept = default;
   Balancer& operator=(Balancer&& other) noexcept {
@@ -80,38 +96,63 @@ class Balancer {
   // -- requests --------------------------------------------------------------------------------
 
   /// Chooses a backend and counts the request in. On failure the lease is false and says why.
-  /// *Cost* no lock, no allocation, no system call; a clock read only if somebody uses time.
-  [[nodiscard, gnu::always_inline]] Lease pick(Request const& request = any_request) {
+  /// *Cost* no lock, no allocation, no system call; a clock read only if the policy or an observer
+  /// uses time.
+  [[nodiscard, gnu::always_inline]] Lease pick(Request const& request = any_request) const {
     if (!core_) [[unlikely]]
       return Lease{Error{.reason = PickError::closed}};
     return core_->pick(request);
   }
 
+  /// The same, but waits at most so long if every backend that would do is at a limit: by priority,
+  /// and first come, first served within a priority. A plain pick() does not queue, and may take
+  /// the room that a waiter hopes for. Fails at once if there is no use in waiting (all backends
+  /// are drained or unhealthy, say), or if too many wait already.
+  /// *Cost* as pick() if there is room and no queue. The timeout is real time, not the clock's.
+  [[nodiscard]] Lease pick_for(Request const& request, Duration timeout) const {
+    return core_ ? core_->pick_for(request, timeout) : Lease{Error{.reason = PickError::closed}};
+  }
+  [[nodiscard]] Lease pick_for(Duration timeout) const { return pick_for(any_request, timeout); }
+  /// At most so many requests wait at once, 1024 unless set; the others fail with queue_full.
+  void set_max_waiting(std::size_t max) { core().room().set_max_waiting(max); }
+  /// How many requests wait now.
+  [[nodiscard]] std::size_t waiting() const { return core().room().waiting(); }
+
+  /// Leases on `count` distinct backends of one moment, for reads that need a quorum: the policy's
+  /// choice, then its choice among the others. Fewer if fewer take the request; a backend that the
+  /// request excludes never. If there are none, `error` says why.
+  /// *Cost* O(count^2), and allocations.
+  [[nodiscard]] std::vector<Lease> pick_many(std::size_t count,
+                                             Request const& request = any_request,
+                                             Error* error = nullptr) const {
+    return lease_several(
+        error, [&](Core& core, Error& why) { return core.pick_many(count, request, why); });
+  }
+  /// A lease on every backend that takes the request now, for a broadcast. Limits hold; the shares
+  /// of backends that warm up do not.
+  /// *Cost* O(backends), and allocations.
+  [[nodiscard]] std::vector<Lease> pick_all(Request const& request = any_request,
+                                            Error* error = nullptr) const {
+    return lease_several(error,
+                         [&](Core& core, Error& why) { return core.pick_all(request, why); });
+  }
+
   /// Picks, runs fn(backend) or fn(backend, request), classifies its reply with outcome_of and
-  /// reports it; tries again, elsewhere and after a pause, if the policy says so
-  /// (compose/retry.hpp). The request that fn gets has the number and the deadline of its attempt.
-  /// Returns the last reply, rethrows the last exception.
-  /// *Errors* NoBackend if there was nobody to call; CallStopped if its deadline was in the past or
-  /// a stop was asked for, and so nobody was asked.
+  /// reports it. If the policy retries (compose/retry.hpp), tries another backend after a pause.
+  /// The request that fn gets has the number and the deadline of its attempt. Returns the last
+  /// reply or rethrows the last exception.
+  /// *Errors* NoBackend if no backend could be picked; CallStopped if the deadline was in the past
+  /// or a stop was requested before the first attempt.
   /// *Cost* 10 to 20 ns over pick and finish if the first attempt succeeds (bench/calls), and a
   /// clock read if there is a timeout or deadline.
   template <class Fn>
-  auto call(Fn&& fn, CallOptions const& options = {}) {
+  auto call(Fn&& fn, CallOptions const& options = {}) const {
     return call(any_request, std::forward<Fn>(fn), options);
   }
   template <class Fn>
-  auto call(Request const& request, Fn&& fn, CallOptions const& options = {}) {
+  auto call(Request const& request, Fn&& fn, CallOptions const& options = {}) const {
     if (!core_) throw NoBackend{Error{.reason = PickError::closed}};
-    auto& core = *core_;  // from here on nothing of this object: fn may destroy it
-    detail::Terms const terms{core, request, options.report};
-    if (terms.too_late() || options.stop.stop_requested()) [[unlikely]]
-      refuse(core, request, terms, options);
-    auto const deadline = terms.deadline_at(terms.began);
-    if (!deadline) [[likely]]
-      return call_for(core, request, request, terms, fn, options);
-    auto timed = request;
-    timed.deadline = deadline;
-    return call_for(core, request, timed, terms, fn, options);
+    return detail::BlockingCall<Core>::call(*core_, request, fn, options);
   }
 
   /// Ends a lease; the same as lease.finish(outcome).
@@ -127,6 +168,13 @@ class Balancer {
               std::chrono::duration<Rep, Period> latency) noexcept {
     return core_ && core_->record(id, outcome, detail::sample_of(latency));
   }
+  /// Does not compile: says what to write for a status or a reply.
+  template <class T, class... More>
+    requires(!std::convertible_to<T, Outcome>)
+  bool record(std::string_view, T const&, More const&...) {
+    detail::require_outcome<T>();
+    return false;
+  }
 
   // -- changes: all or nothing; ConfigError says what is wrong, UpdateRefused where it can't be
   // done ---
@@ -139,8 +187,17 @@ class Balancer {
   void clear() { core().update({}, true); }
   /// No new requests for it, until undrain(); those in flight finish.
   void drain(std::string_view id) { core().set_drained(id, true); }
+  /// Drains it, and waits until it has no requests in flight: true; or for so long: false. It stays
+  /// drained. *Requires* that this thread holds no lease of it.
+  [[nodiscard]] bool drain_and_wait(std::string_view id, Duration timeout) {
+    return core().drain_and_wait(id, timeout);
+  }
   void undrain(std::string_view id) { core().set_drained(id, false); }
-  void set_weight(std::string_view id, std::uint32_t weight) { core().set_weight(id, weight); }
+  /// The operator's weight: updates don't change it, until nullopt takes it back. Then the
+  /// endpoint's counts again.
+  void set_weight(std::string_view id, std::optional<std::uint32_t> weight) {
+    core().set_weight(id, weight);
+  }
   /// The operator's word: no rule or probe overrides it, until it is taken back with nullopt.
   void set_health(std::string_view id, std::optional<HealthState> health) {
     core().declare_health(id, health);
@@ -150,6 +207,8 @@ class Balancer {
   void set_admission(std::string_view id, Admission admission) {
     core().set_admission(id, admission);
   }
+  /// Several changes as one: all or nothing, and published once.
+  void apply(Changes const& changes) { core().apply(changes); }
   /// Another policy of the same type; its per-backend state starts afresh.
   void set_policy(P policy) { core().set_policy(std::move(policy)); }
 
@@ -157,24 +216,59 @@ class Balancer {
   void tick() { core().tick(core().now()); }
   void tick(Time now) { core().tick(now); }
 
+  // -- time ------------------------------------------------------------------------------------
+
+  /// The time by the balancer's clock.
+  [[nodiscard]] Time now() const { return core().now(); }
+  /// A point in time of any clock, by the balancer's clock: for Request::deadline.
+  template <class Clock, class Span>
+  [[nodiscard]] Time time_of(std::chrono::time_point<Clock, Span> time) const {
+    auto const left = std::chrono::duration<double>{time - Clock::now()};
+    constexpr std::chrono::duration<double> most = std::chrono::hours{24 * 365 * 100};
+    return now() + std::chrono::duration_cast<Duration>(std::clamp(left, -most, most));
+  }
+
   // -- questions -------------------------------------------------------------------------------
 
-  [[nodiscard]] Stats stats() { return core().stats(); }
+  /// Calls fn(backend) for every backend of this moment, picked or not, in configured order. fn may
+  /// use the balancer, and change it.
+  /// *Cost* one atomic add in all; picks and changes never wait for it, but backends that are
+  /// removed meanwhile stay alive until it returns.
+  template <class Fn>
+  void for_each(Fn&& fn) const {
+    if (core_) core_->for_each(fn);
+  }
+  /// The backend of this id, kept alive with its payload for as long as the handle lives, also if
+  /// it is removed. Empty if there is none.
+  /// *Cost* a hash of the id and one atomic add.
+  [[nodiscard]] Handle find(std::string_view id) const noexcept {
+    return core_ ? core_->find_backend(id) : Handle{};
+  }
+
+  /// The numbers of all backends. Waits for no change.
+  [[nodiscard]] Stats stats() const { return core().stats(); }
   /// The policy's name.
-  [[nodiscard]] std::string name() { return core().name(); }
-  /// The runtime's observer of this type, as the balancer holds it.
+  [[nodiscard]] std::string name() const { return core().name(); }
+  /// The runtime's observer of this type, as the balancer holds it: a reference into the balancer.
   template <class Observer>
   [[nodiscard]] Observer& observer() {
+    static_assert(detail::has_observer<Observer, decltype(R::observers)>());
+    return std::get<Observer>(core().observers());
+  }
+  template <class Observer>
+  [[nodiscard]] Observer const& observer() const {
+    static_assert(detail::has_observer<Observer, decltype(R::observers)>());
     return std::get<Observer>(core().observers());
   }
 
  private:
   friend struct detail::Inside;
-  struct Private {};
 
-  Balancer(Private, std::vector<Endpoint> endpoints, typename Core::Maker make, P policy, R runtime)
-      : core_{std::make_shared<Core>(std::move(policy), std::move(make), std::move(runtime))} {
-    core_->update(std::move(endpoints), true);
+  static std::shared_ptr<Core> start(std::vector<Endpoint> endpoints, typename Core::Maker make,
+                                     P policy, R runtime) {
+    auto core = std::make_shared<Core>(std::move(policy), std::move(make), std::move(runtime));
+    core->update(std::move(endpoints), true);
+    return core;
   }
   static typename Core::Maker default_maker() {
     if constexpr (!std::is_void_v<Payload>)
@@ -182,7 +276,15 @@ class Balancer {
     else return nullptr;
   }
 
-  [[nodiscard]] Core& core() {
+  template <class Pick>
+  [[nodiscard]] std::vector<Lease> lease_several(Error* error, Pick const& pick) const {
+    Error why{.reason = PickError::closed};
+    auto leases = core_ ? pick(*core_, why) : std::vector<Lease>{};
+    if (error != nullptr) *error = leases.empty() ? why : Error{};
+    return leases;
+  }
+
+  [[nodiscard]] Core& core() const {
     if (!core_) throw UpdateRefused{"this balancer was moved from"};
     return *core_;
   }
@@ -191,65 +293,7 @@ class Balancer {
     if (core_) core_->close();
   }
 
-  /// `first` is the request as the first attempt has it.
-  template <class Fn>
-  static auto call_for(Core& core, Request const& request, Request const& first,
-                       detail::Terms const& terms, Fn& fn, CallOptions const& options) {
-    auto lease = core.pick(first);
-    if (!lease) [[unlikely]]
-      refuse(core, request, terms, options, lease.error());
-    auto result = run(*lease, first, fn);
-    if (result.outcome.ending != Ending::success || options.report != nullptr) [[unlikely]]
-      return go_on(core, request, first, terms, lease.release(), std::move(result), fn, options);
-    lease.finish(result.outcome);
-    return result.take();
-  }
-
-  /// One attempt.
-  template <class Fn>
-  [[gnu::always_inline]] static auto run(Backend& backend, Request const& request, Fn& fn) {
-    using Reply = std::remove_cvref_t<decltype(detail::invoke(fn, backend, request))>;
-    detail::Result<Reply> result;
-    try {
-      if constexpr (std::is_void_v<Reply>) {
-        detail::invoke(fn, backend, request);
-        result.keep();
-      } else {
-        result.keep(detail::invoke(fn, backend, request));
-      }
-    } catch (...) {
-      result.keep_exception([](std::exception_ptr const& thrown) { return outcome_of(thrown); });
-    }
-    return result;
-  }
-
-  /// What follows if a first attempt failed, or somebody wants to hear of it.
-  template <class Reply, class Fn>
-  [[gnu::noinline]] static Reply go_on(Core& core, Request const& request, Request const& first,
-                                       detail::Terms terms, typename Lease::Token token,
-                                       detail::Result<Reply> result, Fn& fn,
-                                       CallOptions const& options) {
-    detail::Call<Core> call{core, request, terms, options.report};
-    auto going = call.adopt(Lease::adopt(token), first);
-    for (;;) {
-      auto const pause = call.ended(going, result.outcome);
-      if (!pause || !call.wait(*pause, options.stop) || !call.again(going, *pause))
-        return result.take();
-      result = run(*going.lease, *going.request, fn);
-    }
-  }
-
-  [[noreturn, gnu::noinline]] static void refuse(Core& core, Request const& request,
-                                                 detail::Terms terms, CallOptions const& options,
-                                                 Error const& error = {}) {
-    detail::Call<Core> call{core, request, terms, options.report};
-    auto const why = error.reason != PickError::none ? Stop::nobody
-                     : options.stop.stop_requested() ? Stop::cancelled
-                                                     : Stop::deadline;
-    call.refuse(why, error);
-  }
-
   std::shared_ptr<Core> core_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

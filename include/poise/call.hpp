@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What a caller may ask of Balancer::call, and what a call tells: which backends were tried, how
-// that ended, and why it went no further.
+// The options of Balancer::call and its report: which backends were tried, how each attempt ended,
+// and why no further attempt was made.
 
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,47 +15,96 @@
 #include <utility>
 #include <vector>
 
+#include <poise/error.hpp>
 #include <poise/outcome.hpp>
-#include <poise/policy.hpp>
+#include <poise/request.hpp>
 #include <poise/sync/stop.hpp>
 #include <poise/time.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
-[[nodiscard]] constexpr std::string_view name(Stop why) noexcept {
-  constexpr std::array<std::string_view, 8> names{"settled",
-                                                  "no attempt is left",
-                                                  "the budget is spent",
-                                                  "the deadline",
-                                                  "it can't be repeated",
-                                                  "the backend's wish",
-                                                  "no backend is left",
-                                                  "cancelled"};
+/// Why a call makes no further attempt.
+enum class StopReason : std::uint8_t {
+  settled,     ///< It succeeded, or failed in a way that no retry can mend.
+  attempts,    ///< The allowed number of attempts was made.
+  budget,      ///< Too many requests are being retried.
+  deadline,    ///< The next attempt would begin after the deadline.
+  sent,        ///< The request is not idempotent, and the backend may have seen it.
+  pushback,    ///< The backend asked for no retry, or for a later one.
+  no_backend,  ///< There is no backend to try.
+  cancelled,   ///< The caller gave up.
+};
+
+inline constexpr std::size_t stop_reason_count = 8;
+
+[[nodiscard]] constexpr std::string_view name(StopReason why) noexcept {
+  constexpr std::array<std::string_view, stop_reason_count> names{"settled",
+                                                                  "no attempt is left",
+                                                                  "the budget is spent",
+                                                                  "the deadline",
+                                                                  "it can't be repeated",
+                                                                  "the backend's wish",
+                                                                  "no backend is left",
+                                                                  "cancelled"};
   auto const index = static_cast<std::size_t>(why);
   return index < names.size() ? names[index] : "unknown reason";
 }
 
+/// One attempt of a request, finished or still running, as a policy's decide() sees it.
+struct Attempt {
+  Request const& request;  ///< request.attempt is the number of this attempt, from 1.
+  Outcome outcome;
+  Time now;
+  std::uint64_t random;  ///< Uniform: a pure function can decide at random.
+  bool running = false;  ///< It has no outcome yet: may a hedge be started beside it?
+  bool alone = false;    ///< No untried backend is left: the next attempt repeats one.
+};
+
+/// Whether a call makes another attempt.
+struct Decision {
+  bool retry = false;
+  Duration after{};
+  StopReason why = StopReason::settled;  ///< Why not, if `retry` is false.
+};
+
+/// The timeouts of a call, fixed before its first attempt; 0: no limit.
+struct CallTimeouts {
+  Duration timeout{};          ///< Of the whole call, pauses included.
+  Duration attempt_timeout{};  ///< Of each attempt.
+  Duration hedge_after{};      ///< A second attempt is started beside the first; 0: never.
+
+  friend bool operator==(CallTimeouts const&, CallTimeouts const&) = default;
+};
+
 /// One attempt of a call.
-struct Try {
+struct AttemptReport {
   std::string id{};  ///< The backend's.
   Outcome outcome{};
-  std::optional<Duration> latency{};  ///< Unless nobody read the clock when it began.
-  Duration waited{};                  ///< What was waited before it.
-  bool hedge = false;                 ///< It was started beside another.
+  std::optional<Duration> latency{};  ///< Empty if the clock was not read when it began.
+  Duration waited{};                  ///< The pause before it.
+  bool hedge = false;                 ///< It was started beside a running attempt.
   bool repeated = false;              ///< No untried backend was left.
 };
 
-/// What became of a call: its attempts in the order in which they ended.
+/// The report of a call: its attempts in the order in which they ended.
 struct CallReport {
-  std::vector<Try> attempts{};
-  Stop why = Stop::settled;  ///< Why there is no further one.
+  std::vector<AttemptReport> attempts{};
+  StopReason why = StopReason::settled;  ///< Why there is no further one.
 };
 
-/// How one call is to run; what holds for all of them is the policy's (compose/retry.hpp).
+namespace detail {
+inline sync::StopToken const no_stop{};
+}  // namespace detail
+
+/// The options of one call. Options of all calls belong to the policy (compose/retry.hpp).
 struct CallOptions {
-  /// Asks to stop: a pause ends at once, and no further attempt is made. An attempt in progress is
-  /// asio/'s to end; a blocking one must look for itself.
-  sync::StopToken stop{};
+  /// Asks to stop: a pause ends at once, and no further attempt is made. Awaited calls (asio/) also
+  /// cancel an attempt in progress; a blocking function must check the token itself.
+  ///
+  /// A reference, because g++ 12 destroys twice what a braced list inside an awaited expression
+  /// owns. A token made in the list lives as long as the list. Options that are copied or returned
+  /// need a token that outlives them.
+  sync::StopToken const& stop = detail::no_stop;
   /// Filled when the call ends, however it does; must live until then.
   CallReport* report = nullptr;
 };
@@ -69,13 +119,14 @@ inline std::string in_milliseconds(Duration time) {
 }  // namespace detail
 
 /// "a: refused after 0.20 ms; 12.00 ms later b: timeout after 100.01 ms"; empty if there are none.
-[[nodiscard]] inline std::string message(std::vector<Try> const& attempts) {
+[[nodiscard]] inline std::string message(std::vector<AttemptReport> const& attempts) {
   std::string text;
   for (auto const& each : attempts) {
     if (!text.empty()) text += "; ";
     if (each.waited > Duration::zero()) text += detail::in_milliseconds(each.waited) + " later ";
     if (each.hedge) text += "hedge ";
-    text += each.id + (each.repeated ? " again: " : ": ") + std::string{name(each.outcome.ending)};
+    text += detail::escaped(each.id) + (each.repeated ? " again: " : ": ") +
+            std::string{name(each.outcome.result)};
     if (each.latency) text += " after " + detail::in_milliseconds(*each.latency);
   }
   return text;
@@ -84,26 +135,26 @@ inline std::string in_milliseconds(Duration time) {
 /// The attempts, and why there is no further one unless that is plain.
 [[nodiscard]] inline std::string message(CallReport const& report) {
   auto text = report.attempts.empty() ? "no attempt" : message(report.attempts);
-  if (report.why != Stop::settled) text += "; ended by: " + std::string{name(report.why)};
+  if (report.why != StopReason::settled) text += "; ended by: " + std::string{name(report.why)};
   return text;
 }
 
-/// Thrown by a call that ends without a reply or an exception of an attempt: it was too late
-/// already (code std::errc::timed_out), its last attempt was cut off by a timeout (the same), or
-/// the caller gave up (std::errc::operation_canceled).
+/// Thrown by a call that ends without a reply or an exception of an attempt. Its code is
+/// std::errc::timed_out if the deadline was in the past or a timeout cut off the last attempt, and
+/// std::errc::operation_canceled if the caller gave up.
 class CallStopped : public std::system_error {
  public:
   explicit CallStopped(CallReport const& report)
       : std::system_error{std::make_error_code(code_of(report.why)), message(report)},
         why_{report.why} {}
-  [[nodiscard]] Stop why() const noexcept { return why_; }
+  [[nodiscard]] StopReason why() const noexcept { return why_; }
 
  private:
-  static std::errc code_of(Stop why) noexcept {
-    return why == Stop::cancelled ? std::errc::operation_canceled : std::errc::timed_out;
+  static std::errc code_of(StopReason why) noexcept {
+    return why == StopReason::cancelled ? std::errc::operation_canceled : std::errc::timed_out;
   }
 
-  Stop why_;
+  StopReason why_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

@@ -3,10 +3,10 @@
 
 // What a policy chooses from: the backends that may be picked now, at least one, by index.
 //
-// Behind the view stands a roster: every member in its stable order, the eligible ones first. So a
-// simple policy sees a dense range and never skips anything, and a keyed policy can map over all
-// members and ask whether the owner is eligible. A wrapper that narrows the choice builds a roster
-// of its own with subset().
+// Candidates is a view of a roster. A roster lists every member in stable order, the eligible ones
+// first. So a simple policy sees a dense range and skips nothing. A keyed policy can map keys over
+// all members and then ask whether a key's owner is eligible. A wrapper that narrows the choice
+// builds its own roster with subset().
 
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 #include <poise/backend.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 /// The members of a balancer, or of a part of it, at one moment. Immutable once built.
 struct Roster {
@@ -29,8 +29,8 @@ struct Roster {
   std::vector<std::uint32_t> places{};  ///< Stable position -> entry.
   std::vector<void*> states{};          ///< Per entry; empty if the policy has no state.
   std::vector<std::uint32_t>
-      origins{};                 ///< Of a subset: eligible entry -> index in what it narrows.
-  std::vector<bool> drained{};   ///< By stable position; empty if nobody is.
+      origins{};                 ///< Of a subset: eligible entry -> index in the wider roster.
+  std::vector<bool> drained{};   ///< By stable position; empty if no member is drained.
   std::uint64_t generation = 0;  ///< Changes with membership and weights, not with health.
   std::uint32_t eligible = 0;
   bool equal_weights = true;  ///< Among the eligible.
@@ -117,13 +117,13 @@ class Candidates {
     return place < roster_->eligible ? place : none;
   }
 
-  /// Has an operator taken this member out? Backend::drained() tells only what was true before the
-  /// change that a plan is made for.
+  /// True if an operator drained this member. A plan asks here: while it is made, the change is not
+  /// published yet, and Backend::drained() still has the old value.
   [[nodiscard]] bool drained(std::size_t position) const noexcept {
     return !roster_->drained.empty() && roster_->drained[position];
   }
 
-  /// The members for which `keep(backend)` holds, as a roster of its own; origins lead back.
+  /// A new roster of the members for which `keep(backend)` is true; its origins lead back here.
   template <class Keep>
   [[nodiscard]] Roster subset(Keep const& keep) const {
     std::vector<std::size_t> kept;
@@ -152,8 +152,8 @@ class Candidates {
 
   Roster const* roster_;
   Roster::Entry const*
-      entries_;  // beside the roster, because a loop over atomics reloads what is behind one
+      entries_;  // copied here: a loop over atomics would load it again from the roster each time
   std::size_t size_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

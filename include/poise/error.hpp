@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Why there is no backend for a request, and what is wrong with a configuration, in words and
-// counts.
+// The errors of picks and of configuration, and their messages.
 
 #include <cstdint>
 #include <stdexcept>
@@ -10,13 +9,15 @@
 #include <string_view>
 #include <utility>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
+/// Why a pick gave no backend.
 enum class PickError : std::uint32_t {
   none,
   empty,        ///< No backends are configured.
   unavailable,  ///< Backends exist, but none may be picked; the counts say why.
-  closed,       ///< The balancer is gone, or was moved from.
+  closed,       ///< The balancer was destroyed or moved from.
+  queue_full,   ///< Too many requests wait for a backend already (Balancer::set_max_waiting).
 };
 
 /// Why a pick failed. Every backend is counted once, under the first reason that holds.
@@ -26,9 +27,10 @@ struct Error {
   std::uint32_t unhealthy = 0;   ///< Found or declared unhealthy.
   std::uint32_t weightless = 0;  ///< Weight 0.
   std::uint32_t refused = 0;     ///< Eligible, but at a limit of their own.
+  std::uint32_t unsuitable = 0;  ///< Eligible, but not for this request: its condition or position.
 
   [[nodiscard]] constexpr std::uint32_t backends() const noexcept {
-    return drained + unhealthy + weightless + refused;
+    return drained + unhealthy + weightless + refused + unsuitable;
   }
   friend bool operator==(Error const&, Error const&) = default;
 };
@@ -36,9 +38,11 @@ struct Error {
 /// The error for people: "5 backends: 2 drained, 3 unhealthy".
 [[nodiscard]] inline std::string message(Error const& error) {
   switch (error.reason) {
-    case PickError::none: return "no error";
+    case PickError::none: return "no error (the lease was finished, released or moved from)";
     case PickError::empty: return "no backends are configured: add some with add() or update()";
     case PickError::closed: return "the balancer is gone: it was destroyed or moved from";
+    case PickError::queue_full:
+      return "too many requests wait for a backend already: see set_max_waiting()";
     case PickError::unavailable: break;
   }
   auto const count = error.backends();
@@ -47,7 +51,8 @@ struct Error {
   for (auto const& [number, what] :
        {std::pair{error.drained, " drained"}, std::pair{error.unhealthy, " unhealthy"},
         std::pair{error.weightless, " with weight 0"},
-        std::pair{error.refused, " at a limit or filtered out"}}) {
+        std::pair{error.refused, " at a limit or filtered out"},
+        std::pair{error.unsuitable, " not suitable for this request"}}) {
     if (number == 0) continue;
     text += (first ? "" : ", ") + std::to_string(number) + what;
     first = false;
@@ -55,10 +60,11 @@ struct Error {
   return text;
 }
 
-/// Thrown by Balancer::call when there is no backend to call.
+/// Thrown by Balancer::call when there is no backend to call, and by a lease without a backend that
+/// is asked for it.
 class NoBackend : public std::runtime_error {
  public:
-  /// `tried` says which attempts were made before; nothing if there were none.
+  /// `tried` lists earlier attempts; empty if there were none.
   explicit NoBackend(Error const& error, std::string const& tried = {})
       : std::runtime_error{message(error) + tried}, error_{error} {}
   [[nodiscard]] Error const& error() const noexcept { return error_; }
@@ -81,13 +87,13 @@ class UpdateRefused : public std::logic_error {
 
 namespace detail {
 
-/// "text" in quotes; quotes, backslashes and control characters escaped and very long ones cut: fit
-/// for a log line.
-inline std::string in_quotes(std::string_view text) {
-  constexpr std::size_t longest = 80;
+/// Makes foreign text fit for a log line: escapes quotes, backslashes and control characters, and
+/// cuts it off after 80 bytes.
+inline std::string escaped(std::string_view text) {
+  constexpr std::size_t max_size = 80;
   constexpr std::string_view digits = "0123456789abcdef";
-  std::string result{'"'};
-  for (char const letter : text.substr(0, longest)) {
+  std::string result;
+  for (char const letter : text.substr(0, max_size)) {
     auto const byte = static_cast<unsigned char>(letter);
     if (byte >= 0x20U && byte != 0x7fU) {
       if (letter == '"' || letter == '\\') result += '\\';
@@ -98,9 +104,12 @@ inline std::string in_quotes(std::string_view text) {
       result += digits[byte & 15U];
     }
   }
-  return result + (text.size() > longest ? "...\"" : "\"");
+  return result + (text.size() > max_size ? "..." : "");
 }
+
+/// The same in quotes.
+inline std::string in_quotes(std::string_view text) { return '"' + escaped(text) + '"'; }
 
 }  // namespace detail
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

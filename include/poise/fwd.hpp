@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 struct Endpoint;
 struct Request;
@@ -97,13 +97,12 @@ template <class P>
 class Subset;
 template <class P>
 class ZoneAware;
-
-namespace resilience {
 template <class P>
 class Shed;
-}
+template <class P>
+class Wrapper;
 
 template <class P = Adaptive, class Payload = void, class R = Runtime<SteadyClock>>
 class Balancer;
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

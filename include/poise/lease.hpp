@@ -3,24 +3,27 @@
 
 // One pick in progress: the guard that counts a request in and out.
 //
-// While it lives the request is in flight on its backend, and the backend stays alive, whatever
-// happens to the balancer. It reports exactly once: by finish(), or by its destructor as abandoned.
-// Move it into the callback, coroutine or thread where the request ends.
+// While a lease lives, the request is in flight on its backend, and the backend stays alive, even
+// if the balancer is destroyed. A lease reports exactly once: by finish(), or by its destructor as
+// abandoned. Move it into the callback, coroutine or thread where the request ends.
 //
 // Thread safety: a lease belongs to one thread at a time; it may be finished on any.
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
-#include <poise/core.hpp>
+#include <poise/backend.hpp>
+#include <poise/base/bits.hpp>
 #include <poise/error.hpp>
-#include <poise/halves.hpp>
 #include <poise/outcome.hpp>
+#include <poise/policy/pick_info.hpp>
+#include <poise/time.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
@@ -31,7 +34,7 @@ template <class Rep, class Period>
 [[nodiscard, gnu::always_inline]] inline Duration sample_of(
     std::chrono::duration<Rep, Period> time) noexcept {
   if constexpr (std::is_same_v<Duration, std::chrono::duration<Rep, Period>>)
-    return time < longest_sample ? time : unmeasured;  // what is negative counts as unmeasured
+    return time < longest_sample ? time : unmeasured;  // a negative duration is unmeasured already
   auto const seconds = std::chrono::duration<double>{time}.count();
   if (!(seconds >= 0 && seconds < std::chrono::duration<double>{longest_sample}.count()))
     return unmeasured;
@@ -52,7 +55,7 @@ class Lease {
   };
 
   Lease() noexcept = default;
-  // Always inline, these two: what is called with its address lives in memory.
+  // Always inline: an object whose address is passed to a call lives in memory.
   [[gnu::always_inline]] explicit Lease(Error const& error) noexcept : words_{words_of(error)} {}
   Lease(Record& record, detail::Run run) noexcept : record_{&record}, words_{words_of(run)} {}
   Lease(Lease&& other) noexcept
@@ -77,31 +80,38 @@ class Lease {
     return record_ == nullptr ? error_of(words_) : Error{};
   }
 
-  /// The backend. *Requires* `*this` to be true.
-  [[nodiscard]] auto& operator*() const noexcept { return backend(); }
-  [[nodiscard]] auto* operator->() const noexcept { return &backend(); }
+  /// The backend. *Errors* NoBackend, with the reason of error(), if `*this` is false.
+  [[nodiscard]] auto& operator*() const { return backend(); }
+  [[nodiscard]] auto* operator->() const { return &backend(); }
 
-  /// The backend's serial, for Request::excluded. *Requires* `*this` to be true.
-  [[nodiscard]] std::uint64_t serial() const noexcept { return record_->serial(); }
+  /// The backend's serial, for Request::excluded. *Errors* as operator*.
+  [[nodiscard]] std::uint64_t serial() const { return checked_record().serial(); }
   /// True if the request excludes this backend, but nothing else was left.
   [[nodiscard]] bool repeated() const noexcept {
     return record_ != nullptr && run().is(detail::Run::repeated);
   }
 
-  /// When it was picked; the clock's origin if nobody uses time. *Requires* `*this` to be true.
+  /// When it was picked; the clock's origin if neither the policy nor an observer uses time.
+  /// *Requires* `*this` to be true.
   [[nodiscard]] Time started() const noexcept { return run().start; }
 
-  /// Reports how it ended; poise measures the latency if anybody uses it. A second call does
-  /// nothing.
+  /// Reports how it ended; poise measures the latency if the policy or an observer uses it. A
+  /// second call does nothing.
   [[gnu::always_inline]] void finish(Outcome outcome = {}) noexcept {
     end(outcome, detail::unmeasured);
   }
-  /// The same with a latency measured by the caller; a negative, NaN or absurd one is as none
-  /// given.
+  /// The same with a latency measured by the caller. A negative latency, NaN, and one above 31
+  /// years count as not measured.
   template <class Rep, class Period>
   [[gnu::always_inline]] void finish(Outcome outcome,
                                      std::chrono::duration<Rep, Period> latency) noexcept {
     end(outcome, detail::sample_of(latency));
+  }
+  /// Does not compile: says what to write for a status or a reply.
+  template <class T, class... More>
+    requires(!std::convertible_to<T, Outcome>)
+  void finish(T const&, More const&...) {
+    detail::require_outcome<T>();
   }
 
   /// Gives the pick away without ending it.
@@ -114,27 +124,30 @@ class Lease {
     return token.record == nullptr ? Lease{} : Lease{*token.record, token.run};
   }
 
-  /// Keeps the balancer's inside alive beyond the lease. *Requires* `*this` to be true.
-  [[nodiscard]] std::shared_ptr<Core> core() const { return record_->core(); }
+  /// The balancer's core, which lives as long as the returned pointer. *Errors* as operator*.
+  [[nodiscard]] std::shared_ptr<Core> core() const { return checked_record().core(); }
 
  private:
-  // The run of a pick or the error of none, as plain words: a union of both could not be kept in
-  // registers by today's compilers, and a lease that is finished where it was picked should be.
+  // The Run of a successful pick, or the Error of a failed one, as plain words. Today's compilers
+  // can't keep a union of both in registers. A lease that is finished where it was picked should
+  // live there.
   struct Words {
     std::uint64_t first = 0;
     std::uint64_t second = 0;
     std::uint64_t third = 0;
   };
   static Words words_of(Error const& error) noexcept {
-    return {detail::in_one_word(static_cast<std::uint32_t>(error.reason), error.drained),
-            detail::in_one_word(error.unhealthy, error.weightless), error.refused};
+    return {detail::pack(static_cast<std::uint32_t>(error.reason), error.drained),
+            detail::pack(error.unhealthy, error.weightless),
+            detail::pack(error.unsuitable, error.refused)};
   }
   static Error error_of(Words words) noexcept {
-    return {.reason = static_cast<PickError>(detail::upper_half(words.first)),
-            .drained = detail::lower_half(words.first),
-            .unhealthy = detail::upper_half(words.second),
-            .weightless = detail::lower_half(words.second),
-            .refused = detail::lower_half(words.third)};
+    return {.reason = static_cast<PickError>(detail::high_half(words.first)),
+            .drained = detail::low_half(words.first),
+            .unhealthy = detail::high_half(words.second),
+            .weightless = detail::low_half(words.second),
+            .refused = detail::low_half(words.third),
+            .unsuitable = detail::high_half(words.third)};
   }
   static Words words_of(detail::Run run) noexcept {
     return {static_cast<std::uint64_t>(run.start.time_since_epoch().count()), run.path_and_flags(),
@@ -145,9 +158,18 @@ class Lease {
   }
   [[nodiscard]] detail::Run run() const noexcept { return run_of(words_); }
 
-  [[nodiscard]] auto& backend() const noexcept {
+  [[nodiscard]] auto& backend() const {
     using Public = BackendWith<typename Core::PayloadType>;
-    return static_cast<Public&>(*record_);
+    return static_cast<Public&>(checked_record());
+  }
+  [[nodiscard, gnu::always_inline]] Record& checked_record() const {
+    if (record_ == nullptr) [[unlikely]]
+      throw_no_backend(words_);
+    return *record_;
+  }
+  // Static as abandon_now, and for the same reason.
+  [[noreturn, gnu::noinline, gnu::cold]] static void throw_no_backend(Words words) {
+    throw NoBackend{error_of(words)};
   }
 
   [[gnu::always_inline]] void end(Outcome outcome, Duration latency) noexcept {
@@ -162,7 +184,7 @@ class Lease {
   }
   // Static, so that a lease never has an address and may live in registers.
   [[gnu::noinline, gnu::cold]] static void abandon_now(Record* record, Words words) noexcept {
-    Core::finish(*record, run_of(words), Ending::abandoned, detail::unmeasured);
+    Core::finish(*record, run_of(words), Result::abandoned, detail::unmeasured);
   }
 
   void clear() noexcept {
@@ -174,4 +196,4 @@ class Lease {
   Words words_{};
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

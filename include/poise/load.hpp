@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// How busy is a backend? A load turns what is known of it into one number, less is better; policies
-// such as Least and PowerOfTwo compare them. Policy and load are two independent choices.
+// A load says how busy a backend is: one number, less is better. Policies such as Least and
+// PowerOfTwo compare loads. Policy and load are two independent choices.
 //
 // A load is a value with a const operator()(candidates, i, context), which many threads call at
-// once. The rest is optional, and what is missing costs nothing:
+// once. The rest is optional, and a missing part costs nothing:
 //
 //   State                 per-backend data of its own: candidates.state<State>(i)
-//   on_finish(finish)     what became of a pick
+//   on_finish(finish)     a request was completed
 //   on_tick(now)          periodic work, off the hot path
 //   uses_time             true: context.now is set, and latencies are measured
-//   explores_one_in       so seldom a pick ignores the load and takes any backend, so that one that
-//                         looked bad can show that it is better now; a power of two, 0 is never
-//   name                  how messages and metrics call it
+//   explores_one_in       one pick in so many ignores the load and takes any backend, so that a
+//                         backend that looked bad is tried again; a power of two, 0 is never
+//   name                  its name in messages and metrics
 
 #include <concepts>
 #include <cstddef>
@@ -23,7 +23,7 @@
 
 #include <poise/policy.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 template <class L>
 concept Load = std::copyable<L> && requires(L const& load, Candidates const& candidates,
@@ -39,25 +39,26 @@ inline constexpr std::uint64_t explores_one_in = [] {
   else return std::uint64_t{0};
 }();
 
-/// Is this one of the picks that explore, by a uniform number?
+/// True if this pick explores, decided by a uniform number.
 template <class L>
-[[nodiscard, gnu::always_inline]] inline bool explores(std::uint64_t chance) noexcept {
+[[nodiscard, gnu::always_inline]] inline bool explores(std::uint64_t uniform) noexcept {
   constexpr auto one_in = explores_one_in<L>;
   if constexpr (one_in == 0) return false;
-  else return chance <= ~std::uint64_t{0} / one_in;
+  else return uniform <= ~std::uint64_t{0} / one_in;
 }
-/// The same by chance of its own. A load that never explores draws no random number.
+/// The same with a fresh random number. A load that never explores draws none.
 template <class L>
 [[nodiscard, gnu::always_inline]] inline bool explores(Context& context) noexcept {
   if constexpr (explores_one_in<L> == 0) return false;
   else return explores<L>(context.random());
 }
 
-/// NaN compares as false with everything, itself included; it must not win.
+/// False for NaN, which must not win: it compares as false with everything, itself included.
 [[nodiscard]] constexpr bool is_number(auto const& load) noexcept { return load == load; }
 
-/// A load by its always inlined function, if it has one. In a big program g++ 12 stops inlining the
-/// call operators, 0.8 ns a pick of two; if they had to be inlined, scans would take a third more.
+/// Calls the load's always inlined function of(), if it has one. In a big program g++ 12 stops
+/// inlining the call operators, which costs 0.8 ns a pick of two. If the operators themselves were
+/// always inlined, scans would take a third longer.
 template <class L>
 [[gnu::always_inline]] inline auto load_of(L const& load, Candidates const& candidates,
                                            std::size_t i, Context const& context) {
@@ -66,14 +67,14 @@ template <class L>
   else return load(candidates, i, context);
 }
 
-/// What has a load, and passes all its hooks on: the base of policies and of Weighted.
+/// The base of policies with a load, and of Weighted: forwards all hooks to the load.
 template <class L>
 struct HasLoad {
   static_assert(Load<L>,
                 "a poise load needs: an ordered value from operator()(Candidates const&, "
                 "std::size_t, Context const&) const");
   using State = hooks::StateOf<L>;
-  static constexpr bool uses_time = hooks::time_use<L> == hooks::UsesTime::always;
+  static constexpr Traits traits{.uses_time = hooks::declares_time<L>};
 
   HasLoad() = default;
   explicit HasLoad(L with) : load{std::move(with)} {}
@@ -110,12 +111,13 @@ struct InFlight {
 /// Another load per unit of weight: a backend of weight 2 is as busy with two requests as one of
 /// weight 1 with one.
 ///
-/// For loads that count requests. Latency contains capacity already: a bigger backend answers
-/// sooner, so dividing its latency by its weight counts its size twice, and makes it worse.
+/// Use it for loads that count requests, not for latency. A bigger backend answers sooner, so its
+/// latency already contains its size; dividing by the weight counts the size twice.
 template <class L>
 struct Weighted : detail::HasLoad<L> {
   using detail::HasLoad<L>::HasLoad;
   using detail::HasLoad<L>::load;
+  static constexpr bool uses_time = hooks::declares_time<L>;
   static constexpr std::uint64_t explores_one_in = detail::explores_one_in<L>;
 
   [[nodiscard]] std::string name() const { return "weighted(" + hooks::name(load) + ")"; }
@@ -131,7 +133,7 @@ struct Weighted : detail::HasLoad<L> {
 
 namespace detail {
 
-/// While all weights are equal policies compare by what Weighted weighs: that changes no
+/// While all weights are equal, policies compare by the load inside Weighted. That changes no
 /// comparison, and saves a conversion and a multiplication per backend.
 template <class L>
 inline constexpr bool is_weighted = false;
@@ -140,4 +142,4 @@ inline constexpr bool is_weighted<Weighted<L>> = true;
 
 }  // namespace detail
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

@@ -3,11 +3,12 @@
 
 // How a request ended: a closed set, because health, retries and alarms must agree on it.
 //
-// Only endings that speak against the backend count as its failures. A caller's own mistake
-// (rejected), a caller who went away (cancelled) and a lease that was dropped (abandoned) do not.
+// Only results that the backend is to blame for count as its failures. The caller's own mistake
+// (rejected), a caller that gave up (cancelled) and a dropped lease (abandoned) do not.
 
 #include <array>
 #include <cerrno>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -17,9 +18,10 @@
 
 #include <poise/time.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
-enum class Ending : std::uint8_t {
+/// How a request ended.
+enum class Result : std::uint8_t {
   success,
   refused,          ///< The connection was refused or the host is unreachable: nothing was sent.
   connect_timeout,  ///< No connection in time: nothing was sent.
@@ -29,145 +31,151 @@ enum class Ending : std::uint8_t {
   overloaded,       ///< The backend asks for less (HTTP 429 or 503, Retry-After).
   rejected,         ///< The caller's own fault (HTTP 400, a bad query); the backend is fine.
   cancelled,        ///< The caller no longer wants the answer.
-  abandoned,        ///< The lease was destroyed without a word; poise sets this itself.
+  abandoned,        ///< The lease was destroyed without finish(); poise sets this itself.
 };
 
-inline constexpr std::size_t ending_count = 10;
+inline constexpr std::size_t result_count = 10;
 
-[[nodiscard]] constexpr std::string_view name(Ending ending) noexcept {
-  constexpr std::array<std::string_view, ending_count> names{
+[[nodiscard]] constexpr std::string_view name(Result result) noexcept {
+  constexpr std::array<std::string_view, result_count> names{
       "success", "refused",    "connect timeout", "timeout",   "reset",
       "error",   "overloaded", "rejected",        "cancelled", "abandoned"};
-  auto const index = static_cast<std::size_t>(ending);
+  auto const index = static_cast<std::size_t>(result);
   return index < names.size() ? names[index] : "unknown ending";
 }
 
-/// Does this ending speak against the backend?
-[[nodiscard]] constexpr bool is_failure(Ending ending) noexcept {
-  return ending >= Ending::refused && ending <= Ending::overloaded;
+/// True if the backend is to blame.
+[[nodiscard]] constexpr bool is_failure(Result result) noexcept {
+  return result >= Result::refused && result <= Result::overloaded;
 }
 
-/// Does it say anything about the backend at all, good or bad?
-[[nodiscard]] constexpr bool is_verdict(Ending ending) noexcept {
-  return ending <= Ending::overloaded;
+/// True if the result says anything about the backend, good or bad.
+[[nodiscard]] constexpr bool is_verdict(Result result) noexcept {
+  return result <= Result::overloaded;
 }
 
-/// Some of the endings: `failures.without(Ending::error)`, `EndingSet{Ending::refused}`.
-class EndingSet {
+/// A set of results: `failures.without(Result::error)`, `ResultSet{Result::refused}`.
+class ResultSet {
  public:
-  constexpr EndingSet() = default;
-  constexpr EndingSet(std::initializer_list<Ending> endings) noexcept {
-    for (auto const ending : endings) *this = with(ending);
+  constexpr ResultSet() = default;
+  constexpr ResultSet(std::initializer_list<Result> results) noexcept {
+    for (auto const result : results) *this = with(result);
   }
-  [[nodiscard]] constexpr bool contains(Ending ending) const noexcept {
-    return (bits_ & bit(ending)) != 0;
+  [[nodiscard]] constexpr bool contains(Result result) const noexcept {
+    return (bits_ & bit(result)) != 0;
   }
-  [[nodiscard]] constexpr EndingSet with(Ending ending) const noexcept {
-    return EndingSet{bits_ | bit(ending)};
+  [[nodiscard]] constexpr ResultSet with(Result result) const noexcept {
+    return ResultSet{bits_ | bit(result)};
   }
-  [[nodiscard]] constexpr EndingSet without(Ending ending) const noexcept {
-    return EndingSet{bits_ & ~bit(ending)};
+  [[nodiscard]] constexpr ResultSet without(Result result) const noexcept {
+    return ResultSet{bits_ & ~bit(result)};
   }
-  friend constexpr bool operator==(EndingSet, EndingSet) = default;
+  friend constexpr bool operator==(ResultSet, ResultSet) = default;
 
  private:
-  explicit constexpr EndingSet(std::uint32_t bits) noexcept : bits_{bits} {}
-  static constexpr std::uint32_t bit(Ending ending) noexcept {
-    return 1U << static_cast<unsigned>(ending);
+  explicit constexpr ResultSet(std::uint32_t bits) noexcept : bits_{bits} {}
+  static constexpr std::uint32_t bit(Result result) noexcept {
+    return 1U << static_cast<unsigned>(result);
   }
   std::uint32_t bits_ = 0;
 };
 
-/// What speaks against the backend: is_failure, as a set.
-inline constexpr EndingSet failures{Ending::refused, Ending::connect_timeout, Ending::timeout,
-                                    Ending::reset,   Ending::error,           Ending::overloaded};
+/// All results for which is_failure() is true.
+inline constexpr ResultSet failures{Result::refused, Result::connect_timeout, Result::timeout,
+                                    Result::reset,   Result::error,           Result::overloaded};
 
 /// As an Outcome's retry_after, "do not retry"; any time below 0 says so.
 inline constexpr Duration do_not_retry{-1};
 
-/// An ending, whether the request may have reached the backend, and when it wants the next one.
+/// A result, whether the request may have reached the backend, and how long the backend asked to
+/// be spared.
 struct Outcome {
-  Ending ending = Ending::success;
+  Result result = Result::success;
   bool sent = true;  ///< False if certainly nothing was sent, so that a retry repeats nothing.
   Duration retry_after{};  ///< What the backend asked for; 0: nothing; below 0: not at all.
 
   constexpr Outcome() = default;
-  // Not explicit: an ending is the whole outcome in most programs.
-  constexpr Outcome(Ending how) noexcept
-      : ending{how}, sent{how != Ending::refused && how != Ending::connect_timeout} {}
-  constexpr Outcome(Ending how, bool was_sent, Duration wanted = {}) noexcept
-      : ending{how}, sent{was_sent}, retry_after{wanted} {}
+  // Not explicit: in most programs the result is the whole outcome.
+  constexpr Outcome(Result how) noexcept
+      : result{how}, sent{how != Result::refused && how != Result::connect_timeout} {}
+  constexpr Outcome(Result how, bool was_sent, Duration wanted = {}) noexcept
+      : result{how}, sent{was_sent}, retry_after{wanted} {}
 
   friend bool operator==(Outcome const&, Outcome const&) = default;
 };
 
-// Every outcome_of below is a default; write one beside your own reply type and it is found by ADL.
+// Every outcome_of below is a default; write one beside your own reply type and it is found by ADL
+// (classify.hpp says what happens to replies without one).
 
+/// An outcome stands for itself.
 [[nodiscard]] constexpr Outcome outcome_of(Outcome outcome) noexcept { return outcome; }
 
+/// True if this process or machine lacks something: file descriptors, ports, memory. Such a request
+/// never left, and says nothing about the backend. Also for probes.
+[[nodiscard]] inline bool is_local_failure(std::error_code error) noexcept {
+  if (std::string_view{error.category().name()} == "asio.system")
+    error = {error.value(), std::generic_category()};
+  for (auto const code :
+       {std::errc::too_many_files_open, std::errc::too_many_files_open_in_system,
+        std::errc::address_not_available, std::errc::no_buffer_space, std::errc::not_enough_memory})
+    if (error == code) return true;
+  return false;
+}
+
+/// The outcome of an error code. Codes that do not concern a connection are Result::error.
+/// A local failure is Result::cancelled with nothing sent: no verdict, and not retried.
 [[nodiscard]] inline Outcome outcome_of(std::error_code error) noexcept {
-  // Asio's own category for what the system says, which by itself equals no std::errc.
+  // Asio's own category for system errors compares equal to no std::errc.
   if (std::string_view{error.category().name()} == "asio.system")
     error = {error.value(), std::generic_category()};
   auto const is = [&](std::errc code) { return error == code; };
-  if (!error) return Ending::success;
+  if (!error) return Result::success;
+  if (is_local_failure(error)) return {Result::cancelled, false};
   if (is(std::errc::connection_refused) || is(std::errc::host_unreachable) ||
       is(std::errc::network_unreachable) || is(std::errc::no_such_file_or_directory))
-    return Ending::refused;
-  if (is(std::errc::timed_out)) return Ending::timeout;
+    return Result::refused;
+  if (is(std::errc::timed_out)) return Result::timeout;
   if (is(std::errc::connection_reset) || is(std::errc::broken_pipe) ||
       is(std::errc::connection_aborted))
-    return Ending::reset;
-  if (is(std::errc::operation_canceled)) return Ending::cancelled;
-  if (is(std::errc::invalid_argument)) return Ending::rejected;
-  return Ending::error;
+    return Result::reset;
+  if (is(std::errc::operation_canceled)) return Result::cancelled;
+  if (is(std::errc::invalid_argument)) return Result::rejected;
+  return Result::error;
 }
 
-/// What an exception says: a std::system_error its code, any other an error.
+/// The outcome of an exception: of its code if it is a std::system_error, else Result::error.
 [[nodiscard]] inline Outcome outcome_of(std::exception_ptr const& thrown) noexcept {
   try {
     std::rethrow_exception(thrown);
   } catch (std::system_error const& failure) {
     auto const outcome = outcome_of(failure.code());
-    return outcome.ending == Ending::success ? Outcome{Ending::error} : outcome;
+    return outcome.result == Result::success ? Outcome{Result::error} : outcome;
   } catch (...) {
-    return Ending::error;
+    return Result::error;
   }
 }
 
-/// What an HTTP status says: 429 and 503 ask for less, other 5xx are failures, other 4xx are the
-/// caller's own fault. *Source* RFC 9110.
+/// The outcome of an HTTP status: 429 and 503 are overloaded, 504 is a timeout, other 5xx are
+/// errors, other 4xx are rejected, the caller's own fault. *Source* RFC 9110.
 [[nodiscard]] constexpr Outcome outcome_of_http(int status) noexcept {
-  if (status == 429 || status == 503) return Ending::overloaded;
-  if (status == 504) return Ending::timeout;
-  if (status >= 500) return Ending::error;
-  if (status >= 400) return Ending::rejected;
-  return Ending::success;
+  if (status == 429 || status == 503) return Result::overloaded;
+  if (status == 504) return Result::timeout;
+  if (status >= 500 || status < 100) return Result::error;  // below 100: no answer of HTTP
+  if (status >= 400) return Result::rejected;
+  return Result::success;
 }
 
 namespace detail {
 
+/// Compiles for outcomes only, and says what to write for other arguments.
 template <class T>
-concept HasOutcome = requires(T const& reply) {
-  { outcome_of(reply) } -> std::convertible_to<Outcome>;
-};
-
-/// The outcome of any reply: its own outcome_of, else "is there a value", else success.
-template <class T>
-[[nodiscard]] Outcome classify(T const& reply) {
-  if constexpr (std::is_same_v<T, bool>) {
-    return reply ? Ending::success : Ending::error;
-  } else if constexpr (HasOutcome<T>) {
-    return outcome_of(reply);
-  } else if constexpr (requires {
-                         { reply.has_value() } -> std::convertible_to<bool>;
-                       }) {
-    return reply.has_value() ? Ending::success : Ending::error;
-  } else {
-    return Ending::success;
-  }
+consteval void require_outcome() {
+  static_assert(std::convertible_to<T, Outcome>,
+                "this is no poise::Outcome or poise::Result: for a status of HTTP write "
+                "poise::outcome_of_http(status), for a std::error_code or a reply of yours "
+                "outcome_of(reply)");
 }
 
 }  // namespace detail
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

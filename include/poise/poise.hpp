@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What most programs need. Besides: dialect/ (hashing as other systems do it), health/ and
-// resilience/ (rules for the runtime), asio/ (what needs Asio), compose/named.hpp (policies as
-// text; it knows all the others and takes a while to compile), key.hpp, shard.hpp.
+// The headers that most programs need. Others: hashing/dialect/ (hashing as other systems do it),
+// health/ (rules for the runtime), asio/ (calls, probes and tickers over Asio), compose/named.hpp
+// (policies by name; it includes all policies and takes a while to compile), hashing/key.hpp,
+// hashing/shard.hpp, sticky.hpp (cookies of sticky sessions).
+
+#if __cplusplus < 202002L
+#error "poise needs C++20: compile with -std=c++20 or later"
+#else
 
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
@@ -27,3 +32,5 @@
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>
 #include <poise/version.hpp>
+
+#endif

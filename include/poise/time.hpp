@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// poise's own time line, whatever clock feeds it.
+// poise's own time line, which any clock can feed.
 //
-// Statistics, health rules and retries see only poise::Time; which clock made it is the business of
-// the balancer's runtime. With a VirtualClock nothing ever sleeps and every run is the same.
+// Statistics, health rules and retries see only poise::Time. The balancer's runtime holds the
+// clock. With a VirtualClock nothing sleeps, and every run is the same.
 
 #include <chrono>
 #include <cstdint>
@@ -13,11 +13,12 @@
 #include <poise/sync/relaxed.hpp>
 #include <poise/sync/stop.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
+/// Time spans are nanoseconds.
 using Duration = std::chrono::nanoseconds;
 
-/// The clock type that poise::Time belongs to; it can't be read, only a runtime's clock can.
+/// The clock type that poise::Time belongs to. It has no now(): read a runtime's clock instead.
 struct Timeline {
   using duration = Duration;
   using rep = duration::rep;
@@ -38,9 +39,9 @@ struct SteadyClock {
   void sleep(Duration time, sync::StopToken const& stop = {}) const { sync::sleep(time, stop); }
 };
 
-/// Time that moves only when told to: for simulations and tests.
+/// A clock that moves only by advance(), set() and sleep(): for simulations and tests.
 ///
-/// Copies show the same time. It may be set back, as broken clocks are. *Threads* any.
+/// Copies show the same time. set() may move it back, to imitate a broken clock. *Threads* any.
 class VirtualClock {
  public:
   // Spelled out: g++ 12 crashes on the implicit one where a member's initialiser names only the
@@ -58,4 +59,4 @@ class VirtualClock {
   std::shared_ptr<sync::Relaxed<std::int64_t>> nanoseconds_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

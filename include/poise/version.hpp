@@ -6,7 +6,7 @@
 
 #include <compare>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 struct Version {
   int major;
@@ -17,4 +17,4 @@ struct Version {
 
 inline constexpr Version version{0, 1, 0};
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

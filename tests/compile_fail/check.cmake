@@ -1,7 +1,11 @@
-# cmake -D SOURCE=case.cpp -P check.cmake -- <compiler and its flags>
+# cmake -D SOURCE=case.cpp [-D HEADERS=headers.hpp] -P check.cmake -- <compiler and its flags>
 #
-# Line 1 of a case says what must happen: `// expect: <regex>`, the compiler refuses it with a
-# message that matches; or `// compiles`: so the others do not fail for want of a flag.
+# Line 1 of a case says what must happen: `// expect: <regex>`, the compiler refuses it, and its
+# first error has a message that matches; or `// compiles`: so the others do not fail for want of a
+# flag. HEADERS, if given, is included first; it was precompiled with the same flags, and includes
+# all that the case includes. The compiler stops at its first error: what it says after that, and
+# most of the time it takes, belongs to templates that are instantiated although their argument is
+# wrong.
 
 math(EXPR last "${CMAKE_ARGC} - 1")
 foreach(i RANGE ${last})
@@ -11,9 +15,12 @@ foreach(i RANGE ${last})
     set(after_dashes TRUE)
   endif()
 endforeach()
+if(HEADERS)
+  list(APPEND compile -include ${HEADERS})
+endif()
 
 set(ENV{LC_ALL} C)  # messages in English, with ASCII quotes
-execute_process(COMMAND ${compile} -fsyntax-only ${SOURCE}
+execute_process(COMMAND ${compile} -fsyntax-only -Wfatal-errors ${SOURCE}
   RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
 string(REPLACE "${SOURCE}" "case.cpp" output "${output}")  # a file's name is no message
 

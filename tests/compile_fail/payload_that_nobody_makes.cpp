@@ -1,4 +1,4 @@
-// expect: (no matching (function|constructor)|constraints not satisfied)
+// expect: this payload can.t be made from an Endpoint, so the second argument is a factory
 // SPDX-License-Identifier: MIT
 // A payload is made from its endpoint, or by a factory.
 #include <poise/poise.hpp>

@@ -6,11 +6,10 @@
 #include <string>
 #include <string_view>
 
-#include <poise/dialect/haproxy.hpp>
-#include <poise/dialect/member.hpp>
-#include <poise/host_port.hpp>
-#include <poise/ip.hpp>
-#include <poise/key.hpp>
+#include <poise/base/address.hpp>
+#include <poise/hashing/dialect/haproxy.hpp>
+#include <poise/hashing/dialect/member.hpp>
+#include <poise/hashing/key.hpp>
 
 #include "fuzz.hpp"
 
@@ -22,6 +21,29 @@ void part_of(std::string_view whole, std::string_view part) {
   require(part.empty() || (part.data() >= whole.data() &&
                            part.data() + part.size() <= whole.data() + whole.size()),
           "a key is a part of the text");
+}
+
+// The IPv4 address that an IPv6 address stands for (::ffff:1.2.3.4, 64:ff9b::1.2.3.4), or itself.
+poise::detail::Ip client_of(poise::detail::Ip const& ip) {
+  auto const inside = [&](std::string_view prefix) {
+    auto const start = poise::detail::Ip::parse(prefix);
+    return ip.size == 16 && start && ip.view().substr(0, 12) == start->view().substr(0, 12);
+  };
+  if (!inside("::ffff:0.0.0.0") && !inside("64:ff9b::")) return ip;
+  poise::detail::Ip v4{.bytes = {}, .size = 4};
+  ip.view().copy(v4.bytes.data(), v4.size, 12);
+  return v4;
+}
+
+void prefixes(std::string_view text, poise::detail::Ip const& ip) {
+  auto const client = client_of(ip);
+  for (unsigned bits = 0; bits <= 128; bits += 4) {
+    poise::key::AddressPrefix const prefix{text, bits, bits};
+    require(prefix.view().size() == client.size, "a prefix has all bytes of the client's address");
+    for (auto const& spelling : {ip.text(), client.text()})
+      require(poise::key::AddressPrefix{spelling, bits, bits}.view() == prefix.view(),
+              "every spelling of a client has the same prefix");
+  }
 }
 
 void address(std::string_view text) {
@@ -36,9 +58,7 @@ void address(std::string_view text) {
   if (!ip) return;
   auto const again = poise::detail::Ip::parse(ip->text());
   require(again && again->view() == ip->view(), "an address survives being written");
-  for (unsigned bits = 0; bits <= 128; bits += 8)
-    require(poise::key::AddressPrefix{text, bits, bits}.view().size() == ip->size,
-            "a prefix has all bytes");
+  prefixes(text, *ip);
 }
 
 void keys(std::string_view text) {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include <poise/health/http_answer.hpp>
+#include <poise/probe/http_answer.hpp>
 
 #include "fuzz.hpp"
 
@@ -23,8 +23,8 @@ HttpExpectation expectation(char letter) {
       {},
       {.body = "ready"},
       {.body = "aab"},
-      {.body = "ready", .most_body = 10},
-      {.least_status = 100, .most_status = 999, .body = "x"},
+      {.body = "ready", .max_body = 10},
+      {.min_status = 100, .max_status = 999, .body = "x"},
   }};
   return all[static_cast<unsigned char>(letter) % all.size()];
 }

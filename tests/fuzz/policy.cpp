@@ -21,7 +21,7 @@ void tests::fuzz(std::string_view input) {
     for (int i = 0; i < 4; ++i) {
       auto lease = balancer.pick({.client_id = "client", .route_key = "key"});
       clock.advance(1ms);
-      if (lease) lease.finish(i == 0 ? poise::Ending::error : poise::Ending::success);
+      if (lease) lease.finish(i == 0 ? poise::Result::error : poise::Result::success);
     }
     balancer.drain("a");
     balancer.tick();

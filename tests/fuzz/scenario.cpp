@@ -13,7 +13,7 @@ void tests::fuzz(std::string_view input) {
   try {
     auto const scenario = simulate::read_scenario(std::string{input});
     auto const scaled = scenario.scaled(2);
-    require(!scaled.servers.empty() && scaled.capacity() > 0, "somebody works");
+    require(!scaled.servers.empty() && scaled.capacity() > 0, "some server works");
     require(std::isfinite(scaled.request_rate()) && scaled.request_rate() > 0, "requests come");
     require(std::isfinite(scaled.work.mean) && scaled.work.mean > 0, "they have work");
     require(scaled.window > 0 && scaled.patience() > 0, "time passes");

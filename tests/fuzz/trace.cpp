@@ -13,7 +13,7 @@
 
 namespace {
 
-/// A file in memory, written anew for each input.
+/// A file in memory, rewritten for each input.
 class MemoryFile {
  public:
   MemoryFile() : file_{::memfd_create("trace", 0)} {}

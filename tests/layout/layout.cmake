@@ -2,33 +2,45 @@
 #
 # What the folders promise, checked line by line:
 #   1. Includes point down.
-#        5  asio/                                            sockets and timers for what is below
-#        4  health/ resilience/ observe/ discovery/          never include each other
-#        3  core/, core lease balancer
-#        2  compose/, policy/                                a policy includes nothing of this layer
-#        1  dialect/, load/, every other header beside this list
-#        0  time random hash alias_table, hash/, sync/       sync/ includes nothing but sync/
+#        6  asio/ boost_asio/ tls/ status/, discovery's folders   what is below, over other libraries
+#        5  probe/ discovery/                                asks backends how, and where they are
+#           analysis/                                        what samples say; explains picks
+#           observe/                                         counts, and tells in every format
+#        4  health/, ticker
+#        3  engine/, observer runtime lease handle changes balancer
+#        2  policy/ compose/                                 policies do not include each other
+#        1  load/ hashing/, every other header of the root, and in policy/ what policies share:
+#           hooks handover claim pick_info cursor
+#        0  sync/ hash/ base/, error time random             sync/ includes nothing but sync/
 #      poise.hpp includes all and is included by none; fwd.hpp and version.hpp include each other.
-#   2. memory_order stands under sync/ only.
-#   3. A header starts with its licence and has #pragma once.
-#   4. The preprocessor asks what the compiler and the platform define, and defines nothing.
+#      A folder policy/X/ belongs to policy/X.hpp, which alone includes it.
+#   2. The root holds what users name: each header there defines something in namespace poise.
+#   3. memory_order stands under sync/ only.
+#   4. A file starts with its licence. A header has #pragma once; a source stands beside its header.
+#   5. The preprocessor asks what the compiler and the platform define, and defines nothing.
+#   6. All names stand in one inline namespace, that of the version: .ci/set_version writes it.
 
 cmake_minimum_required(VERSION 3.25)
 
-# The layer of a header, given relative to include/poise; empty for a folder that nobody placed.
+set(free_headers fwd.hpp version.hpp)
+
+# The layer of a header, given relative to include/poise; empty for a folder without a place.
 function(get_layer file result)
-  if(file MATCHES "^asio/")
+  if(file MATCHES "^(asio|boost_asio|tls|status|discovery/[a-z]+)/")
+    set(layer 6)
+  elseif(file MATCHES "^(probe|analysis|observe|discovery)/")
     set(layer 5)
-  elseif(file MATCHES "^(health|resilience|observe|discovery)/")
+  elseif(file MATCHES "^(health/.*|ticker\\.hpp)$")
     set(layer 4)
-  elseif(file MATCHES "^(core/.*|(core|lease|balancer)\\.hpp)$")
+  elseif(file MATCHES "^(engine/.*|(observer|runtime|lease|handle|changes|balancer)\\.hpp)$")
     set(layer 3)
+  elseif(file MATCHES "^((sync|hash|base)/.*|(error|time|random)\\.hpp)$")
+    set(layer 0)
+  elseif(file MATCHES "^(hashing|load)/|^policy/(hooks|handover|claim|pick_info|cursor)\\.hpp$"
+         OR NOT file MATCHES "/")
+    set(layer 1)
   elseif(file MATCHES "^(policy|compose)/")
     set(layer 2)
-  elseif(file MATCHES "^((sync|hash)/.*|(time|random|hash|alias_table)\\.hpp)$")
-    set(layer 0)
-  elseif(file MATCHES "^(dialect|load)/" OR NOT file MATCHES "/")
-    set(layer 1)
   else()
     set(layer "")
   endif()
@@ -41,7 +53,6 @@ function(get_include_error file included result)
   get_layer(${included} included_layer)
   cmake_path(GET file PARENT_PATH folder)
   cmake_path(GET included PARENT_PATH included_folder)
-  set(free_headers fwd.hpp version.hpp)
   set(error "")
 
   if(included STREQUAL "poise.hpp")
@@ -56,10 +67,14 @@ function(get_include_error file included result)
       set(error "sync/ includes only sync/ and the standard library")
     endif()
   elseif(included IN_LIST free_headers)
+  elseif(included_folder MATCHES "^policy/." AND NOT folder STREQUAL included_folder
+         AND NOT file STREQUAL "${included_folder}.hpp")
+    set(error "${included_folder}/ belongs to ${included_folder}.hpp, which alone includes it")
   elseif(folder STREQUAL "policy" AND included_layer EQUAL 2)
-    set(error "policies do not know each other, nor what wraps them; share through layer 1")
-  elseif(layer EQUAL 4 AND included_layer EQUAL 4 AND NOT folder STREQUAL included_folder)
-    set(error "${folder}/ and ${included_folder}/ do not know each other; share through layer 3")
+    cmake_path(GET file STEM stem)
+    if(NOT included_folder STREQUAL "policy/${stem}")
+      set(error "policies do not know each other, nor what wraps them; share through layer 1")
+    endif()
   elseif(included_layer GREATER layer)
     set(error "includes point down: this is layer ${layer}, that is layer ${included_layer}")
   endif()
@@ -87,8 +102,17 @@ function(check_header root file)
   if(NOT text MATCHES "^// SPDX-License-Identifier: MIT\n")
     fail("the first line must be `// SPDX-License-Identifier: MIT`")
   endif()
-  if(NOT text MATCHES "\n#pragma once\n")
+  if(file MATCHES "\\.cpp$")
+    string(REGEX REPLACE "cpp$" "hpp" header ${file})
+    if(NOT EXISTS ${root}/${header})
+      fail("a source without its header ${header}")
+    endif()
+  elseif(NOT text MATCHES "\n#pragma once\n")
     fail("#pragma once is missing")
+  endif()
+  if(NOT file MATCHES "/|^(poise|version)\\.hpp$"
+     AND NOT text MATCHES "\nnamespace poise::inline v[0-9_]+ {\n")
+    fail("the root holds what users name: nothing here is defined in namespace poise")
   endif()
 
   set(number 0)
@@ -97,6 +121,10 @@ function(check_header root file)
 
     if(line MATCHES "memory_order" AND NOT file MATCHES "^sync/")
       fail("memory_order: only sync/ orders memory; use or add a type there")
+    endif()
+
+    if(line MATCHES "^ *namespace poise" AND NOT line MATCHES "^namespace poise::inline ${version}[ :]")
+      fail("${line}: write `namespace poise::inline ${version}`; `.ci/set_version` does it")
     endif()
 
     if(NOT line MATCHES "^ *# *([a-z]+)(.*)$")
@@ -134,8 +162,16 @@ function(check_header root file)
 endfunction()
 
 function(get_layout_errors root result)
+  cmake_path(ABSOLUTE_PATH root)  # else the pattern finds nothing
   file(GLOB_RECURSE files RELATIVE ${root} ${root}/*)
   set(errors "")
+  set(version v0_1_0)
+  if(EXISTS ${root}/version.hpp)
+    file(STRINGS ${root}/version.hpp line REGEX "Version version{")
+    string(REGEX MATCHALL "[0-9]+" version "${line}")
+    list(JOIN version _ version)
+    set(version v${version})
+  endif()
   foreach(file IN LISTS files)
     check_header(${root} ${file})
   endforeach()

@@ -5,7 +5,7 @@
  * A reader's stores to its slot wait in a buffer and reach memory at any later moment, in order; its
  * atomic adds drain the buffer first, as locked instructions do. The updater swaps the snapshot (a
  * locked instruction), runs membarrier (every reader's buffer is drained, one after the other), begins a
- * new era, scans the slots, and frees what nobody can be reading.
+ * new epoch, scans the slots, and frees the snapshots that no reader can hold.
  *
  * Snapshot i lists record i; update i replaces snapshot i by i + 1 and so removes record i. Checked, for
  * every interleaving: no snapshot is read and no record is used after it was freed, a record is freed
@@ -16,7 +16,7 @@
  *   NO_SCAN        the updater frees without looking at the slots
  *   EARLY_UNPIN    the record loses its pin when it is unlinked, before the grace period
  *   LATE_CLAIM     the reader leaves its section before it claims the record
- *   STALE_ERA      the era is advanced before the snapshot is swapped
+ *   STALE_EPOCH    the epoch is advanced before the snapshot is swapped
  */
 
 #define READERS 2
@@ -24,8 +24,8 @@
 #define SECTIONS 2
 
 byte current = 0;               /* the published snapshot */
-byte era = 1;
-byte slot[READERS] = 0;         /* what memory says of each reader: 0, or the era it entered in */
+byte epoch = 1;
+byte slot[READERS] = 0;         /* what memory says of each reader: 0, or the epoch it entered in */
 bool snapshot_freed[UPDATES + 1] = false;
 
 byte in_flight[UPDATES + 1] = 0;
@@ -79,11 +79,11 @@ inline release(i) {
 }
 
 proctype reader(byte me) {
-  byte seen_era, s, n = 0;
+  byte seen, s, n = 0;
   do
   :: n < SECTIONS ->
-    seen_era = era;
-    buffer[me]!seen_era;         /* slot.store(era); no fence */
+    seen = epoch;
+    buffer[me]!seen;             /* slot.store(epoch); no fence */
     s = current;
     assert(!snapshot_freed[s]);  /* reads the snapshot ... */
 #ifdef LATE_CLAIM
@@ -102,7 +102,7 @@ proctype reader(byte me) {
   atomic { finished++ }
 }
 
-byte retired_era[UPDATES] = 0;   /* 0: not retired, or freed already */
+byte retired_at[UPDATES] = 0;   /* 0: not retired, or freed already */
 
 inline unpin(i) {
   atomic {
@@ -135,8 +135,8 @@ inline collect() {
   do
   :: k < UPDATES ->
     if
-    :: retired_era[k] != 0 && retired_era[k] <= oldest ->
-      retired_era[k] = 0;
+    :: retired_at[k] != 0 && retired_at[k] <= oldest ->
+      retired_at[k] = 0;
       snapshot_freed[k] = true;
 #ifndef EARLY_UNPIN
       unpin(k);
@@ -152,9 +152,9 @@ proctype updater() {
   byte i = 0, k, oldest, begun;
   do
   :: i < UPDATES ->
-#ifdef STALE_ERA
-    era++;
-    begun = era;
+#ifdef STALE_EPOCH
+    epoch++;
+    begun = epoch;
 #endif
     current = i + 1;             /* exchange */
 #ifdef EARLY_UNPIN
@@ -167,11 +167,11 @@ proctype updater() {
     :: else -> break
     od;
 #endif
-#ifndef STALE_ERA
-    era++;
-    begun = era;
+#ifndef STALE_EPOCH
+    epoch++;
+    begun = epoch;
 #endif
-    retired_era[i] = begun;
+    retired_at[i] = begun;
     collect();
     i++
   :: else -> break

@@ -24,7 +24,7 @@ verdict() {  # verdict EXPECTED WORDS: count and print
 
 command -v spin >/dev/null || { echo "spin is missing: apt-get install spin"; exit 2; }
 if explore; then verdict yes "the protocol holds"; else verdict no "the protocol holds"; fi
-for mutant in NO_BARRIER NO_SCAN EARLY_UNPIN LATE_CLAIM STALE_ERA; do
+for mutant in NO_BARRIER NO_SCAN EARLY_UNPIN LATE_CLAIM STALE_EPOCH; do
   if explore $mutant; then verdict no "$mutant is caught"; else verdict yes "$mutant is caught"; fi
 done
 echo "$passed passed, $failed failed"

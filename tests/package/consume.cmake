@@ -3,8 +3,7 @@
 
 set(consumer ${CMAKE_CURRENT_LIST_DIR}/consumer)
 set(prefix ${SCRATCH}/prefix)
-separate_arguments(compile UNIX_COMMAND "$ENV{CXX} $ENV{CXXFLAGS} -std=c++20 ${consumer}/main.cpp")
-list(APPEND compile -o ${SCRATCH}/consumer)
+separate_arguments(compile UNIX_COMMAND "$ENV{CXX} $ENV{CXXFLAGS} -std=c++20")
 
 macro(run)
   execute_process(COMMAND ${ARGN} COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
@@ -27,15 +26,22 @@ elseif(WAY STREQUAL "pkg_config")
   set(ENV{PKG_CONFIG_PATH} ${prefix}/share/pkgconfig)
   run(pkg-config --cflags --libs poise OUTPUT_VARIABLE flags)
   separate_arguments(flags UNIX_COMMAND "${flags}")
-  run(${compile} ${flags})
+  run(${compile} ${consumer}/main.cpp ${flags} -o ${SCRATCH}/consumer)
+  run(${compile} ${consumer}/named.cpp ${prefix}/include/poise/compose/policy_named.cpp ${flags}
+    -o ${SCRATCH}/consumer_named)
 
 elseif(WAY STREQUAL "include_path")
-  run(${compile} -I ${SOURCE}/include -pthread -MD -MF ${SCRATCH}/read_files)
+  run(${compile} ${consumer}/main.cpp -I ${SOURCE}/include -pthread -o ${SCRATCH}/consumer
+    -MD -MF ${SCRATCH}/read_files)
   file(READ ${SCRATCH}/read_files read_files)
   if(read_files MATCHES "[^ ]*include/(fmt/|asio|boost/)[^ ]*")
     message(FATAL_ERROR "<poise/poise.hpp> needs the standard library only, but read "
       "${CMAKE_MATCH_0}")
   endif()
+endif()
+
+if(EXISTS ${SCRATCH}/consumer_named)  # all but include_path link policy_named.cpp
+  run(${SCRATCH}/consumer_named)
 endif()
 
 run(${SCRATCH}/consumer OUTPUT_VARIABLE said)

@@ -20,7 +20,7 @@
 #include <poise/compose/retry.hpp>
 #include <poise/compose/subset.hpp>
 #include <poise/compose/zone_aware.hpp>
-#include <poise/hash.hpp>
+#include <poise/hash/local.hpp>
 #include <poise/policy.hpp>
 #include <poise/policy/round_robin.hpp>
 
@@ -28,7 +28,7 @@ namespace tests {
 
 /// Maps a key to a member by its hash.
 struct Keyed {
-  static constexpr bool keyed = true;
+  static constexpr poise::Traits traits{.keyed = true};
   std::size_t pick(poise::Candidates const& candidates, poise::Context& context) const {
     return poise::detail::hash_text(context.request.key()) % candidates.size();
   }
@@ -47,16 +47,15 @@ struct ProbeLog {
   int mistakes = 0;       // a state of another backend, of another probe, or a pick without time
   std::string last_id{};  // of the backend let in last
   poise::Time last_tick{};
-  poise::Ending last_ending = poise::Ending::success;
-  std::shared_ptr<ProbeLog> predecessor{};  // whose legacy it took
+  poise::Result last_ending = poise::Result::success;
+  std::shared_ptr<ProbeLog> predecessor{};  // whose handover it took
 };
 
 /// Round robin that has every hook and writes down what it hears. Copies share the log, and are one
 /// policy to it. `Timed` and `Keyed`: what the types say; `admits`: whom it lets in.
 template <bool Timed = true, bool Keyed = true>
 struct Probe {
-  static constexpr bool uses_time = Timed;
-  static constexpr bool keyed = Keyed;
+  static constexpr poise::Traits traits{.uses_time = Timed, .keyed = Keyed};
   struct Plan {
     std::size_t size = 0;
   };
@@ -98,7 +97,7 @@ struct Probe {
   }
   void on_finish(poise::Finish& finish) const {
     ++log->ends;
-    log->last_ending = finish.outcome.ending;
+    log->last_ending = finish.outcome.result;
     auto& state = finish.template state<State>();
     check(state, finish.backend);
     if (++state.ends > state.picks) ++log->mistakes;
@@ -111,12 +110,12 @@ struct Probe {
     ++log->decisions;
     return {.retry = attempt.request.attempt < 2, .after = {}};
   }
-  [[nodiscard]] poise::CallLimits limits(poise::Request const&) const {
+  [[nodiscard]] poise::CallTimeouts timeouts(poise::Request const&) const {
     return {.timeout = std::chrono::hours{1}};
   }
-  void leave(poise::Legacy& legacy) const { legacy.leave(log); }
-  void inherit(poise::Legacy& legacy) {
-    log->predecessor = legacy.take<std::shared_ptr<ProbeLog>>().value_or(nullptr);
+  void hand_over(poise::Handover& handover) const { handover.hand_over(log); }
+  void take_over(poise::Handover& handover) {
+    log->predecessor = handover.take<std::shared_ptr<ProbeLog>>().value_or(nullptr);
   }
 
  private:
@@ -255,7 +254,7 @@ using SomePairs =
 using TenDeep = poise::Retry<Filtered<Routed<poise::Failover<
     poise::Subset<poise::ZoneAware<poise::Retry<Filtered<Routed<poise::Failover<Leaf>>>>>>>>>>;
 
-/// Does it let nobody through that is hidden, if what is behind its AnyPolicies does not?
+/// True if it admits no hidden backend, provided that the policies behind AnyPolicy admit none.
 template <class P, bool Erased = false>
 inline constexpr bool filters = false;
 template <bool Erased>

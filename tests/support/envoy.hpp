@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <poise/dialect/envoy.hpp>
+#include <poise/hashing/dialect/envoy.hpp>
 
 #include "recording.hpp"
 

@@ -41,7 +41,7 @@ void check_tries_of_a_key(Balancer& balancer) {
   }
 }
 
-/// A set in which nobody has weight leaves a key, and a request without one, with nobody.
+/// If all weights are 0, requests with and without a key get no backend.
 template <class P>
 void check_no_weight(P const& policy) {
   Stage<P> stage{{0, 0}, policy};

@@ -25,7 +25,7 @@ namespace tests {
 /// CMakeLists.txt gives to those programs that need it.
 poise::AnyPolicy policy(std::string_view text);
 
-/// Those that map no keys.
+/// The policies without keys.
 inline constexpr std::array<std::string_view, 12> all_policies{"round_robin",
                                                                "exact_round_robin",
                                                                "smooth_weighted",

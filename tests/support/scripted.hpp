@@ -33,20 +33,22 @@ struct Scripted {
     std::function<void(poise::Finish&)> on_finish{};
     std::function<void(poise::Time)> on_tick{};
     std::function<poise::Decision(poise::Attempt const&)> decide{};
-    poise::CallLimits limits{};
+    poise::CallTimeouts timeouts{};
     bool uses_time = false;
   };
   std::shared_ptr<Hooks> hooks = std::make_shared<Hooks>();
   poise::RoundRobin otherwise{};
 
-  [[nodiscard]] bool uses_time() const { return hooks->uses_time; }
+  [[nodiscard]] poise::Traits traits() const { return {.uses_time = hooks->uses_time}; }
   [[nodiscard]] Plan plan(poise::Candidates const& candidates, Plan const*) const {
     if (hooks->plan) hooks->plan(candidates);
     return {candidates.size()};
   }
   std::size_t pick(Plan const&, poise::Candidates const& candidates,
                    poise::Context& context) const {
-    return hooks->pick ? hooks->pick(candidates, context) : otherwise.pick(candidates, context);
+    if (hooks->pick) return hooks->pick(candidates, context);
+    if (!context.unrestricted()) return context.first_usable(candidates, 0);  // "a", "b", "c"
+    return otherwise.pick(candidates, context);
   }
   bool admit(poise::Candidates const& candidates, std::size_t i, std::uint32_t in_flight,
              poise::Context&) const {
@@ -61,7 +63,9 @@ struct Scripted {
   [[nodiscard]] poise::Decision decide(poise::Attempt const& attempt) const {
     return hooks->decide ? hooks->decide(attempt) : poise::Decision{};
   }
-  [[nodiscard]] poise::CallLimits limits(poise::Request const&) const { return hooks->limits; }
+  [[nodiscard]] poise::CallTimeouts timeouts(poise::Request const&) const {
+    return hooks->timeouts;
+  }
 };
 
 /// Hears everything; does nothing where a hook is not set.
@@ -75,8 +79,8 @@ struct Spy {
     std::function<void(poise::Finished const&)> on_finish{};
     std::function<void(poise::Event const&)> on_event{};
     std::function<void(poise::Called const&)> on_call{};
-    std::function<bool(poise::Time, std::span<poise::Standing>)> on_tick{};
-    std::function<void(std::span<poise::Standing>)> arrange{};
+    std::function<bool(poise::Time, std::span<poise::BackendView>)> on_tick{};
+    std::function<void(std::span<poise::BackendView>)> arrange{};
   };
   std::shared_ptr<Hooks> hooks = std::make_shared<Hooks>();
 
@@ -96,10 +100,10 @@ struct Spy {
   void on_call(poise::Called const& called) const {
     if (hooks->on_call) hooks->on_call(called);
   }
-  bool on_tick(poise::Time now, std::span<poise::Standing> all) const {
+  bool on_tick(poise::Time now, std::span<poise::BackendView> all) const {
     return hooks->on_tick && hooks->on_tick(now, all);
   }
-  void arrange(std::span<poise::Standing> all) const {
+  void arrange(std::span<poise::BackendView> all) const {
     if (hooks->arrange) hooks->arrange(all);
   }
 };

@@ -69,7 +69,7 @@ typename Balancer::Lease pick_of(Balancer& balancer, std::string_view id) {
   for (int i = 0; i < 10'000; ++i) {
     auto lease = balancer.pick();
     if (!lease || lease->id() == id) return lease;
-    lease.finish(poise::Ending::cancelled);
+    lease.finish(poise::Result::cancelled);
   }
   return {};
 }

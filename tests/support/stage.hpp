@@ -103,7 +103,7 @@ class Stage {
 
   Backends backends;
   P policy;
-  poise::Chance chance;
+  poise::RandomSource chance;
   poise::Roster roster;
   std::vector<std::shared_ptr<void>> states{};  // by number of the backend; null if it has none
   std::unique_ptr<poise::hooks::PlanOf<P>> plan;

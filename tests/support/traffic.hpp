@@ -25,7 +25,7 @@ namespace tests {
 /// How a server answers, from now on.
 struct Server {
   poise::Duration service = std::chrono::milliseconds{10};
-  poise::Ending ending = poise::Ending::success;
+  poise::Result result = poise::Result::success;
   double scatter = 0;       // 0: always the same; 1: exponential; between: a mixture of both
   std::size_t workers = 1;  // so many at once, the others wait in line
 };
@@ -88,12 +88,13 @@ class Traffic {
     poise::Time at;
     std::size_t number;
   };
-  std::vector<Pick> picks{};  // in order of time, unless the clock was set back
+  std::size_t rejects_one_in = 0;  // every such request is the client's fault; 0: none is
+  std::vector<Pick> picks{};       // in order of time, unless the clock was set back
 
  private:
   struct End {
     typename Balancer::Lease lease;
-    poise::Ending ending;
+    poise::Result result;
   };
 
   void request() {
@@ -110,15 +111,16 @@ class Traffic {
         poise::Duration{static_cast<poise::Duration::rep>(mean * (1 - server.scatter))} +
         exponential(mean * server.scatter);
     *free = std::max(*free, clock.now()) + service;
-    auto const ends = *free;
-    ends_.emplace(ends, End{std::move(lease), server.ending});
+    bool const rejected = rejects_one_in != 0 && picks.size() % rejects_one_in == 0;
+    auto const ends = rejected ? clock.now() : *free;
+    ends_.emplace(ends, End{std::move(lease), rejected ? poise::Result::rejected : server.result});
   }
 
   void finish_until(poise::Time time) {
     while (!ends_.empty() && ends_.begin()->first <= time) {
       auto first = ends_.extract(ends_.begin());
       clock.set(first.key());
-      first.mapped().lease.finish(first.mapped().ending);
+      first.mapped().lease.finish(first.mapped().result);
     }
   }
 
@@ -127,7 +129,7 @@ class Traffic {
     return poise::Duration{static_cast<poise::Duration::rep>(-mean * std::log1p(-random.unit()))};
   }
 
-  poise::Chance chance_;
+  poise::RandomSource chance_;
   std::multimap<poise::Time, End> ends_{};        // in order of arrival where times are equal
   std::vector<std::vector<poise::Time>> busy_{};  // when each worker is free
 };

@@ -13,8 +13,8 @@
 #include "support/stage.hpp"
 
 using namespace std::chrono_literals;
-using poise::Ending;
 using poise::HealthState;
+using poise::Result;
 using tests::LoneBackend;
 
 namespace {
@@ -63,43 +63,43 @@ TEST_CASE("a backend says what configuration said of it") {
 
 TEST_CASE("the first sample is the latency") {
   auto backend = lone();
-  backend.count(Ending::success, 20ms);
+  backend.count(Result::success, 20ms);
   CHECK(near(milliseconds(backend), 20, 0.001));
 }
 
 TEST_CASE("a later sample moves the latency by a sixteenth") {
   auto backend = lone();
-  backend.count(Ending::success, 16ms);
-  backend.count(Ending::success, 32ms);
+  backend.count(Result::success, 16ms);
+  backend.count(Result::success, 32ms);
   CHECK(near(milliseconds(backend), 17, 0.001));
 }
 
 TEST_CASE("the latency arrives where the samples are") {
   // Integer means stop short: after 20 ms a thousand samples of 29 ms would still read 20.
   auto backend = lone();
-  backend.count(Ending::success, 20ms);
-  for (int i = 0; i < 1000; ++i) backend.count(Ending::success, 29ms);
+  backend.count(Result::success, 20ms);
+  for (int i = 0; i < 1000; ++i) backend.count(Result::success, 29ms);
   CHECK(near(milliseconds(backend), 29, 0.01));
 }
 
 TEST_CASE("a latency of zero is a sample") {
   auto backend = lone();
-  backend.count(Ending::success, 0ns);
+  backend.count(Result::success, 0ns);
   CHECK(backend.latency() == poise::Duration{0});
 }
 
-TEST_CASE("a success that nobody measured leaves the latency as it was") {
+TEST_CASE("a success without a latency leaves the mean latency as it was") {
   auto backend = lone();
-  backend.count(Ending::success, 5ms);
-  backend.count(Ending::success, unmeasured);
+  backend.count(Result::success, 5ms);
+  backend.count(Result::success, unmeasured);
   CHECK(near(milliseconds(backend), 5, 0.001));
 }
 
 TEST_CASE("a backend that fails fast does not look fast") {
-  for (auto const failure : {Ending::refused, Ending::connect_timeout, Ending::timeout,
-                             Ending::reset, Ending::error, Ending::overloaded}) {
+  for (auto const failure : {Result::refused, Result::connect_timeout, Result::timeout,
+                             Result::reset, Result::error, Result::overloaded}) {
     auto backend = lone();
-    backend.count(Ending::success, 20ms);
+    backend.count(Result::success, 20ms);
     for (int i = 0; i < 1000; ++i) backend.count(failure, 1us);
     CHECK(near(milliseconds(backend), 20, 0.001));
   }
@@ -107,55 +107,55 @@ TEST_CASE("a backend that fails fast does not look fast") {
 
 TEST_CASE("a backend that only ever failed fast has no latency to show") {
   auto backend = lone();
-  for (int i = 0; i < 1000; ++i) backend.count(Ending::error, 1us);
+  for (int i = 0; i < 1000; ++i) backend.count(Result::error, 1us);
   CHECK_FALSE(backend.latency());
 }
 
 TEST_CASE("a backend that fails slowly looks slow") {
   auto backend = lone();
-  backend.count(Ending::success, 20ms);
-  for (int i = 0; i < 1000; ++i) backend.count(Ending::timeout, 1s);
+  backend.count(Result::success, 20ms);
+  for (int i = 0; i < 1000; ++i) backend.count(Result::timeout, 1s);
   CHECK(milliseconds(backend) > 900);
 }
 
 TEST_CASE("what the caller did wrong or gave up says nothing about latency or errors") {
-  for (auto const ending : {Ending::rejected, Ending::cancelled, Ending::abandoned}) {
+  for (auto const result : {Result::rejected, Result::cancelled, Result::abandoned}) {
     auto backend = lone();
-    backend.count(ending, 1ms);
+    backend.count(result, 1ms);
     CHECK_FALSE(backend.latency());
     CHECK_FALSE(backend.error_rate());
     CHECK(backend.failed() == 0);
-    CHECK(backend.ended(ending) == 1);
+    CHECK(backend.ended(result) == 1);
   }
 }
 
 TEST_CASE("failures are counted by cause") {
   auto backend = lone();
-  backend.count(Ending::timeout, unmeasured);
-  backend.count(Ending::timeout, unmeasured);
-  backend.count(Ending::refused, unmeasured);
-  backend.count(Ending::cancelled, unmeasured);
-  CHECK(backend.ended(Ending::timeout) == 2);
-  CHECK(backend.ended(Ending::refused) == 1);
-  CHECK(backend.ended(Ending::cancelled) == 1);
+  backend.count(Result::timeout, unmeasured);
+  backend.count(Result::timeout, unmeasured);
+  backend.count(Result::refused, unmeasured);
+  backend.count(Result::cancelled, unmeasured);
+  CHECK(backend.ended(Result::timeout) == 2);
+  CHECK(backend.ended(Result::refused) == 1);
+  CHECK(backend.ended(Result::cancelled) == 1);
   CHECK(backend.failed() == 3);
 }
 
 TEST_CASE("the first verdict is the error rate") {
   auto good = lone();
-  good.count(Ending::success, unmeasured);
+  good.count(Result::success, unmeasured);
   CHECK(good.error_rate() == 0.0);
   auto bad = lone();
-  bad.count(Ending::error, unmeasured);
+  bad.count(Result::error, unmeasured);
   CHECK(bad.error_rate() == 1.0);
 }
 
 TEST_CASE("each success takes a sixteenth off the error rate") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured);
+  backend.count(Result::error, unmeasured);
   double expected = 1;
   for (int i = 0; i < 40; ++i) {
-    backend.count(Ending::success, unmeasured);
+    backend.count(Result::success, unmeasured);
     expected *= 15.0 / 16;
     REQUIRE(near(*backend.error_rate(), expected, 1e-4));
   }
@@ -166,7 +166,7 @@ TEST_CASE("an error rate of one in four settles around one in four") {
   auto backend = lone();
   double sum = 0;
   for (int i = 0; i < 400; ++i) {
-    backend.count(i % 4 == 0 ? Ending::error : Ending::success, unmeasured);
+    backend.count(i % 4 == 0 ? Result::error : Result::success, unmeasured);
     if (i >= 396) sum += *backend.error_rate();
   }
   CHECK(near(sum / 4, 0.25, 0.01));
@@ -174,21 +174,21 @@ TEST_CASE("an error rate of one in four settles around one in four") {
 
 TEST_CASE("enough successes bring the error rate to exactly zero") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured);
-  for (int i = 0; i < 200; ++i) backend.count(Ending::success, unmeasured);
+  backend.count(Result::error, unmeasured);
+  for (int i = 0; i < 200; ++i) backend.count(Result::success, unmeasured);
   CHECK(backend.error_rate() == 0.0);
 }
 
-TEST_CASE("the errors of a backend that nobody asks are forgiven in time") {
+TEST_CASE("the error rate of an idle backend decays with time") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured);
+  backend.count(Result::error, unmeasured);
   backend.forget(10s);
   CHECK(near(*backend.error_rate(), 0.5, 1e-6));
 }
 
 TEST_CASE("the errors of a backend that is asked are not forgiven by time") {
   auto backend = lone();
-  backend.count(Ending::error, unmeasured);
+  backend.count(Result::error, unmeasured);
   backend.claim();
   backend.forget(1h);
   CHECK(backend.error_rate() == 1.0);
@@ -202,8 +202,8 @@ TEST_CASE("there is nothing to forgive where no verdict was given") {
 
 TEST_CASE("absurdly long latencies are kept and do no harm") {
   auto backend = lone();
-  backend.count(Ending::success, poise::Duration{24h * 365 * 30});
-  backend.count(Ending::success, 1ms);
+  backend.count(Result::success, poise::Duration{24h * 365 * 30});
+  backend.count(Result::success, 1ms);
   CHECK(*backend.latency() > 0s);
 }
 
@@ -212,12 +212,12 @@ TEST_CASE("an heir takes over what its predecessor measured but not its requests
   old.claim(3);
   old.release();
   old.release();
-  old.count(Ending::success, 20ms);
-  old.count(Ending::timeout, unmeasured);
+  old.count(Result::success, 20ms);
+  old.count(Result::timeout, unmeasured);
   LoneBackend heir{{.id = "a", .address = "a:2"}, 8};
   heir.inherit(old);
   CHECK(heir.in_flight() == 0);
-  CHECK(heir.ended(Ending::timeout) == 1);
+  CHECK(heir.ended(Result::timeout) == 1);
   CHECK(heir.latency() == old.latency());
   CHECK(heir.error_rate() == old.error_rate());
 }
@@ -229,20 +229,20 @@ TEST_CASE("a request in flight while its backend is replaced is not a success of
   old.release();
   LoneBackend heir{{.id = "a", .address = "a:2"}, 8};
   heir.inherit(old);
-  CHECK(poise::BackendStats::of(heir).ended(Ending::success) == 2);
+  CHECK(poise::BackendStats::of(heir).ended(Result::success) == 2);
 }
 
-TEST_CASE("successes are what is left of the total") {
+TEST_CASE("successes are the rest of the total") {
   auto backend = lone();
   backend.claim(5);
   for (int i = 0; i < 4; ++i) backend.release();
-  backend.count(Ending::error, unmeasured);
-  backend.count(Ending::rejected, unmeasured);
+  backend.count(Result::error, unmeasured);
+  backend.count(Result::rejected, unmeasured);
   auto const stats = poise::BackendStats::of(backend);
   CHECK(stats.total == 5);
   CHECK(stats.in_flight == 1);
-  CHECK(stats.ended(Ending::success) == 2);
-  CHECK(stats.ended(Ending::error) == 1);
+  CHECK(stats.ended(Result::success) == 2);
+  CHECK(stats.ended(Result::error) == 1);
 }
 
 TEST_CASE("the operator's word beats what rules found until it is taken back") {

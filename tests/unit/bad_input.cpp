@@ -12,6 +12,10 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/compose/any_policy.hpp>
+#include <poise/policy/hash_ring.hpp>
+#include <poise/policy/maglev.hpp>
+#include <poise/policy/power_of_two.hpp>
 
 #include "support/catch.hpp"
 #include "support/scripted.hpp"
@@ -20,9 +24,9 @@
 
 using namespace std::chrono_literals;
 using poise::ConfigError;
-using poise::Ending;
 using poise::Endpoint;
 using poise::PickError;
+using poise::Result;
 using poise::UpdateRefused;
 using tests::ids_of;
 using tests::letters;
@@ -58,8 +62,8 @@ TEST_CASE("duplicate ids are refused with both addresses") {
                                 {.id = "db", .address = "10.0.0.2:80"},
                                 {.id = "web", .address = "10.0.0.3:80"}});
   CHECK(mentions(message, "\"web\""));
-  CHECK(mentions(message, "0 (\"10.0.0.1:80\")"));
-  CHECK(mentions(message, "2 (\"10.0.0.3:80\")"));
+  CHECK(mentions(message, "1 (\"10.0.0.1:80\")"));
+  CHECK(mentions(message, "3 (\"10.0.0.3:80\")"));
 }
 
 TEST_CASE("an address that equals another's id is a duplicate") {
@@ -67,7 +71,7 @@ TEST_CASE("an address that equals another's id is a duplicate") {
 }
 
 TEST_CASE("an endpoint with neither id nor address is refused by its number") {
-  CHECK(mentions(refusal({{.id = "a"}, {}}), "endpoint number 1"));
+  CHECK(mentions(refusal({{.id = "a"}, {}}), "endpoint number 2"));
 }
 
 TEST_CASE("an endpoint needs no address") {
@@ -107,10 +111,38 @@ TEST_CASE("when the last backend with weight is removed the error says so") {
 }
 
 TEST_CASE("the greatest weight there is is a weight") {
-  auto balancer = servers({{.id = "a", .weight = std::numeric_limits<std::uint32_t>::max()},
-                           {.id = "b", .weight = std::numeric_limits<std::uint32_t>::max()}});
+  auto balancer =
+      servers({{.id = "a", .weight = 2'147'483'647U}, {.id = "b", .weight = 2'147'483'647U}});
   CHECK(picks(balancer, 4) == "abab");
-  CHECK(stats_of(balancer, "a").weight == 4'294'967'295U);
+  CHECK(stats_of(balancer, "a").weight == 2'147'483'647U);
+}
+
+TEST_CASE("a weight that was negative is refused wherever it is given") {
+  auto const minus_one = static_cast<std::uint32_t>(-1);
+  CHECK(refusal({{.id = "a", .weight = minus_one}}) ==
+        "weight of \"a\" is 4294967295: use 0 to 2147483647 (a negative number, made unsigned?)");
+  auto balancer = servers(letters("a"));
+  for (auto const& change : std::vector<std::function<void()>>{
+           [&] { balancer.set_weight("a", minus_one); },
+           [&] { balancer.add({.id = "b", .weight = minus_one}); },
+           [&] { balancer.update({{.id = "a", .weight = minus_one}}); }})
+    CHECK(mentions(thrown<ConfigError>(change), "is 4294967295: use 0 to"));
+  CHECK(stats_of(balancer, "a").weight == 1);
+}
+
+TEST_CASE("a lease without a backend throws the reason instead of reading nothing") {
+  auto balancer = servers(letters("ab"));
+  balancer.drain("a");
+  balancer.drain("b");
+  auto const lease = balancer.pick();
+  CHECK(thrown<poise::NoBackend>([&] { (void)lease->address(); }) == "2 backends: 2 drained");
+  CHECK(thrown<poise::NoBackend>([&] { (void)(*lease).id(); }) == "2 backends: 2 drained");
+  CHECK_THROWS_AS(lease.serial(), poise::NoBackend);
+  CHECK_THROWS_AS(lease.core(), poise::NoBackend);
+  balancer.undrain("a");
+  auto finished = balancer.pick();
+  finished.finish();
+  CHECK(mentions(thrown<poise::NoBackend>([&] { (void)finished->address(); }), "was finished"));
 }
 
 TEST_CASE("adding an existing id is refused and changes nothing") {
@@ -150,7 +182,7 @@ TEST_CASE("an unknown id in an empty set is refused in words of its own") {
   CHECK(mentions(thrown<ConfigError>([&] { balancer.drain("x"); }), "none at all"));
 }
 
-TEST_CASE("hostile ids do not reach the terminal of who reads the message") {
+TEST_CASE("control characters of hostile ids do not reach the reader's terminal") {
   std::string const hostile = "a\x1b[2J\r\n\x07 ok";
   auto balancer = servers(letters("a"));
   auto const unknown = thrown<ConfigError>([&] { balancer.drain(hostile); });
@@ -178,13 +210,13 @@ TEST_CASE("ids that differ only in their last byte are different") {
 // -- a balancer that is gone
 // -------------------------------------------------------------------------
 
-TEST_CASE("a balancer that was moved from picks nobody and says so") {
+TEST_CASE("picks of a balancer that was moved from fail and say so") {
   auto balancer = servers(letters("a"));
   auto const moved = std::move(balancer);
   auto const lease = balancer.pick();  // NOLINT: what a moved-from balancer does is stated
   CHECK_FALSE(lease);
   CHECK(lease.error().reason == PickError::closed);
-  CHECK_FALSE(balancer.record("a", Ending::success));
+  CHECK_FALSE(balancer.record("a", Result::success));
 }
 
 TEST_CASE("a balancer that was moved from refuses changes and questions") {
@@ -327,7 +359,7 @@ TEST_CASE("an admission hook that throws takes its claim back") {
   CHECK(stats_of(scene.balancer, "a").total == 0);
 }
 
-TEST_CASE("an admission hook that refuses everybody ends in an error after a bounded search") {
+TEST_CASE("an admission hook that always refuses ends in an error after a bounded search") {
   Scene scene{letters("abcd")};
   int asked = 0;
   scene.policy.hooks->admit = [&](auto const&, auto, auto) {
@@ -345,7 +377,7 @@ TEST_CASE("an admission hook that refuses everybody ends in an error after a bou
 TEST_CASE("a clock that jumps back between ticks forgives nothing and breaks nothing") {
   tests::Clock const clock;
   auto balancer = servers(letters("a"), clock);
-  balancer.pick().finish(Ending::error);
+  balancer.pick().finish(Result::error);
   balancer.tick();
   clock.advance(-10h);
   balancer.tick();
@@ -357,19 +389,19 @@ TEST_CASE("a clock that jumps back between ticks forgives nothing and breaks not
 
 TEST_CASE("a clock that stands still forgives nothing") {
   auto balancer = servers(letters("a"));
-  balancer.pick().finish(Ending::error);
+  balancer.pick().finish(Result::error);
   for (int i = 0; i < 10; ++i) balancer.tick();
   CHECK(stats_of(balancer, "a").error_rate == 1.0);
 }
 
 TEST_CASE("records with latencies that can't be true count without them") {
   auto balancer = servers(letters("a"));
-  balancer.record("a", Ending::success, -1ms);
-  balancer.record("a", Ending::success,
+  balancer.record("a", Result::success, -1ms);
+  balancer.record("a", Result::success,
                   std::chrono::duration<double>{std::numeric_limits<double>::quiet_NaN()});
-  balancer.record("a", Ending::success,
+  balancer.record("a", Result::success,
                   std::chrono::duration<float>{std::numeric_limits<float>::infinity()});
-  balancer.record("a", Ending::success, std::chrono::hours{6'000'000});
+  balancer.record("a", Result::success, std::chrono::hours{6'000'000});
   CHECK(stats_of(balancer, "a").total == 4);
   CHECK_FALSE(stats_of(balancer, "a").latency);
 }
@@ -403,4 +435,23 @@ TEST_CASE("a million backends are constructed picked updated and removed", "[big
   auto const stats = balancer.stats();
   CHECK(stats.backends.size() == 1'000'000);
   CHECK(stats.backends[499'999].drained);
+}
+
+TEST_CASE("a keyed policy that is never given a key is told in the statistics") {
+  auto const warnings_after = [](int picks, auto policy, std::string const& key) {
+    poise::Balancer<decltype(policy)> balancer{poise::endpoints({"a", "b"}), policy};
+    for (int i = 0; i < picks; ++i) balancer.pick().finish();
+    balancer.pick({.client_id = key}).finish();
+    return balancer.stats().warnings;
+  };
+  CHECK(warnings_after(998, poise::Maglev{}, "").empty());
+  CHECK(warnings_after(2000, poise::Maglev{}, "someone").empty());
+  CHECK(warnings_after(2000, poise::P2C{}, "").empty());
+  auto const warnings = warnings_after(999, poise::Maglev{}, "");
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0] ==
+        "maglev spreads requests by their keys, but none of 1000 requests had one: set "
+        "Request::route_key or client_id, or take another policy");
+  CHECK(warnings_after(1000, poise::AnyPolicy{poise::HashRing{}}, "").size() == 1);
+  CHECK(warnings_after(1000, poise::AnyPolicy{poise::P2C{}}, "").empty());
 }

@@ -8,7 +8,10 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
+
+#include <pthread.h>
 
 #include <poise/balancer.hpp>
 
@@ -18,7 +21,7 @@
 #include "support/text.hpp"
 
 using namespace std::chrono_literals;
-using poise::Ending;
+using poise::Result;
 using tests::letters;
 using tests::mentions;
 using tests::Scene;
@@ -32,7 +35,7 @@ struct Reply {
   int status = 200;
 };
 poise::Outcome outcome_of(Reply const& reply) {
-  return reply.status >= 500 ? Ending::error : Ending::success;
+  return reply.status >= 500 ? Result::error : Result::success;
 }
 
 /// Up to so many tries, whatever happened.
@@ -42,19 +45,48 @@ void allow_tries(Scene& scene, std::uint32_t tries, poise::Duration pause = {}) 
   };
 }
 
+/// Proposes the first backend that the request may have, so that a test can say which is next.
+void pick_in_order(Scene& scene) {
+  scene.policy.hooks->pick = [](poise::Candidates const& candidates, poise::Context& context) {
+    return context.first_usable(candidates, 0);
+  };
+}
+
 }  // namespace
 
-// -- once
-// --------------------------------------------------------------------------------------------
+TEST_CASE("an id with control characters can't forge lines of a log") {
+  poise::CallReport report;
+  auto balancer = servers({{.id = "a\r\nADMIN: all is well\x1b[2J"}});
+  balancer.call(poise::any_request, [](auto&) { return poise::Outcome{Result::error}; },
+                {.report = &report});
+  CHECK(mentions(message(report), "a\\x0d\\x0aADMIN: all is well\\x1b[2J: error"));
+}
+
+#ifndef _LIBCPP_VERSION  // its ABI library can't go on with a cancellation that was caught
+TEST_CASE("a thread that is cancelled within a call leaves nothing in flight") {
+  auto balancer = servers(letters("a"));
+  std::thread thread{[&] {
+    balancer.call([](auto&) {
+      pthread_cancel(pthread_self());
+      pthread_testcancel();
+    });
+  }};
+  thread.join();
+  CHECK(stats_of(balancer, "a").in_flight == 0);
+  CHECK(stats_of(balancer, "a").ended(Result::abandoned) == 1);
+}
+#endif
+
+// -- once ----------------------------------------------------------------------------------------
 
 TEST_CASE("call hands the backend over and returns the reply") {
   auto balancer = servers(letters("a"));
   CHECK(balancer.call([](auto& backend) { return "from " + backend.address(); }) == "from a");
-  CHECK(stats_of(balancer, "a").ended(Ending::success) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::success) == 1);
   CHECK(stats_of(balancer, "a").in_flight == 0);
 }
 
-TEST_CASE("call hands the request over to those who ask") {
+TEST_CASE("call passes the request to functions that take it") {
   auto balancer = servers(letters("a"));
   auto const reply =
       balancer.call(poise::Request{.id = "r1"}, [](auto&, poise::Request const& request) {
@@ -68,21 +100,21 @@ TEST_CASE("call runs functions that return nothing") {
   bool ran = false;
   balancer.call([&](auto&) { ran = true; });
   CHECK(ran);
-  CHECK(stats_of(balancer, "a").ended(Ending::success) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::success) == 1);
 }
 
 TEST_CASE("call classifies the reply by its own outcome_of") {
   auto balancer = servers(letters("a"));
   CHECK(balancer.call([](auto&) { return Reply{503}; }).status == 503);
-  CHECK(stats_of(balancer, "a").ended(Ending::error) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::error) == 1);
 }
 
 TEST_CASE("call reports an exception as a failure and passes it on") {
   auto balancer = servers(letters("a"));
   CHECK(thrown<std::runtime_error>([&] {
-          balancer.call([](auto&) -> int { throw std::runtime_error{"broken"}; });
+          balancer.call([](auto&) -> Reply { throw std::runtime_error{"broken"}; });
         }) == "broken");
-  CHECK(stats_of(balancer, "a").ended(Ending::error) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::error) == 1);
   CHECK(stats_of(balancer, "a").in_flight == 0);
 }
 
@@ -92,10 +124,10 @@ TEST_CASE("call keeps the meaning of a system error") {
     throw std::system_error{std::make_error_code(std::errc::connection_refused)};
   }),
                   std::system_error);
-  CHECK(stats_of(balancer, "a").ended(Ending::refused) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::refused) == 1);
 }
 
-TEST_CASE("call says why there is nobody to call") {
+TEST_CASE("call says why no backend could be picked") {
   auto balancer = servers(letters("ab"));
   balancer.drain("a");
   balancer.report_health("b", poise::HealthState::unhealthy);
@@ -105,13 +137,14 @@ TEST_CASE("call says why there is nobody to call") {
 
 TEST_CASE("call returns replies that can only be moved") {
   auto balancer = servers(letters("a"));
-  auto const reply = balancer.call([](auto&) { return std::make_unique<int>(7); });
+  auto const reply =
+      balancer.call(poise::every_return_succeeds([](auto&) { return std::make_unique<int>(7); }));
   CHECK(*reply == 7);
 }
 
 TEST_CASE("the request is in flight while call runs") {
   auto balancer = servers(letters("a"));
-  CHECK(balancer.call([](auto& backend) { return backend.in_flight(); }) == 1);
+  CHECK(balancer.call([](auto& backend) { return std::to_string(backend.in_flight()); }) == "1");
 }
 
 TEST_CASE("calls nest") {
@@ -142,6 +175,7 @@ TEST_CASE("a success is not tried again") {
 TEST_CASE("a failure is tried again on another backend until one answers") {
   Scene scene{letters("abc")};
   allow_tries(scene, 5);
+  pick_in_order(scene);
   std::string asked;
   auto const reply = scene.balancer.call([&](auto& backend) {
     asked += backend.id();
@@ -150,7 +184,7 @@ TEST_CASE("a failure is tried again on another backend until one answers") {
   CHECK(reply.status == 200);
   CHECK(asked == "abc");
   CHECK(stats_of(scene.balancer, "a").failed == 1);
-  CHECK(stats_of(scene.balancer, "c").ended(Ending::success) == 1);
+  CHECK(stats_of(scene.balancer, "c").ended(Result::success) == 1);
 }
 
 TEST_CASE("no backend is asked twice while one is untried") {
@@ -211,10 +245,12 @@ TEST_CASE("an exception does not matter once a later try succeeds") {
   Scene scene{letters("ab")};
   allow_tries(scene, 2);
   int run = 0;
-  CHECK(scene.balancer.call([&](auto&) -> int {
-    if (++run == 1) throw std::runtime_error{"first"};
-    return 7;
-  }) == 7);
+  CHECK(scene.balancer
+            .call([&](auto&) -> Reply {
+              if (++run == 1) throw std::runtime_error{"first"};
+              return {207};
+            })
+            .status == 207);
 }
 
 TEST_CASE("functions that return nothing are tried again after an exception") {
@@ -236,21 +272,22 @@ TEST_CASE("the pause before a retry is slept by the runtime's clock") {
 
 TEST_CASE("the policy decides with the request and the outcome before it") {
   Scene scene{letters("ab")};
-  Ending seen{};
+  Result seen{};
   std::string id;
   scene.policy.hooks->decide = [&](poise::Attempt const& attempt) {
-    seen = attempt.outcome.ending;
+    seen = attempt.outcome.result;
     id = attempt.request.id;
     return poise::Decision{};
   };
-  scene.balancer.call({.id = "r1"}, [](auto&) { return poise::Outcome{Ending::reset}; });
-  CHECK(seen == Ending::reset);
+  scene.balancer.call({.id = "r1"}, [](auto&) { return poise::Outcome{Result::reset}; });
+  CHECK(seen == Result::reset);
   CHECK(id == "r1");
 }
 
-TEST_CASE("a retry avoids whom the caller had excluded already") {
+TEST_CASE("a retry avoids backends that the caller excluded") {
   Scene scene{letters("abc")};
   allow_tries(scene, 2);
+  pick_in_order(scene);
   std::uint64_t const excluded[]{stats_of(scene.balancer, "b").serial};
   std::string asked;
   scene.balancer.call({.excluded = excluded}, [&](auto& backend) {
@@ -260,7 +297,7 @@ TEST_CASE("a retry avoids whom the caller had excluded already") {
   CHECK(asked == "ac");
 }
 
-TEST_CASE("when nobody is left for a retry the last reply is returned") {
+TEST_CASE("when no backend is left for a retry the last reply is returned") {
   Scene scene{letters("a")};
   allow_tries(scene, 3);
   auto const reply = scene.balancer.call([&](auto& backend) {

@@ -38,7 +38,7 @@ TEST_CASE("candidates are the eligible backends in their order") {
   CHECK(names(Candidates{roster}) == "bce");
 }
 
-TEST_CASE("members keep their places whoever is eligible") {
+TEST_CASE("members keep their places when eligibility changes") {
   Backends backends{{1, 1, 1, 1, 1}};
   backends.set_eligible(0, false);
   backends.set_eligible(3, false);
@@ -72,7 +72,7 @@ TEST_CASE("each candidate brings its weight and what one request adds per unit o
   CHECK(candidates.member_weight(1) == 8);
 }
 
-TEST_CASE("with everyone out there are members but no candidates") {
+TEST_CASE("if all backends are out there are members but no candidates") {
   Backends backends{{1, 1}};
   backends.set_eligible(0, false);
   backends.set_eligible(1, false);
@@ -95,7 +95,7 @@ TEST_CASE("a subset keeps those asked for in their order") {
   CHECK(names(Candidates{part}) == "acd");
 }
 
-TEST_CASE("a subset leads back to what it narrows") {
+TEST_CASE("a subset maps its indexes back to the wider candidates") {
   Backends backends{{1, 1, 1, 1, 1}};
   backends.set_eligible(2, false);
   auto const roster = backends.roster();
@@ -106,7 +106,7 @@ TEST_CASE("a subset leads back to what it narrows") {
   for (std::size_t i = 0; i < narrow.size(); ++i) CHECK(&whole[part.origins[i]] == &narrow[i]);
 }
 
-TEST_CASE("a subset knows who is out and when its members change") {
+TEST_CASE("a subset knows its ineligible members and changes its generation with its members") {
   Backends backends{{1, 1, 1}};
   backends.set_eligible(2, false);
   auto const roster = backends.roster(77);
@@ -139,11 +139,11 @@ TEST_CASE("a subset carries the states of its backends along") {
   CHECK(Candidates{part}.state<int>(0) == 20);
 }
 
-TEST_CASE("a request excludes by serial and remembers who refused") {
+TEST_CASE("a request excludes by serial, and refusals are remembered") {
   Backends backends{{1, 1, 1}};
   auto const roster = backends.roster();
   Candidates const candidates{roster};
-  poise::Chance chance{1, &poise::detail::mix};
+  poise::RandomSource chance{1, &poise::detail::mix};
   std::uint64_t const excluded[]{backends[0].serial()};
   poise::Request const request{.excluded = excluded};
   poise::Context context{request, chance, poise::sync::Lane::shared};
@@ -158,7 +158,7 @@ TEST_CASE("of more than eight refusals the last eight are remembered") {
   Backends backends{std::vector<std::uint32_t>(10, 1)};
   auto const roster = backends.roster();
   Candidates const candidates{roster};
-  poise::Chance chance{1, &poise::detail::mix};
+  poise::RandomSource chance{1, &poise::detail::mix};
   poise::Context context{poise::any_request, chance, poise::sync::Lane::shared};
   for (std::size_t i = 0; i < 9; ++i) context.refuse(backends[i]);
   CHECK(context.usable(candidates, 0));

@@ -16,7 +16,7 @@
 #include "support/servers.hpp"
 
 using namespace std::chrono_literals;
-using poise::Ending;
+using poise::Result;
 using tests::letters;
 using tests::stats_of;
 
@@ -49,7 +49,7 @@ TEST_CASE("a lease counts its request in until it is finished") {
   CHECK(stats_of(balancer, "a").in_flight == 1);
   lease.finish();
   CHECK(stats_of(balancer, "a").in_flight == 0);
-  CHECK(stats_of(balancer, "a").ended(Ending::success) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::success) == 1);
 }
 
 TEST_CASE("a second finish does nothing") {
@@ -57,8 +57,8 @@ TEST_CASE("a second finish does nothing") {
   auto other = balancer.pick();
   auto lease = balancer.pick();
   lease.finish();
-  lease.finish(Ending::error);
-  lease.finish(Ending::error, 1ms);
+  lease.finish(Result::error);
+  lease.finish(Result::error, 1ms);
   CHECK(stats_of(balancer, "a").in_flight == 1);
   CHECK(stats_of(balancer, "a").failed == 0);
 }
@@ -81,8 +81,8 @@ TEST_CASE("a lease dropped without a word is abandoned and leaves no trace in la
   }
   auto const stats = stats_of(balancer, "a");
   CHECK(stats.in_flight == 0);
-  CHECK(stats.ended(Ending::abandoned) == 1);
-  CHECK(stats.ended(Ending::success) == 0);
+  CHECK(stats.ended(Result::abandoned) == 1);
+  CHECK(stats.ended(Result::success) == 0);
   CHECK_FALSE(stats.latency);
   CHECK_FALSE(stats.error_rate);
 }
@@ -94,14 +94,14 @@ TEST_CASE("a moved lease reports once from its new place") {
     auto second = std::move(first);
     CHECK_FALSE(first);  // NOLINT: a moved-from lease is false by contract
     REQUIRE(second);
-    first.finish(Ending::error);
+    first.finish(Result::error);
     CHECK(stats_of(balancer, "a").in_flight == 1);
-    second.finish(Ending::timeout);
+    second.finish(Result::timeout);
   }
   auto const stats = stats_of(balancer, "a");
   CHECK(stats.in_flight == 0);
   CHECK(stats.total == 1);
-  CHECK(stats.ended(Ending::timeout) == 1);
+  CHECK(stats.ended(Result::timeout) == 1);
   CHECK(stats.failed == 1);
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("assigning to a lease abandons what it held") {
   auto balancer = tests::servers(letters("ab"));
   auto lease = balancer.pick();
   lease = balancer.pick();
-  CHECK(stats_of(balancer, "a").ended(Ending::abandoned) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::abandoned) == 1);
   CHECK(stats_of(balancer, "b").in_flight == 1);
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("a lease outlives its balancer with its backend and payload") {
   CHECK(lease->id() == "a");
   CHECK(lease->payload().name == "pool of a");
   CHECK(lease->in_flight() == 1);
-  lease.finish(Ending::error);
+  lease.finish(Result::error);
   CHECK_FALSE(lease);
 }
 
@@ -192,7 +192,7 @@ TEST_CASE("a lease may live longer than a removed backend and longer than the ba
   lease.finish();
 }
 
-TEST_CASE("latency is measured from pick to finish where somebody asks for it") {
+TEST_CASE("latency is measured from pick to finish if time is used") {
   tests::Clock const clock;
   auto balancer = pools(letters("a"), clock);
   auto lease = balancer.pick();
@@ -207,17 +207,17 @@ TEST_CASE("a latency that the caller measured is taken instead") {
   auto balancer = pools(letters("a"), clock);
   auto lease = balancer.pick();
   clock.advance(25ms);
-  lease.finish(Ending::success, 3ms);
+  lease.finish(Result::success, 3ms);
   CHECK(stats_of(balancer, "a").latency == 3ms);
 }
 
-TEST_CASE("a latency that the caller measured counts where nobody asks for time") {
+TEST_CASE("a latency that the caller measured counts even if time is not used") {
   auto balancer = tests::servers(letters("a"));
-  balancer.pick().finish(Ending::success, std::chrono::duration<double, std::milli>{1.5});
+  balancer.pick().finish(Result::success, std::chrono::duration<double, std::milli>{1.5});
   CHECK(stats_of(balancer, "a").latency == 1500us);
 }
 
-TEST_CASE("without anybody who asks for time the clock is not read") {
+TEST_CASE("the clock is not read if time is not used") {
   tests::Clock const clock;
   auto balancer = tests::servers(letters("ab"), clock);
   auto const before = clock.reads();
@@ -236,22 +236,22 @@ TEST_CASE("where time is asked for the clock is read once a pick and once a fini
 TEST_CASE("a latency that can't be true is no sample") {
   using seconds = std::chrono::duration<double>;
   auto balancer = tests::servers(letters("a"));
-  balancer.pick().finish(Ending::success, -1ns);
-  balancer.pick().finish(Ending::success, -5h);
-  balancer.pick().finish(Ending::success, seconds{std::nan("")});
-  balancer.pick().finish(Ending::success, seconds{std::numeric_limits<double>::infinity()});
-  balancer.pick().finish(Ending::success, seconds{-std::numeric_limits<double>::infinity()});
-  balancer.pick().finish(Ending::success, seconds{-0.5});
-  balancer.pick().finish(Ending::success, seconds{1e12});
+  balancer.pick().finish(Result::success, -1ns);
+  balancer.pick().finish(Result::success, -5h);
+  balancer.pick().finish(Result::success, seconds{std::nan("")});
+  balancer.pick().finish(Result::success, seconds{std::numeric_limits<double>::infinity()});
+  balancer.pick().finish(Result::success, seconds{-std::numeric_limits<double>::infinity()});
+  balancer.pick().finish(Result::success, seconds{-0.5});
+  balancer.pick().finish(Result::success, seconds{1e12});
   CHECK_FALSE(stats_of(balancer, "a").latency);
-  CHECK(stats_of(balancer, "a").ended(Ending::success) == 7);
+  CHECK(stats_of(balancer, "a").ended(Result::success) == 7);
 }
 
 TEST_CASE("a whole number of hours too many to be true is no sample") {
   auto balancer = tests::servers(letters("a"));
-  balancer.pick().finish(Ending::success, std::chrono::hours::max());
-  balancer.pick().finish(Ending::success, std::chrono::hours{6'000'000});  // 2^64 ns + 100 years
-  balancer.pick().finish(Ending::success, std::chrono::milliseconds::min());
+  balancer.pick().finish(Result::success, std::chrono::hours::max());
+  balancer.pick().finish(Result::success, std::chrono::hours{6'000'000});  // 2^64 ns + 100 years
+  balancer.pick().finish(Result::success, std::chrono::milliseconds::min());
   CHECK_FALSE(stats_of(balancer, "a").latency);
 }
 
@@ -260,7 +260,7 @@ TEST_CASE("where poise measures too it replaces a latency that can't be true by 
   auto balancer = pools(letters("a"), clock);
   auto lease = balancer.pick();
   clock.advance(4ms);
-  lease.finish(Ending::success, std::chrono::duration<double>{std::nan("")});
+  lease.finish(Result::success, std::chrono::duration<double>{std::nan("")});
   CHECK(stats_of(balancer, "a").latency == 4ms);
 }
 
@@ -274,7 +274,7 @@ TEST_CASE("a clock that stands still gives latencies of zero") {
 TEST_CASE("a clock that jumps back measures nothing") {
   tests::Clock const clock;
   auto balancer = pools(letters("a"), clock);
-  balancer.pick().finish(Ending::success, 10ms);
+  balancer.pick().finish(Result::success, 10ms);
   auto lease = balancer.pick();
   clock.advance(-1h);
   lease.finish();
@@ -283,8 +283,8 @@ TEST_CASE("a clock that jumps back measures nothing") {
 
 TEST_CASE("finish through the balancer is finish") {
   auto balancer = tests::servers(letters("a"));
-  tests::Servers::finish(balancer.pick(), Ending::reset);
-  CHECK(stats_of(balancer, "a").ended(Ending::reset) == 1);
+  tests::Servers::finish(balancer.pick(), Result::reset);
+  CHECK(stats_of(balancer, "a").ended(Result::reset) == 1);
   CHECK(stats_of(balancer, "a").in_flight == 0);
 }
 

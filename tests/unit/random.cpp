@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Chance: even, seedable, in proportion to weights.
+// Random picks: even, seedable, in proportion to weights.
 
-#include <poise/alias_table.hpp>
-#include <poise/hash.hpp>
+#include <poise/base/alias_table.hpp>
+#include <poise/hash/local.hpp>
 #include <poise/random.hpp>
 
 #include <array>
@@ -22,10 +22,10 @@ using tests::check_shares;
 
 namespace {
 
-/// Chance and the numbers drawn from it on the shared lane.
+/// A random source and the numbers drawn from it on the shared lane.
 struct Dice {
   explicit Dice(std::uint64_t seed) : chance{seed, &poise::detail::mix} {}
-  poise::Chance chance;
+  poise::RandomSource chance;
   poise::Rng random{chance, Lane::shared};
 };
 
@@ -137,7 +137,7 @@ TEST_CASE("every bit of a number is set half of the time") {
   for (auto const count : set) CHECK(std::abs(count - 5000) < 300);
 }
 
-TEST_CASE("seeds nobody chose differ") { CHECK(poise::fresh_seed() != poise::fresh_seed()); }
+TEST_CASE("fresh seeds differ") { CHECK(poise::fresh_seed() != poise::fresh_seed()); }
 
 TEST_CASE("an alias table draws in proportion to weight") {
   // n = 100 000, 4 degrees of freedom, seeded.

@@ -3,6 +3,7 @@
 
 #include <poise/runtime.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -18,8 +20,8 @@
 #include "support/text.hpp"
 
 using namespace std::chrono_literals;
-using poise::Ending;
 using poise::HealthState;
+using poise::Result;
 using tests::letters;
 using tests::mentions;
 using tests::pick_of;
@@ -27,7 +29,7 @@ using tests::picks;
 using tests::Scene;
 using tests::stats_of;
 using tests::thrown;
-using Standings = std::span<poise::Standing>;
+using Standings = std::span<poise::BackendView>;
 
 namespace {
 
@@ -46,7 +48,7 @@ std::shared_ptr<std::string> note_events(Scene& scene) {
 // -- observers
 // ---------------------------------------------------------------------------------------
 
-TEST_CASE("an observer hears of every pick with its request and backend") {
+TEST_CASE("an observer is notified of every pick, with its request and backend") {
   Scene scene{letters("ab")};
   std::string heard;
   scene.spy.hooks->on_pick = [&](poise::Picked const& event) {
@@ -57,7 +59,7 @@ TEST_CASE("an observer hears of every pick with its request and backend") {
   CHECK(heard == "1a2b");
 }
 
-TEST_CASE("an observer hears of every pick that failed and why") {
+TEST_CASE("an observer is notified of every failed pick and its reason") {
   Scene scene{letters("ab")};
   scene.balancer.drain("a");
   scene.balancer.drain("b");
@@ -67,28 +69,28 @@ TEST_CASE("an observer hears of every pick that failed and why") {
   CHECK(heard.drained == 2);
 }
 
-TEST_CASE("an observer hears how every request ended once") {
+TEST_CASE("an observer is notified of every outcome once") {
   Scene scene{letters("a")};
-  std::vector<Ending> heard;
+  std::vector<Result> heard;
   scene.spy.hooks->on_finish = [&](poise::Finished const& event) {
-    heard.push_back(event.outcome.ending);
+    heard.push_back(event.outcome.result);
   };
   auto lease = scene.balancer.pick();
-  lease.finish(Ending::timeout);
+  lease.finish(Result::timeout);
   lease.finish();
   {
     auto const dropped = scene.balancer.pick();
   }
-  CHECK(heard == std::vector{Ending::timeout, Ending::abandoned});
+  CHECK(heard == std::vector{Result::timeout, Result::abandoned});
 }
 
-TEST_CASE("an observer hears the latency if somebody measures it") {
+TEST_CASE("an observer gets the latency if it is measured") {
   Scene scene{letters("a")};
   std::optional<poise::Duration> heard;
   scene.spy.hooks->on_finish = [&](poise::Finished const& event) { heard = event.latency; };
   scene.balancer.pick().finish();
   CHECK_FALSE(heard);
-  scene.balancer.pick().finish(Ending::success, 3ms);
+  scene.balancer.pick().finish(Result::success, 3ms);
   CHECK(heard == 3ms);
   scene.policy.hooks->uses_time = true;
   scene.balancer.set_policy(scene.policy);
@@ -96,6 +98,51 @@ TEST_CASE("an observer hears the latency if somebody measures it") {
   scene.clock.advance(8ms);
   lease.finish();
   CHECK(heard == 8ms);
+}
+
+TEST_CASE("neither a completed request nor statistics wait for a change that is in progress") {
+  Scene scene{letters("ab")};
+  scene.spy.hooks->on_finish = [](poise::Finished const& event) {
+    event.report(poise::HealthState::unhealthy);
+  };
+  auto lease = scene.balancer.pick();
+  auto const id = lease->id();
+  std::atomic<int> planning{0};
+  std::atomic<bool> go{false};
+  scene.policy.hooks->plan = [&](poise::Candidates const&) {
+    if (planning++ == 0)
+      while (!go.load()) std::this_thread::yield();
+  };
+  std::thread changer{[&] { scene.balancer.set_weight("b", 2); }};
+  while (planning.load() == 0) std::this_thread::yield();
+  lease.finish(Result::error);
+  CHECK(stats_of(scene.balancer, id).health == poise::HealthState::healthy);
+  go.store(true);
+  changer.join();
+  // The thread that made the change has served the note.
+  CHECK(stats_of(scene.balancer, id).health == poise::HealthState::unhealthy);
+}
+
+TEST_CASE("picks, statistics and other changes go on while a factory takes its time") {
+  std::atomic<bool> making{false};
+  std::atomic<bool> go{false};
+  poise::Balancer<poise::RoundRobin, int> balancer{letters("a"),
+                                                   [&](poise::Endpoint const& endpoint) {
+                                                     if (endpoint.id == "b") {
+                                                       making.store(true);
+                                                       while (!go.load()) std::this_thread::yield();
+                                                     }
+                                                     return 1;
+                                                   }};
+  std::thread changer{[&] { balancer.add({.id = "b"}); }};
+  while (!making.load()) std::this_thread::yield();
+  balancer.report_health("a", poise::HealthState::degraded);
+  balancer.tick();
+  CHECK(balancer.stats().backends.size() == 1);
+  CHECK(balancer.pick());
+  go.store(true);
+  changer.join();
+  CHECK(balancer.stats().backends.size() == 2);
 }
 
 TEST_CASE("an abandoned request has no latency to tell") {
@@ -108,7 +155,7 @@ TEST_CASE("an abandoned request has no latency to tell") {
   CHECK_FALSE(heard);
 }
 
-TEST_CASE("the backend is still counted in while its end is told") {
+TEST_CASE("the request still counts as in flight while observers are notified of its outcome") {
   Scene scene{letters("a")};
   std::uint32_t in_flight = 0;
   scene.spy.hooks->on_finish = [&](poise::Finished const& event) {
@@ -118,7 +165,7 @@ TEST_CASE("the backend is still counted in while its end is told") {
   CHECK(in_flight == 1);
 }
 
-TEST_CASE("an observer hears of every change in its own words") {
+TEST_CASE("an observer is notified of every change, with its own kind of event") {
   Scene scene{letters("ab")};
   auto const heard = note_events(scene);
   scene.balancer.add({.id = "c"});
@@ -131,7 +178,7 @@ TEST_CASE("an observer hears of every change in its own words") {
   CHECK(*heard == "added c, drained a, undrained a, weight b, health c, policy, removed c");
 }
 
-TEST_CASE("an observer hears of an update as what it does to each backend") {
+TEST_CASE("an observer is notified of an update as one event per changed backend") {
   Scene scene{letters("abc")};
   auto const heard = note_events(scene);
   scene.balancer.update(
@@ -139,7 +186,7 @@ TEST_CASE("an observer hears of an update as what it does to each backend") {
   CHECK(*heard == "weight b, added x, removed c");
 }
 
-TEST_CASE("a backend with a new address is told as added and removed") {
+TEST_CASE("a backend with a new address is reported as added and removed") {
   Scene scene{letters("a")};
   auto const heard = note_events(scene);
   scene.balancer.update({{.id = "a", .address = "elsewhere"}});
@@ -154,7 +201,7 @@ TEST_CASE("a change that was refused is no event") {
   CHECK(heard->empty());
 }
 
-TEST_CASE("an event tells the health and the weight that now hold") {
+TEST_CASE("an event has the new health and the new weight") {
   Scene scene{letters("ab")};
   std::vector<poise::Event> events;
   scene.spy.hooks->on_event = [&](poise::Event const& event) { events.push_back(event); };
@@ -188,7 +235,7 @@ TEST_CASE("an observer keeps data of its own per backend and over updates") {
   CHECK(finished == 4);
 }
 
-TEST_CASE("observers that throw are counted and disturb nobody") {
+TEST_CASE("observers that throw are counted and affect no request") {
   Scene scene{letters("ab")};
   scene.spy.hooks->on_pick = [](auto const&) { throw std::runtime_error{"pick"}; };
   scene.spy.hooks->on_finish = [](auto const&) { throw std::runtime_error{"finish"}; };
@@ -204,10 +251,10 @@ TEST_CASE("observers that throw are counted and disturb nobody") {
   CHECK(stats_of(scene.balancer, "a").in_flight == 0);
 }
 
-TEST_CASE("a policy that throws when it hears an end is counted and disturbs nobody") {
+TEST_CASE("a policy whose on_finish throws is counted and affects no request") {
   Scene scene{letters("a")};
   scene.policy.hooks->on_finish = [](auto&) { throw std::runtime_error{"finish"}; };
-  scene.balancer.pick().finish(Ending::error);
+  scene.balancer.pick().finish(Result::error);
   CHECK(scene.balancer.stats().observer_failures == 1);
   CHECK(stats_of(scene.balancer, "a").failed == 1);
 }
@@ -215,14 +262,14 @@ TEST_CASE("a policy that throws when it hears an end is counted and disturbs nob
 TEST_CASE("observers may use the balancer that they watch") {
   Scene scene{letters("abc")};
   scene.spy.hooks->on_finish = [&](poise::Finished const& event) {
-    if (event.outcome.ending == Ending::refused) scene.balancer.drain(event.backend.id());
+    if (event.outcome.result == Result::refused) scene.balancer.drain(event.backend.id());
   };
   scene.spy.hooks->on_event = [&](poise::Event const& event) {
     if (event.kind == poise::Event::Kind::drained) scene.balancer.set_weight("c", 5);
   };
   auto lease = scene.balancer.pick();
   auto const id = lease->id();
-  lease.finish(Ending::refused);
+  lease.finish(Result::refused);
   CHECK(stats_of(scene.balancer, id).drained);
   CHECK(stats_of(scene.balancer, "c").weight == 5);
   CHECK(scene.balancer.stats().observer_failures == 0);
@@ -236,12 +283,12 @@ TEST_CASE("an observer is found in the balancer by its type") {
 // -- reports
 // -----------------------------------------------------------------------------------------
 
-TEST_CASE("what a rule reports at the end of a request holds before finish returns") {
+TEST_CASE("a rule's report at the end of a request is published before finish returns") {
   Scene scene{letters("ab")};
   scene.spy.hooks->on_finish = [](poise::Finished const& event) {
-    if (is_failure(event.outcome.ending)) event.report(HealthState::unhealthy);
+    if (is_failure(event.outcome.result)) event.report(HealthState::unhealthy);
   };
-  pick_of(scene.balancer, "a").finish(Ending::error);
+  pick_of(scene.balancer, "a").finish(Result::error);
   CHECK(picks(scene.balancer, 4) == "bbbb");
   CHECK(stats_of(scene.balancer, "a").health == HealthState::unhealthy);
 }
@@ -252,7 +299,7 @@ TEST_CASE("a report does not override the operator") {
   scene.spy.hooks->on_finish = [](poise::Finished const& event) {
     event.report(HealthState::unhealthy);
   };
-  pick_of(scene.balancer, "a").finish(Ending::error);
+  pick_of(scene.balancer, "a").finish(Result::error);
   CHECK(stats_of(scene.balancer, "a").health == HealthState::healthy);
 }
 
@@ -263,7 +310,7 @@ TEST_CASE("a report on a backend that is gone does nothing") {
   };
   auto lease = pick_of(scene.balancer, "a");
   scene.balancer.remove("a");
-  lease.finish(Ending::error);
+  lease.finish(Result::error);
   CHECK(stats_of(scene.balancer, "b").health == HealthState::healthy);  // it has a's old place
   CHECK(scene.balancer.stats().observer_failures == 0);
 }
@@ -275,7 +322,7 @@ TEST_CASE("a report after the balancer is gone does nothing") {
   };
   auto lease = scene->balancer.pick();
   scene.reset();
-  lease.finish(Ending::error);
+  lease.finish(Result::error);
   CHECK_FALSE(lease);
 }
 
@@ -295,7 +342,7 @@ TEST_CASE("all that a rule changes in one tick is published once") {
   CHECK(picks(scene.balancer, 3) == "ddd");
 }
 
-TEST_CASE("a rule is told the time of the tick") {
+TEST_CASE("a rule gets the time of the tick") {
   Scene scene{letters("a")};
   poise::Time heard{};
   scene.spy.hooks->on_tick = [&](poise::Time now, Standings) {
@@ -318,7 +365,7 @@ TEST_CASE("a rule's limits hold from its tick on") {
   CHECK(picks(scene.balancer, 4) == "bbbb");
 }
 
-TEST_CASE("a rule that asks for it is arranged anew though nothing else changed") {
+TEST_CASE("a rule may have arrange called again although nothing else changed") {
   Scene scene{letters("a")};
   int arranged = 0;
   scene.spy.hooks->arrange = [&](Standings) { ++arranged; };
@@ -385,7 +432,7 @@ TEST_CASE("a weight that a rule arranges to 0 takes a backend out") {
   CHECK(picks(scene.balancer, 3) == "bbb");
 }
 
-TEST_CASE("tables kept by generation are made anew when a rule arranges other weights") {
+TEST_CASE("tables kept by generation are rebuilt when a rule arranges other weights") {
   Scene scene{letters("ab")};
   std::vector<std::uint64_t> generations;
   scene.policy.hooks->plan = [&](poise::Candidates const& candidates) {

@@ -10,12 +10,16 @@
 #include <poise/sync/published.hpp>
 #include <poise/sync/shared_count.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <thread>
+#include <vector>
 
 #include "support/catch.hpp"
 
 using poise::sync::InFlight;
+using End = poise::sync::InFlight::End;
 using poise::sync::Lane;
 
 namespace {
@@ -57,7 +61,7 @@ TEST_CASE("a claim counts one request in and says how many were there") {
 TEST_CASE("a finished request stays counted as a pick") {
   InFlight counter;
   counter.claim();
-  CHECK_FALSE(counter.release());
+  CHECK(counter.release() == End::none);
   CHECK(counter.in_flight() == 0);
   CHECK(counter.picks() == 1);
 }
@@ -65,7 +69,7 @@ TEST_CASE("a finished request stays counted as a pick") {
 TEST_CASE("a claim that is taken back was never picked") {
   InFlight counter;
   counter.claim();
-  counter.undo();
+  (void)counter.undo();
   CHECK(counter.in_flight() == 0);
   CHECK(counter.picks() == 0);
 }
@@ -73,14 +77,14 @@ TEST_CASE("a claim that is taken back was never picked") {
 TEST_CASE("the last of pin and requests frees the backend") {
   InFlight pinned_last;
   pinned_last.claim();
-  CHECK_FALSE(pinned_last.release());
+  CHECK(pinned_last.release() == End::none);
   CHECK(pinned_last.unpin());
   InFlight request_last;
   request_last.claim();
   request_last.claim();
   CHECK_FALSE(request_last.unpin());
-  CHECK_FALSE(request_last.release());
-  CHECK(request_last.release());
+  CHECK(request_last.release() == End::none);
+  CHECK(request_last.release() == End::free);
 }
 
 TEST_CASE("picks do not wrap at two to the 31 and two to the 32") {
@@ -101,7 +105,7 @@ TEST_CASE("a claim taken back on the far side of a carry is not counted") {
     set_picks(counter, carry - 1);
     counter.claim();
     REQUIRE(counter.picks() == carry);
-    counter.undo();
+    (void)counter.undo();
     REQUIRE(counter.picks() == carry - 1);
     REQUIRE(counter.in_flight() == 0);
     counter.claim();
@@ -114,7 +118,7 @@ TEST_CASE("claims taken back at a carry over and over do not add up") {
   set_picks(counter, (std::uint64_t{1} << 32U) - 1);
   for (int i = 0; i < 100; ++i) {
     counter.claim();
-    counter.undo();
+    (void)counter.undo();
     REQUIRE(counter.picks() == (std::uint64_t{1} << 32U) - 1);
   }
 }
@@ -123,7 +127,7 @@ TEST_CASE("requests in flight are untouched by the carry of the picks above them
   InFlight counter;
   set_picks(counter, (std::uint64_t{1} << 32U) - 5);
   for (std::uint32_t i = 0; i < 10; ++i) REQUIRE(counter.claim() == i);
-  for (int i = 0; i < 10; ++i) REQUIRE_FALSE(counter.release());
+  for (int i = 0; i < 10; ++i) REQUIRE(counter.release() == End::none);
   CHECK(counter.in_flight() == 0);
   CHECK(counter.unpin());
 }
@@ -133,21 +137,37 @@ TEST_CASE("claims and finished requests balance up to the limit of two to the 23
   for (std::uint32_t i = 0; i < InFlight::limit; ++i) counter.claim();
   CHECK(counter.in_flight() == InFlight::limit);
   CHECK(counter.claim() == InFlight::limit);
-  counter.undo();
+  (void)counter.undo();
   CHECK(counter.in_flight() == InFlight::limit);
-  CHECK_FALSE(counter.release());
+  CHECK(counter.release() == End::none);
 }
 
-TEST_CASE("a thread beyond the last lane shares lane 0") {
+TEST_CASE("threads beyond the last lane share the spare one") {
   using poise::sync::lane_count;
   using poise::sync::lane_of;
   CHECK(lane_of(0, true) == Lane{1});
   CHECK(lane_of(lane_count - 2, true) == Lane{lane_count - 1});
-  CHECK(lane_of(lane_count - 1, true) == Lane::shared);
-  CHECK(lane_of(1'000'000, true) == Lane::shared);
+  CHECK(lane_of(lane_count - 1, true) == Lane::spare);
+  CHECK(lane_of(1'000'000, true) == Lane::spare);
 }
 
-TEST_CASE("with an injected seed every thread shares lane 0") {
+TEST_CASE("after a peak of threads the next one has a lane of its own again") {
+  constexpr int peak = 100;
+  std::atomic<int> reading{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < peak; ++i)
+    threads.emplace_back([&] {
+      poise::sync::ReadSection const section;
+      ++reading;
+      while (reading.load() < peak) std::this_thread::yield();
+    });
+  for (auto& thread : threads) thread.join();
+  std::uint32_t index = poise::sync::lane_count;
+  std::thread{[&] { index = poise::sync::ReadSection{}.thread_index(); }}.join();
+  CHECK(index < 10);
+}
+
+TEST_CASE("with an injected seed every thread uses the shared lane") {
   CHECK(poise::sync::lane_of(5, false) == Lane::shared);
 }
 
@@ -155,13 +175,15 @@ TEST_CASE("lanes advance independently") {
   poise::sync::Lanes lanes{100, [](std::uint64_t lane) { return lane * 1000; }};
   CHECK(lanes.advance(Lane::shared, 5) == 100);
   CHECK(lanes.advance(Lane::shared, 5) == 105);
+  CHECK(lanes.advance(Lane::spare, 5) == 82'000);
+  CHECK(lanes.advance(Lane::spare, 5) == 82'005);
   CHECK(lanes.advance(Lane{1}, 1) == 101'000);
   CHECK(lanes.advance(Lane{1}, 1) == 101'001);
 }
 
 TEST_CASE("a turn goes round the circle on every lane") {
   poise::sync::Lanes lanes{0, [](std::uint64_t) { return ~std::uint64_t{0}; }};
-  for (auto const lane : {Lane::shared, Lane{3}}) {
+  for (auto const lane : {Lane::shared, Lane{3}, Lane::spare}) {
     auto const first = lanes.turn(lane, 5);
     for (std::uint64_t step = 1; step < 12; ++step)
       REQUIRE(lanes.turn(lane, 5) == (first + step) % 5);
@@ -253,7 +275,7 @@ TEST_CASE("a mutex knows whether this thread holds it") {
   CHECK_FALSE(mutex.held_by_this_thread());
 }
 
-TEST_CASE("the last holder is told so") {
+TEST_CASE("the last holder learns that it is the last") {
   poise::sync::SharedCount count;
   count.add();
   count.add();

@@ -10,38 +10,40 @@
 //         [](auto& server) -> asio::awaitable<Reply> { return fetch(server.address()); });
 //   }
 //
-// fn(backend) or fn(backend, request) gives an asio::awaitable, which runs on the executor of the
-// coroutine that awaits the call, or, if the policy has timeouts or hedges or the request has a
-// deadline, on a strand of that executor. What it brings is classified with outcome_of, and
+// fn(backend) or fn(backend, request) returns an asio::awaitable. It runs on the executor of the
+// coroutine that awaits the call. If the policy has timeouts or hedges, or the request a deadline,
+// it runs on a strand of that executor. outcome_of classifies its reply or exception, which is
 // returned or thrown as from a blocking call.
 //
-// Cancellation: the caller's, by cancellation slot or by CallOptions::stop, reaches what fn awaits.
-// So does a timeout, and the end of a hedge's loser: such an attempt is given up at once, its lease
-// is finished (timeout or cancelled) and what it still brings is dropped, whether it heeds the
-// cancellation, takes its time or never ends. Without timeout, deadline, hedging and stop token
-// nothing is given up: there a call lasts as long as fn does.
+// Cancellation: the caller cancels by cancellation slot or by CallOptions::stop. The operation that
+// fn awaits is cancelled then, and also after a timeout, and when another attempt of a hedged call
+// won. Such an attempt is given up at once: its lease is finished (timeout or cancelled), and its
+// later result is dropped, even if it ignores the cancellation. Without timeout, deadline, hedging
+// and stop token no attempt is given up, and a call takes as long as fn does.
 //
-// The balancer may be destroyed while calls are in progress: their attempts end in peace, and no
-// others follow. If the executor stops the calls stop; they are counted out when their coroutines
-// are destroyed, with the execution context at the latest.
+// The balancer may be destroyed while calls are in progress. Their attempts finish, and no others
+// follow. If the executor stops, the calls stop; they are counted out when their coroutines are
+// destroyed, at the latest with the execution context.
 //
 // With g++ 12 give a lambda that captures more than references and numbers a name first:
 //
 //   auto const ask = [connection](auto& server) -> asio::awaitable<Reply> { ... };
 //   co_return co_await poise::asio::call(servers, request, ask);
 //
-// Written inside the awaited expression what it captured is destroyed twice: a fault of that
-// compiler, whatever is called there.
+// If the lambda is written inside the awaited expression, that compiler destroys its captures
+// twice, for any awaited function.
 //
-// *Cost* one coroutine frame, which Asio recycles; with timeouts or hedges a strand, the call's
-// state and two coroutines more (bench/coroutines). Needs standalone Asio 1.22 or later and a
-// compiler whose coroutines it knows: 1.22 knows g++'s. Elsewhere this header is empty.
+// *Cost* one coroutine frame, which Asio recycles; with timeouts or hedges also a strand, the
+// call's state and two more coroutines (bench/coroutines). Needs standalone Asio 1.22 or later, and
+// a compiler whose coroutines Asio supports: 1.22 supports g++'s, and clang's with
+// -DASIO_HAS_CO_AWAIT -DASIO_HAS_STD_COROUTINE. Elsewhere this header is an error that says so.
 
 #include <asio/awaitable.hpp>
 
 #if defined(ASIO_HAS_CO_AWAIT)
 
 #include <exception>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -58,14 +60,16 @@
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
-#include <poise/asio/calls.hpp>
+#include <poise/asio/raced_call.hpp>
+#include <poise/asio/waiting_pick.hpp>
 #include <poise/call.hpp>
 #include <poise/outcome.hpp>
 #include <poise/request.hpp>
+#include <poise/time.hpp>
 
-namespace poise::asio {
+namespace poise::inline v0_1_0::asio {
 
-/// Standalone Asio, as asio/calls.hpp uses it.
+/// Standalone Asio, as asio/raced_call.hpp uses it.
 struct Standalone {
   template <class T>
   using Awaitable = ::asio::awaitable<T>;
@@ -83,8 +87,8 @@ struct Standalone {
     try {
       std::rethrow_exception(thrown);
     } catch (std::system_error const& error) {
-      // The other side closed before the answer was whole.
-      return error.code() == ::asio::error::eof ? Outcome{Ending::reset}
+      // The peer closed before the answer was complete.
+      return error.code() == ::asio::error::eof ? Outcome{Result::reset}
                                                 : poise::outcome_of(thrown);
     } catch (...) {
       return poise::outcome_of(thrown);
@@ -92,9 +96,9 @@ struct Standalone {
   }
 };
 
-/// An awaitable for the reply. The balancer, and the request's texts, must live until it is awaited
-/// and the call began, the latter until its end.
-/// *Errors*, thrown where it is awaited: NoBackend, CallStopped, and what fn throws.
+/// An awaitable of the reply. The balancer must live until it is awaited and the call has begun,
+/// the request's texts until the call ends.
+/// *Errors* thrown where it is awaited: NoBackend, CallStopped, and exceptions of fn.
 template <class B, class Fn>
 auto call(B& balancer, Request const& request, Fn fn, CallOptions const& options = {}) {
   return detail::Calls<Standalone>::call(balancer, request, std::move(fn), options);
@@ -104,10 +108,10 @@ auto call(B& balancer, Fn fn, CallOptions const& options = {}) {
   return call(balancer, any_request, std::move(fn), options);
 }
 
-/// The same with a completion token, for void(std::exception_ptr, Reply): runs on the executor; the
-/// handler is called on its associated executor, and cancelled by its associated slot. Keeps copies
+/// The same with a completion token for void(std::exception_ptr, Reply). Runs on the executor. The
+/// handler is called on its associated executor; its associated slot cancels the call. Keeps copies
 /// of the request's texts.
-/// *Requires* that Reply can be made from nothing, as co_spawn does.
+/// *Requires* that Reply has a default constructor, as co_spawn does.
 template <class Executor, class B, class Fn, class Token>
 auto async_call(Executor const& executor, B& balancer, Request const& request, Fn fn, Token&& token,
                 CallOptions const& options = {}) {
@@ -115,6 +119,28 @@ auto async_call(Executor const& executor, B& balancer, Request const& request, F
                                           std::forward<Token>(token), options);
 }
 
-}  // namespace poise::asio
+/// An awaitable for a lease: Balancer::pick_for without blocking a thread. Empty, and says why, if
+/// the time is over first or there is no use in waiting; also if the caller is cancelled, by its
+/// slot. Keeps copies of the request's texts; its condition and user data must live until the end.
+template <class B>
+auto pick_for(B& balancer, Request const& request, Duration timeout) {
+  return detail::Waits<Standalone>::pick_for(poise::detail::Inside::core(balancer), request,
+                                             timeout, detail::Texts{request});
+}
 
+/// An awaitable for a bool: Balancer::drain_and_wait without blocking a thread. `id` must live
+/// until it is awaited. False also if the caller is cancelled.
+/// *Errors* ConfigError, where it is awaited: there is no such backend.
+template <class B>
+auto drain_and_wait(B& balancer, std::string_view id, Duration timeout) {
+  return detail::Waits<Standalone>::drain_and_wait(poise::detail::Inside::core(balancer), id,
+                                                   timeout);
+}
+
+}  // namespace poise::inline v0_1_0::asio
+
+#else
+#error \
+    "this Asio does not know the coroutines of this compiler: compile with " \
+    "-DASIO_HAS_CO_AWAIT -DASIO_HAS_STD_COROUTINE, or use a newer Asio"
 #endif

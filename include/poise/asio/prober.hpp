@@ -1,135 +1,46 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Probes the backends of a balancer from an Asio event loop, and tells its health monitor.
+// Probes the backends of a balancer from an Asio event loop, and reports to its health monitor.
 //
 //   asio::io_context loop;
 //   poise::asio::HttpProbe const probe{"/up"};
 //   poise::asio::Prober prober{loop.get_executor(), servers, monitor, probe};
-//   poise::asio::Ticker ticker{loop.get_executor(), servers};
+//   poise::asio::Ticker ticker{loop.get_executor()};
+//   auto const watched = ticker.watch(servers);
 //   loop.run();                               // or on a thread of yours
 //
-// One loop on one thread serves any number of backends and balancers: a probe that hangs costs a
-// socket, and delays nobody. Everything runs on a strand of the executor.
+// One loop on one thread serves any number of backends and balancers: a probe that hangs costs one
+// socket, and delays no other probe. Everything runs on a strand of the executor.
 //
-// Both may be destroyed at any moment, on any thread, also with the loop stopped, but before the
-// loop: once the destructor returns they do not touch the balancer any more.
+// A prober may be destroyed at any time before the loop, on any thread, even if the loop is
+// stopped. Once its destructor has returned, it no longer uses the balancer.
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 
+#include <poise/asio/ending.hpp>
 #include <poise/asio/probe.hpp>
-#include <poise/health/schedule.hpp>
+#include <poise/asio/ticker.hpp>
+#include <poise/outcome.hpp>
+#include <poise/probe/schedule.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
-namespace poise::asio {
-
-namespace detail {
-
-/// What may be gone, and who may still ask for it. Recursive, since what is told may end the
-/// teller.
-class Guarded {
- public:
-  /// Runs `use` unless it is over.
-  template <class Use>
-  void use(Use const& use) {
-    std::scoped_lock const lock{mutex_};
-    if (!over_) use();
-  }
-  void end() {
-    std::scoped_lock const lock{mutex_};
-    over_ = true;
-  }
-
- private:
-  std::recursive_mutex mutex_;
-  bool over_ = false;
-};
-
-/// A timer that calls these again and again.
-class Beat : public std::enable_shared_from_this<Beat> {
- public:
-  Beat(::asio::any_io_executor const& executor, Duration period,
-       std::vector<std::function<void()>> calls)
-      : timer_{executor}, period_{period}, calls_{std::move(calls)} {}
-
-  void start() { wait(Duration::zero()); }
-  void end() { alive_.end(); }
-  [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(); }
-
- private:
-  void wait(Duration time) {
-    timer_.expires_after(std::chrono::duration_cast<::asio::steady_timer::duration>(time));
-    timer_.async_wait([self = weak_from_this()](std::error_code) {
-      if (auto const beat = self.lock()) beat->alive_.use([&] { beat->turn(); });
-    });
-  }
-  void turn() {
-    for (auto const& call : calls_) {
-      try {
-        call();
-      } catch (...) {
-        failures_.add(1);
-      }
-    }
-    wait(period_);
-  }
-
-  ::asio::steady_timer timer_;
-  Duration const period_;
-  std::vector<std::function<void()>> const calls_;
-  Guarded alive_{};
-  sync::Relaxed<std::uint64_t> failures_{};
-};
-
-}  // namespace detail
-
-/// Ticks balancers from an event loop, instead of a Keeper's thread: any number by one timer.
-///
-///   poise::asio::Ticker ticker{loop.get_executor(), 1s, users, orders, images};
-class Ticker {
- public:
-  /// *Requires* that the balancers outlive it and are not moved. *Errors* ConfigError: the period
-  /// is not above 0.
-  template <class... Balancers>
-    requires(sizeof...(Balancers) != 0)
-  Ticker(::asio::any_io_executor const& executor, Duration period, Balancers&... balancers)
-      : beat_{std::make_shared<detail::Beat>(
-            ::asio::make_strand(executor), period,
-            std::vector<std::function<void()>>{[&balancers] { balancers.tick(); }...})} {
-    health::detail::check_positive("period of asio::Ticker", period);
-    beat_->start();
-  }
-  /// The same, once a second.
-  template <class Balancer>
-  Ticker(::asio::any_io_executor const& executor, Balancer& balancer)
-      : Ticker{executor, std::chrono::seconds{1}, balancer} {}
-  Ticker(Ticker const&) = delete;
-  Ticker& operator=(Ticker const&) = delete;
-  ~Ticker() { beat_->end(); }
-
-  /// Ticks that threw.
-  [[nodiscard]] std::uint64_t failures() const noexcept { return beat_->failures(); }
-
- private:
-  std::shared_ptr<detail::Beat> beat_;
-};
+namespace poise::inline v0_1_0::asio {
 
 /// *Errors* ConfigError: see health::Schedule and health::Probing::check.
 class Prober {
@@ -150,7 +61,7 @@ class Prober {
     ::asio::post(state_->strand, [state = state_] { state->stop(); });
   }
 
-  /// Probes, reports and readings of the set that threw.
+  /// How many probes, reports and reads of the set threw.
   [[nodiscard]] std::uint64_t failures() const noexcept { return state_->failures.load(); }
 
  private:
@@ -165,7 +76,7 @@ class Prober {
           timer{strand},
           tick_timer{strand} {}
 
-    /// A timer's handler. One that was set anew cancels the old wait, which then says nothing.
+    /// A timer's handler. Setting a timer again cancels its old wait, which then does nothing.
     auto later(void (State::*then)()) {
       return [weak = weak_from_this(), then](std::error_code error) {
         if (error) return;
@@ -173,7 +84,7 @@ class Prober {
       };
     }
 
-    /// Once a second: who is to be probed?
+    /// Once a second: reads which backends are to be probed.
     void refresh() {
       guarded([&] { schedule.update(probing.targets(), now()); });
       set_timer.expires_after(std::chrono::seconds{1});
@@ -181,7 +92,7 @@ class Prober {
       turn();
     }
 
-    /// Whatever is due now; then sleeps until something is.
+    /// Makes all probes that are due, then sleeps until the next one is due.
     void turn() {
       while (auto expired = schedule.expire(now())) {
         if (auto const node = running.extract(expired->ticket); node && node.mapped())
@@ -191,7 +102,8 @@ class Prober {
       while (auto due = schedule.start(now())) start(*due);
       auto const next = schedule.next();
       if (!next) return;
-      timer.expires_after(std::max(*next - now(), Duration::zero()));
+      constexpr Duration max_wait = std::chrono::hours{1};  // then it looks again
+      timer.expires_after(std::clamp(*next - now(), Duration::zero(), max_wait));
       timer.async_wait(later(&State::turn));
     }
 
@@ -207,7 +119,8 @@ class Prober {
         running.emplace(due.ticket, probe(strand, due.address, answer));
       } catch (std::exception const& error) {
         failures.add(1);
-        answer({false, error.what()});
+        auto const* const failure = dynamic_cast<std::system_error const*>(&error);
+        answer({false, error.what(), failure != nullptr && is_local_failure(failure->code())});
       } catch (...) {
         failures.add(1);
         answer({false, "the probe threw"});
@@ -268,4 +181,4 @@ class Prober {
   std::shared_ptr<State> state_;
 };
 
-}  // namespace poise::asio
+}  // namespace poise::inline v0_1_0::asio

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A policy chosen while the program runs, behind one type: Balancer<AnyPolicy> takes any of them,
-// and set_policy() exchanges it under traffic.
+// A type-erased policy: Balancer<AnyPolicy> takes any policy at run time, and set_policy()
+// exchanges it under traffic.
 //
-// Use it when configuration decides; policy_named() makes one from text. A type that is known when
-// you compile is a little faster, and its mistakes are found by the compiler.
+// Use it when configuration chooses the policy; policy_named() makes one from text. A policy known
+// at compile time is a little faster, and the compiler finds its mistakes.
 
 #include <concepts>
 #include <cstddef>
@@ -13,46 +13,47 @@
 #include <memory>
 #include <string>
 
-#include <poise/halves.hpp>
+#include <poise/base/bits.hpp>
 #include <poise/policy.hpp>
-#include <poise/propose.hpp>
+#include <poise/policy/claim.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
-/// What an erased pick and an erased admission take and give, each in a register: a context that is
-/// referred to lives in memory, and its stores would be paid for at the pick's atomic operation.
-struct PickWords {
+/// The result of an erased pick or admission, returned in two registers. A context passed by
+/// reference would live in memory, and the pick's atomic operation would wait for its stores.
+struct ErasedResult {
   std::size_t result;  // the index, or whether it is admitted
   Path path;
 };
 
 }  // namespace detail
 
-/// Holds any policy and forwards every hook; what the held one does not have costs a null check.
+/// Holds any policy and forwards every hook. A hook that the held policy lacks costs a null check.
 ///
-/// A copy holds a copy: cursors and what was measured belong to one balancer.
-/// *Cost* one indirect call a pick beside the policy's own: half a nanosecond to 1. Inside of
-/// another policy, where nobody claims what it picks, 1 to 2.5 ns.
+/// A copy holds a copy of the policy: cursors and measurements belong to one balancer.
+/// *Cost* one indirect call per pick on top of the policy's own cost: 0.5 to 1 ns. Inside another
+/// policy, where pick and claim are two calls, 1 to 2.5 ns.
 class AnyPolicy {
  public:
-  /// The policy held with its tables, and the ways into it that every pick takes.
+  /// The held policy with its plan, and the functions that every pick calls.
   class Plan {
     friend AnyPolicy;
-    using Words = detail::PickWords;
-    detail::Proposal (*propose_)(detail::Group<AnyPolicy> const&, Request const&, Chance&,
+    using Returned = detail::ErasedResult;
+    detail::Proposal (*propose_)(detail::Group<AnyPolicy> const&, Request const&, RandomSource&,
                                  sync::Lane, Time now) = nullptr;
-    Words (*pick_)(Plan const&, Roster const*, Request const*, Chance*, std::uint64_t lane_and_path,
-                   Time now) = nullptr;
-    Words (*admit_)(Plan const&, Roster const*, Request const*, Chance*,
-                    std::uint64_t lane_and_path, std::uint64_t index_and_in_flight,
-                    Time now) = nullptr;  // null if there is no such hook
+    Returned (*pick_)(Plan const&, Roster const*, Request const*, RandomSource*,
+                      std::uint64_t lane_and_path, Time now) = nullptr;
+    Returned (*admit_)(Plan const&, Roster const*, Request const*, RandomSource*,
+                       std::uint64_t lane_and_path, std::uint64_t index_and_in_flight,
+                       Time now) = nullptr;  // null if there is no such hook
     void const* policy_ = nullptr;
     std::shared_ptr<void const> tables_{};
   };
 
-  // Itself first ruled out: to ask whether it is a policy asks whether it can be copied, and so on.
+  // AnyPolicy itself is ruled out first: to ask whether it is a Policy asks whether it can be
+  // copied, which asks again.
   template <class P>
     requires(!std::same_as<P, AnyPolicy> && Policy<P>)
   explicit AnyPolicy(P const& policy) : held_{std::make_unique<Held<P>>(policy)} {
@@ -70,15 +71,15 @@ class AnyPolicy {
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     return held_->plan(candidates, before);
   }
-  /// A pick and its claim behind one call: propose.hpp.
+  /// A hook that only AnyPolicy has: pick and claim in one call (policy/claim.hpp).
   [[gnu::always_inline]] detail::Proposal propose(detail::Group<AnyPolicy> const& group,
-                                                  Request const& request, Chance& chance,
+                                                  Request const& request, RandomSource& chance,
                                                   sync::Lane lane, Time now) const {
     return group.plan->propose_(group, request, chance, lane, now);
   }
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
-    if (context.anybody_refused()) [[unlikely]] {
+    if (context.asked_before()) [[unlikely]] {
       auto const picked = held_->pick_again(plan, candidates, context);
       context.path = picked.path;
       return picked.result;
@@ -93,25 +94,24 @@ class AnyPolicy {
     if (plan.admit_ == nullptr) return true;
     auto const admitted =
         plan.admit_(plan, &candidates.roster(), &context.request, &context.random.chance(),
-                    lane_and_path(context),
-                    detail::in_one_word(static_cast<std::uint32_t>(i), in_flight), context.now);
+                    lane_and_path(context), detail::pack(static_cast<std::uint32_t>(i), in_flight),
+                    context.now);
     context.path = admitted.path;
     return admitted.result != 0;
   }
-  [[nodiscard]] bool may_refuse() const { return held_->may_refuse(); }
   void on_finish(Finish& finish) const { held_->on_finish(finish); }
-  [[nodiscard]] bool hears_finish() const { return held_->hears_finish(); }
   void on_tick(Time now) const { held_->on_tick(now); }
   [[nodiscard]] Decision decide(Attempt const& attempt) const { return held_->decide(attempt); }
-  [[nodiscard]] CallLimits limits(Request const& request) const { return held_->limits(request); }
-  void leave(Legacy& legacy) const { held_->leave(legacy); }
-  void inherit(Legacy& legacy) { held_->inherit(legacy); }
+  [[nodiscard]] CallTimeouts timeouts(Request const& request) const {
+    return held_->timeouts(request);
+  }
+  void hand_over(Handover& handover) const { held_->hand_over(handover); }
+  void take_over(Handover& handover) { held_->take_over(handover); }
   [[nodiscard]] std::shared_ptr<void> make_state() const { return held_->make_state(); }
-  [[nodiscard]] bool uses_time() const { return held_->uses_time(); }
-  [[nodiscard]] bool keyed() const { return held_->keyed(); }
+  [[nodiscard]] Traits traits() const { return held_->traits(); }
   [[nodiscard]] std::string name() const { return held_->name(); }
 
-  /// The policy held, if it is of this type; else null.
+  /// The held policy if it is of this type; else null.
   template <class P>
   [[nodiscard]] P const* get() const noexcept {
     auto const* held = dynamic_cast<Held<P> const*>(held_.get());
@@ -119,10 +119,10 @@ class AnyPolicy {
   }
 
  private:
-  using Words = detail::PickWords;
+  using Returned = detail::ErasedResult;
 
   static std::uint64_t lane_and_path(Context const& context) noexcept {
-    return detail::in_one_word(static_cast<std::uint32_t>(context.lane), context.path.bits());
+    return detail::pack(static_cast<std::uint32_t>(context.lane), context.path.bits());
   }
 
   struct Base {
@@ -132,19 +132,16 @@ class AnyPolicy {
     virtual ~Base() = default;
     [[nodiscard]] virtual std::unique_ptr<Base> clone() const = 0;
     [[nodiscard]] virtual Plan plan(Candidates const&, Plan const* before) const = 0;
-    /// A pick with all that a context may hold: the context is a copy, for the reason above.
-    [[nodiscard]] virtual Words pick_again(Plan const&, Candidates, Context) const = 0;
-    [[nodiscard]] virtual bool may_refuse() const = 0;
+    /// A pick for any context. It takes a copy, for the reason given at ErasedResult.
+    [[nodiscard]] virtual Returned pick_again(Plan const&, Candidates, Context) const = 0;
     virtual void on_finish(Finish&) const = 0;
-    [[nodiscard]] virtual bool hears_finish() const = 0;
     virtual void on_tick(Time) const = 0;
     [[nodiscard]] virtual Decision decide(Attempt const&) const = 0;
-    [[nodiscard]] virtual CallLimits limits(Request const&) const = 0;
-    virtual void leave(Legacy&) const = 0;
-    virtual void inherit(Legacy&) = 0;
+    [[nodiscard]] virtual CallTimeouts timeouts(Request const&) const = 0;
+    virtual void hand_over(Handover&) const = 0;
+    virtual void take_over(Handover&) = 0;
     [[nodiscard]] virtual std::shared_ptr<void> make_state() const = 0;
-    [[nodiscard]] virtual bool uses_time() const = 0;
-    [[nodiscard]] virtual bool keyed() const = 0;
+    [[nodiscard]] virtual Traits traits() const = 0;
     [[nodiscard]] virtual std::string name() const = 0;
   };
 
@@ -163,7 +160,7 @@ class AnyPolicy {
       Plan plan;
       plan.propose_ = &Held::propose<hooks::has_admit<P>>;
       if constexpr (hooks::asks_may_refuse<P>)
-        if (!hooks::may_refuse(policy)) plan.propose_ = &Held::propose<false>;
+        if (!hooks::traits(policy).may_refuse) plan.propose_ = &Held::propose<false>;
       plan.pick_ = &Held::pick;
       if constexpr (hooks::has_admit<P>) plan.admit_ = &Held::admit;
       plan.policy_ = &policy;
@@ -173,20 +170,20 @@ class AnyPolicy {
 
     template <bool Ask>
     static detail::Proposal propose(detail::Group<AnyPolicy> const& group, Request const& request,
-                                    Chance& chance, sync::Lane lane, Time now) {
+                                    RandomSource& chance, sync::Lane lane, Time now) {
       return detail::propose<Ask>(policy_of(*group.plan), tables_of(*group.plan), group.roster,
                                   request, chance, lane, now);
     }
-    static Words pick(Plan const& plan, Roster const* roster, Request const* request,
-                      Chance* chance, std::uint64_t lane_and_path, Time now) {
+    static Returned pick(Plan const& plan, Roster const* roster, Request const* request,
+                         RandomSource* chance, std::uint64_t lane_and_path, Time now) {
       auto context = context_of(request, chance, lane_and_path);
       context.now = now;
       auto const i = hooks::pick(policy_of(plan), tables_of(plan), Candidates{*roster}, context);
       return {i, context.path};
     }
-    static Words admit(Plan const& plan, Roster const* roster, Request const* request,
-                       Chance* chance, std::uint64_t lane_and_path,
-                       std::uint64_t index_and_in_flight, Time now) {
+    static Returned admit(Plan const& plan, Roster const* roster, Request const* request,
+                          RandomSource* chance, std::uint64_t lane_and_path,
+                          std::uint64_t index_and_in_flight, Time now) {
       auto context = context_of(request, chance, lane_and_path);
       context.now = now;
       bool const admitted = hooks::admit(policy_of(plan), tables_of(plan), Candidates{*roster},
@@ -194,8 +191,8 @@ class AnyPolicy {
                                          static_cast<std::uint32_t>(index_and_in_flight), context);
       return {admitted ? 1U : 0U, context.path};
     }
-    [[nodiscard]] Words pick_again(Plan const& plan, Candidates candidates,
-                                   Context context) const override {
+    [[nodiscard]] Returned pick_again(Plan const& plan, Candidates candidates,
+                                      Context context) const override {
       auto const i = hooks::pick(policy, tables_of(plan), candidates, context);
       return {i, context.path};
     }
@@ -206,7 +203,7 @@ class AnyPolicy {
     static Tables const& tables_of(Plan const& plan) noexcept {
       return *static_cast<Tables const*>(plan.tables_.get());
     }
-    [[gnu::always_inline]] static Context context_of(Request const* request, Chance* chance,
+    [[gnu::always_inline]] static Context context_of(Request const* request, RandomSource* chance,
                                                      std::uint64_t lane_and_path) noexcept {
       Context context{*request, *chance,
                       sync::Lane{static_cast<std::uint32_t>(lane_and_path >> 32U)}};
@@ -214,23 +211,20 @@ class AnyPolicy {
       return context;
     }
 
-    [[nodiscard]] bool may_refuse() const override { return hooks::may_refuse(policy); }
     void on_finish(Finish& finish) const override { hooks::on_finish(policy, finish); }
-    [[nodiscard]] bool hears_finish() const override { return hooks::hears_finish(policy); }
     void on_tick(Time now) const override { hooks::on_tick(policy, now); }
     [[nodiscard]] Decision decide(Attempt const& attempt) const override {
       return hooks::decide(policy, attempt);
     }
-    [[nodiscard]] CallLimits limits(Request const& request) const override {
-      return hooks::limits(policy, request);
+    [[nodiscard]] CallTimeouts timeouts(Request const& request) const override {
+      return hooks::timeouts(policy, request);
     }
-    void leave(Legacy& legacy) const override { hooks::leave(policy, legacy); }
-    void inherit(Legacy& legacy) override { hooks::inherit(policy, legacy); }
+    void hand_over(Handover& handover) const override { hooks::hand_over(policy, handover); }
+    void take_over(Handover& handover) override { hooks::take_over(policy, handover); }
     [[nodiscard]] std::shared_ptr<void> make_state() const override {
       return hooks::make_state(policy);
     }
-    [[nodiscard]] bool uses_time() const override { return hooks::uses_time(policy); }
-    [[nodiscard]] bool keyed() const override { return hooks::keyed(policy); }
+    [[nodiscard]] Traits traits() const override { return hooks::traits(policy); }
     [[nodiscard]] std::string name() const override { return hooks::name(policy); }
 
     P policy;
@@ -239,4 +233,4 @@ class AnyPolicy {
   std::unique_ptr<Base> held_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

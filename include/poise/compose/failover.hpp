@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Backends of tier 0 first; those of the next tiers take what the tiers before can't carry.
+// Backends of tier 0 first; later tiers take the traffic that earlier tiers cannot carry.
 //
 //   poise::Balancer<poise::Failover<poise::P2C>> servers{
 //       {{.id = "near", .tier = 0}, {.id = "far", .tier = 1}}};
 //
-// Use it for a second site, a standby, a dearer provider. With `spill` a tier takes less as soon as
-// fewer than 72 % of it are healthy, and the next takes the rest, so that survivors are not
-// crushed; with `all_or_nothing` the first tier that has anybody takes everything. Zones that all
-// serve at the same time are not tiers: see ZoneAware.
+// Use it for a second site, a standby, a more expensive provider. With `spill` a tier takes less as
+// soon as fewer than 72 % of it are healthy, and the next tier takes the rest, so that the healthy
+// backends are not overloaded. With `all_or_nothing` the first tier with a healthy backend takes
+// everything. Zones that all serve at the same time are not tiers: see ZoneAware.
 //
-// Source: Envoy, priority levels, overprovisioning 140 %. health(tier) = min(100, 140 * healthy /
-// total), in whole percent, of N = min(100, the sum of all health); load = health * 100 / N, the
-// tiers in order, each at most what remains. Here rounded to the nearest, as Envoy's documentation
-// has it (25, 25, 20 % healthy give 36, 36, 28; its code cuts off and gives 37, 35, 28).
+// Source: Envoy, priority levels. base/overprovision.hpp has the formula; each tier gets at most
+// what remains of 100 %.
 
 #include <algorithm>
 #include <cstddef>
@@ -24,15 +22,17 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/base/overprovision.hpp>
 #include <poise/candidates.hpp>
-#include <poise/compose/divided.hpp>
-#include <poise/compose/forward.hpp>
-#include <poise/compose/part.hpp>
+#include <poise/compose/partition.hpp>
+#include <poise/compose/planned_subset.hpp>
+#include <poise/compose/wrapper.hpp>
 #include <poise/fwd.hpp>
 #include <poise/policy.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
+/// How load moves from one tier to the next.
 struct FailoverOptions {
   enum class Mode : std::uint8_t { spill, all_or_nothing };
   Mode mode = Mode::spill;
@@ -45,33 +45,29 @@ struct TierHealth {
   std::uint64_t total = 0;
 };
 
-/// The load of each tier in percent, 100 in all if anybody is healthy.
+/// The load of each tier in percent: 100 in all if any backend is healthy.
 [[nodiscard]] inline std::vector<std::uint64_t> tier_loads(std::vector<TierHealth> const& tiers) {
   std::vector<std::uint64_t> loads(tiers.size());
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < tiers.size(); ++i) {
-    loads[i] = tiers[i].total == 0
-                   ? 0
-                   : std::min<std::uint64_t>(100, 140 * tiers[i].healthy / tiers[i].total);
-    sum += loads[i];
-  }
-  std::uint64_t const whole = std::min<std::uint64_t>(100, sum);
+  for (std::size_t i = 0; i < tiers.size(); ++i)
+    sum += loads[i] = capacity_percent(tiers[i].healthy, tiers[i].total);
   std::uint64_t remaining = 100;
   for (auto& load : loads) {
-    if (whole != 0) load = std::min(remaining, (load * 100 + whole / 2) / whole);
+    if (sum != 0) load = std::min(remaining, load_percent(load, sum));
     remaining -= load;
   }
-  // What rounding left over goes to the first that can carry anything; that is somebody healthy
-  // even if all are too few to count.
+  // The rest that rounding leaves goes to the first tier with a load. If there is none, because too
+  // few are healthy to make a percent, it goes to the first tier with a healthy backend.
   for (std::size_t i = 0; i < tiers.size(); ++i)
-    if (tiers[i].healthy != 0 && (loads[i] != 0 || whole == 0)) {
+    if (tiers[i].healthy != 0 && (loads[i] != 0 || sum == 0)) {
       loads[i] += remaining;
       break;
     }
   return loads;
 }
 
-/// How many of each tier may be picked, of those that nobody took out; tiers in ascending order.
+/// Eligible backends per tier, of those with a weight that are not drained; tiers in ascending
+/// order.
 [[nodiscard]] inline std::vector<TierHealth> health_of(std::vector<std::uint32_t> const& tiers,
                                                        Candidates const& candidates) {
   std::vector<TierHealth> result(tiers.size());
@@ -96,11 +92,7 @@ struct TierHealth {
   return tiers;
 }
 
-}  // namespace detail
-
-namespace detail {
-
-/// The load of each tier, given who may be picked there.
+/// The load of each tier in percent.
 [[nodiscard]] inline std::vector<std::uint64_t> loads_of(std::vector<TierHealth> const& tiers,
                                                          FailoverOptions::Mode mode) {
   if (mode == FailoverOptions::Mode::spill) return tier_loads(tiers);
@@ -113,23 +105,23 @@ namespace detail {
 
 }  // namespace detail
 
-/// One policy, a copy for each tier. A tier that nobody is in doesn't count, whatever its number.
-/// Drained backends and those of weight 0 are no part of a tier's total. A policy that maps keys
-/// has its tier drawn by key.
+/// One policy, with a copy for each tier. Tier numbers need not be consecutive. Drained backends
+/// and backends of weight 0 do not count in a tier's total. For a keyed policy the key selects the
+/// tier.
 ///
-/// If a request excludes all of the drawn tier it gets an untried backend of the next. While some
-/// backends are degraded the balancer first divides healthy and degraded ones over all tiers, and
-/// each of the two spills by itself: see docs/composition.md.
-/// *Cost* one more random number while load spills; 40 bytes of plan a backend.
+/// A request that excludes all backends of the drawn tier gets an untried backend of the next tier.
+/// While some backends are degraded the balancer first divides traffic between healthy and degraded
+/// ones over all tiers, and each of the two groups spills by itself: see docs/composition.md.
+/// *Cost* one more random number while load spills; 40 bytes of plan per backend.
 template <class P>
-class Failover<P, void> : public detail::Dividing<P, std::uint32_t> {
-  using Base = detail::Dividing<P, std::uint32_t>;
+class Failover<P, void> : public detail::PartitionedPolicy<P, std::uint32_t> {
+  using Base = detail::PartitionedPolicy<P, std::uint32_t>;
 
  public:
   using Plan = typename Base::Plan;
 
   // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
-  Failover(FailoverOptions options = {}, P inner = {})
+  Failover(FailoverOptions options = {}, P inner = detail::default_policy<P>())
       : Base{std::move(inner)}, options_{options} {}
 
   [[nodiscard]] std::string name() const { return "failover(" + hooks::name(this->inner()) + ")"; }
@@ -139,16 +131,17 @@ class Failover<P, void> : public detail::Dividing<P, std::uint32_t> {
     auto plan = this->divide(tiers, candidates, before, [](Backend const& backend, auto tier) {
       return backend.tier() == tier;
     });
-    Base::share(plan, detail::loads_of(detail::health_of(tiers, candidates), options_.mode));
+    Base::set_loads(plan, detail::loads_of(detail::health_of(tiers, candidates), options_.mode));
     return plan;
   }
 
  private:
   FailoverOptions options_;
 };
-/// Two policies: the primary for the first tier that anybody is in, the secondary for all others
-/// together. It may be a Failover itself: Failover<A, Failover<B, C>>. Retries and timeouts are the
-/// primary's business, if it decides on any.
+
+/// Two policies: the primary for the first tier that has backends, the secondary for all other
+/// tiers together. The secondary may be a Failover itself: Failover<A, Failover<B, C>>. The primary
+/// decides on retries and timeouts if it has those hooks, otherwise the secondary.
 template <class Primary, class Secondary>
 class Failover : public detail::Several<Primary, Secondary> {
   using Base = detail::Several<Primary, Secondary>;
@@ -156,14 +149,16 @@ class Failover : public detail::Several<Primary, Secondary> {
 
  public:
   struct Plan {
-    detail::Part<Primary> first{};
-    detail::Part<Secondary> rest{};
+    detail::PlannedSubset<Primary> first{};
+    detail::PlannedSubset<Secondary> rest{};
     std::uint64_t load = 0;  // of the first, in percent
     bool keyed = false;
+    std::uint64_t salt = 0;
   };
 
   // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
-  Failover(FailoverOptions options = {}, Primary primary = {}, Secondary secondary = {})
+  Failover(FailoverOptions options = {}, Primary primary = detail::default_policy<Primary>(),
+           Secondary secondary = detail::default_policy<Secondary>())
       : Base{std::move(primary), std::move(secondary)}, options_{options} {}
 
   [[nodiscard]] Primary const& primary() const noexcept { return this->template child<0>(); }
@@ -183,18 +178,20 @@ class Failover : public detail::Several<Primary, Secondary> {
     auto const is_first = [&](Backend const& backend) { return backend.tier() == tiers[0]; };
     auto const is_other = [&](Backend const& backend) { return !is_first(backend); };
     Plan plan;
-    plan.first = part<0>(candidates, is_first, before ? &before->first : nullptr);
-    plan.rest = part<1>(candidates, is_other, before ? &before->rest : nullptr);
+    plan.first = subset<0>(candidates, is_first, before ? &before->first : nullptr);
+    plan.rest = subset<1>(candidates, is_other, before ? &before->rest : nullptr);
     plan.load = detail::loads_of(two, options_.mode)[0];
-    plan.keyed = this->keyed();
+    plan.keyed = this->traits().keyed;
+    plan.salt = tiers[0];
     return plan;
   }
 
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
     auto const path = context.path;
-    bool const drawn = plan.load == 100 ||
-                       (plan.load != 0 && detail::draw_below(100, plan.keyed, context) < plan.load);
+    bool const drawn =
+        plan.load == 100 ||
+        (plan.load != 0 && detail::draw_below(100, plan.keyed, plan.salt, context) < plan.load);
     for (bool const first : {drawn, !drawn}) {
       auto const i =
           first ? plan.first.pick(primary(), context) : plan.rest.pick(secondary(), context);
@@ -202,7 +199,8 @@ class Failover : public detail::Several<Primary, Secondary> {
         Step::push(context.path, first ? 0 : 1);
         return i;
       }
-      context.path = path;  // nobody whom this request may have
+      context.path = path;  // no usable backend there
+      context.note_asked();
     }
     return Candidates::none;
   }
@@ -229,22 +227,26 @@ class Failover : public detail::Several<Primary, Secondary> {
     if constexpr (hooks::has_decide<Primary>) return hooks::decide(primary(), attempt);
     else return hooks::decide(secondary(), attempt);
   }
-  [[nodiscard]] CallLimits limits(Request const& request) const
-    requires(hooks::has_limits<Primary> || hooks::has_limits<Secondary>)
+  [[nodiscard]] CallTimeouts timeouts(Request const& request) const
+    requires(hooks::has_timeouts<Primary> || hooks::has_timeouts<Secondary>)
   {
-    if constexpr (hooks::has_decide<Primary>) return hooks::limits(primary(), request);
-    else return hooks::limits(secondary(), request);
+    if constexpr (hooks::has_decide<Primary>) return hooks::timeouts(primary(), request);
+    else return hooks::timeouts(secondary(), request);
   }
 
  private:
-  template <std::size_t Number, class Keep, class Part>
-  [[nodiscard]] Part part(Candidates const& candidates, Keep const& keep,
-                          Part const* before) const {
+  template <std::size_t Number, class Keep, class Subset>
+  [[nodiscard]] Subset subset(Candidates const& candidates, Keep const& keep,
+                              Subset const* before) const {
     auto const own = Base::own_roster(candidates, Number);
-    return Part{this->template child<Number>(), own ? Candidates{*own} : candidates, keep, before};
+    return Subset{this->template child<Number>(), own ? Candidates{*own} : candidates, keep,
+                  before};
   }
 
   FailoverOptions options_;
 };
 
-}  // namespace poise
+template <class P>
+Failover(FailoverOptions, P) -> Failover<P>;
+
+}  // namespace poise::inline v0_1_0

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Only backends for which a condition holds: a label, a zone, a tier, or anything else that their
-// identity says.
+// Picks only backends for which a condition holds: a label, a zone, a tier, or any other test of a
+// backend's identity.
 //
 //   poise::Filter{poise::HasLabel{"disk", "ssd"}, poise::P2C{}}
 //   poise::Filter{[](poise::Backend const& b) { return b.id().starts_with("eu-"); }, poise::P2C{}}
 //
-// Use it to give a class of requests its own backends (PriorityRouter), or one balancer a part of
-// what discovery delivers. A backend that is filtered out is never picked, whatever else is left:
-// if a second choice is better than an error, use Failover or ZoneAware.
+// Use it to give a class of requests its own backends (PriorityRouter), or a balancer some of the
+// backends that discovery finds. A backend that is filtered out is never picked, even if no other
+// is left. If a second choice is better than an error, use Failover or ZoneAware.
 
 #include <concepts>
 #include <cstddef>
@@ -18,10 +18,10 @@
 #include <utility>
 
 #include <poise/backend.hpp>
-#include <poise/compose/forward.hpp>
-#include <poise/compose/part.hpp>
+#include <poise/compose/planned_subset.hpp>
+#include <poise/compose/wrapper.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 /// Backends with this label.
 struct HasLabel {
@@ -46,20 +46,20 @@ struct InTier {
   bool operator()(Backend const& backend) const { return backend.tier() == tier; }
 };
 
-/// Asks `keep` when the set of backends or their eligibility changes, never in a pick; it must give
-/// the same answer for the same backend. If it throws, the change throws, and nothing was changed.
-/// *Errors* with nobody left, picks fail: "at a limit or filtered out".
-/// *Cost* one load in a pick, one in its admission; 40 bytes of plan a backend.
+/// Calls `keep` when the set of backends or their eligibility changes, never in a pick. It must
+/// give the same answer for the same backend. If it throws, the change throws and has no effect.
+/// *Errors* if no backend passes, picks fail: "at a limit or filtered out".
+/// *Cost* one load in a pick, one in its admission; 40 bytes of plan per backend.
 template <class P, class Keep>
 class Filter : public detail::Around<P> {
   static_assert(std::predicate<Keep const&, Backend const&>,
                 "a poise filter needs: bool operator()(Backend const&) const");
 
  public:
-  using Plan = detail::Part<P>;
+  using Plan = detail::PlannedSubset<P>;
 
   // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
-  Filter(Keep keep = {}, P inner = {})
+  Filter(Keep keep = {}, P inner = detail::default_policy<P>())
       : detail::Around<P>{std::move(inner)}, keep_{std::move(keep)} {}
 
   [[nodiscard]] std::string name() const { return "filter(" + hooks::name(this->inner()) + ")"; }
@@ -71,7 +71,7 @@ class Filter : public detail::Around<P> {
                                           Context& context) const {
     return plan.pick(this->inner(), context);
   }
-  /// Also what a scan found past this policy must pass.
+  /// Applies to backends that a scan found, too.
   [[nodiscard]] bool admit(Plan const& plan, Candidates const&, std::size_t i,
                            std::uint32_t in_flight, Context& context) const {
     return plan.admit(this->inner(), i, in_flight, context);
@@ -84,4 +84,4 @@ class Filter : public detail::Around<P> {
 template <class Keep, class P>
 Filter(Keep, P) -> Filter<P, Keep>;
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

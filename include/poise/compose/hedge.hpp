@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// When a second attempt is started beside the first: after a fixed time, or as soon as the first
-// takes longer than most do. An option of Retry: {.hedge = {.percentile = 0.95}}.
+// Hedging: call() starts a second attempt beside the first, after a fixed delay or as soon as the
+// first takes longer than most attempts do. An option of Retry: {.hedge = {.percentile = 0.95}}.
 //
 // Use it against a few slow answers among many fast ones, where repeating a request does no harm
-// and backends have room for some more load. Not against backends that are slow because they are
-// overloaded: the share ends that, but spends itself first.
+// and backends have spare capacity. Do not use it against overloaded backends: the hedge budget
+// limits the damage, but only after it is spent.
 //
 // Source: Dean, Barroso 2013, "The tail at scale".
 
@@ -21,41 +21,42 @@
 #include <optional>
 #include <string>
 
-#include <poise/error.hpp>
+#include <poise/base/check.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
-/// Without a time and a percentile nothing is hedged. With both the earlier of the two counts, and
-/// the time alone while too few latencies are known.
+/// Without `after` and `percentile` nothing is hedged. With both the shorter delay counts; only
+/// `after` counts while too few latencies are known.
 struct HedgeOptions {
-  Duration after{};  ///< 0: no fixed time.
-  /// Of all attempts, this part is answered before a second one starts: above 0, below 1. Needs
-  /// tick(), and clock reads at each pick and end.
+  Duration after{};  ///< A fixed delay; 0: none.
+  /// The delay is this percentile of the latencies of attempts: above 0, below 1. Needs tick(), and
+  /// reads the clock at each pick and finish.
   std::optional<double> percentile{};
-  Duration least = std::chrono::milliseconds{1};  ///< What a percentile counts as, at least.
-  /// Hedges per request, within each second, beside the retries. Keep it above 1 - percentile: so
-  /// much the slowest answers of healthy backends use up.
-  double share = 0.06;
-  std::uint32_t floor = 1;  ///< So many hedges a second are allowed whatever the share.
+  Duration min_delay = std::chrono::milliseconds{1};  ///< Lower bound of a percentile's delay.
+  /// Hedges per request, within each second, counted apart from retries. Keep it above
+  /// 1 - percentile: the slowest answers of healthy backends use that much.
+  double budget_fraction = 0.06;
+  /// Hedges per second that are always allowed, whatever the fraction.
+  std::uint32_t min_hedges_per_second = 1;
 };
 
 namespace detail {
 
-/// Latencies of the last 10 s or so, as a histogram with 16 buckets for each doubling.
+/// A histogram of the latencies of about the last 10 s, with 16 buckets per doubling.
 ///
 /// *Threads* any. *Cost* one atomic addition a sample.
 class LatencyHistogram {
  public:
   void add(Duration latency) noexcept { counts_[bucket_of(latency)].add(one); }
 
-  /// The percentile as of the last tick, at most 1/16 too long; 0 while it is not known.
+  /// The percentile as of the last tick, at most 1/16 too long; 0 while unknown.
   [[nodiscard]] Duration percentile() const noexcept { return Duration{percentile_.load()}; }
 
-  /// Finds the percentile, if there are samples enough: ten, in the mean, on its rarer side.
+  /// Computes the percentile if there are enough samples: ten, on average, on its rarer side.
   void tick(Time now, double part) noexcept {
     auto const enough = std::round(10 / std::min(part, 1 - part));
     double all = 0;
@@ -65,23 +66,23 @@ class LatencyHistogram {
     auto const elapsed =
         std::chrono::duration<double>{Duration{now.time_since_epoch().count() - ticked_.load()}};
     ticked_.store(now.time_since_epoch().count());
-    // So few that the next tick would not know any more are kept for longer.
+    // Never fade below the number of samples that the next tick needs.
     if (all > enough) fade(std::max(std::exp(-std::abs(elapsed.count()) / 10), enough / all));
   }
 
  private:
-  static constexpr std::size_t finest = 10;        // below 2^9 ns all are one
-  static constexpr std::size_t coarsest = 40;      // from 2^39 ns, 9 minutes, too
-  static constexpr std::uint64_t one = 1U << 16U;  // a sample, so that it fades in small steps
+  static constexpr std::size_t finest = 10;        // one bucket for all below 2^9 ns
+  static constexpr std::size_t coarsest = 40;      // one bucket from 2^39 ns, 9 minutes
+  static constexpr std::uint64_t one = 1U << 16U;  // one sample: it fades in small steps
 
   static std::size_t bucket_of(Duration latency) noexcept {
-    constexpr auto least = Duration::rep{1} << (finest - 1);
-    constexpr auto most = (Duration::rep{1} << coarsest) - 1;
-    auto const value = static_cast<std::uint64_t>(std::clamp(latency.count(), least, most));
+    constexpr auto min = Duration::rep{1} << (finest - 1);
+    constexpr auto max = (Duration::rep{1} << coarsest) - 1;
+    auto const value = static_cast<std::uint64_t>(std::clamp(latency.count(), min, max));
     auto const width = static_cast<std::size_t>(std::bit_width(value));
     return (width - finest) * 16 + (value >> (width - 5)) - 16;
   }
-  /// The longest latency that falls into it.
+  /// The longest latency that the bucket holds.
   static Duration::rep end_of(std::size_t bucket) noexcept {
     auto const shift = bucket / 16 + finest - 5;
     return static_cast<Duration::rep>(((bucket % 16 + 17) << shift) - 1);
@@ -99,7 +100,7 @@ class LatencyHistogram {
   void fade(double keep) noexcept {
     for (auto& count : counts_) {
       auto const lost = static_cast<double>(count.load()) * (1 - keep);
-      // Modulo 2^64, so that no sample added meanwhile is lost.
+      // An addition modulo 2^64, so that a sample added at the same time is not lost.
       count.add(-static_cast<std::uint64_t>(lost));
     }
   }
@@ -109,7 +110,7 @@ class LatencyHistogram {
   sync::Relaxed<Duration::rep> ticked_{0};
 };
 
-/// The options, and what was measured for them. Copies measure together.
+/// The options and the measured latencies. Copies share the measurements.
 class HedgeTimer {
  public:
   /// *Errors* ConfigError.
@@ -119,50 +120,45 @@ class HedgeTimer {
   }
 
   [[nodiscard]] bool measures() const noexcept { return latencies_ != nullptr; }
-  /// How long the first attempt may take; 0: for ever, nothing is hedged now.
+  /// How long the first attempt may take before a hedge; 0: no hedge.
   [[nodiscard]] Duration delay() const noexcept {
     auto const measured = latencies_ ? latencies_->percentile() : Duration{};
     if (measured == Duration::zero()) return options_.after;
-    auto const percentile = std::max(measured, options_.least);
+    auto const percentile = std::max(measured, options_.min_delay);
     return options_.after > Duration::zero() ? std::min(percentile, options_.after) : percentile;
   }
 
-  /// Learns from successes; and from what was given up after the delay, which would have taken
-  /// longer still: that leaves the percentile right. Without it hedging would hide what it is for.
+  /// Learns from successes, and from attempts that were cancelled after the delay. Those would have
+  /// taken longer still, so the percentile stays right. Without them hedging would hide slow
+  /// answers.
   void learn(Finish const& finish) const noexcept {
     if (!latencies_ || !finish.latency) return;
     auto const limit = delay();
-    bool const outlasted = finish.outcome.ending == Ending::cancelled && limit > Duration::zero() &&
+    bool const outlasted = finish.outcome.result == Result::cancelled && limit > Duration::zero() &&
                            *finish.latency >= limit;
-    if (finish.outcome.ending == Ending::success || outlasted) latencies_->add(*finish.latency);
+    if (finish.outcome.result == Result::success || outlasted) latencies_->add(*finish.latency);
   }
   void tick(Time now) const noexcept {
     if (latencies_) latencies_->tick(now, *options_.percentile);
   }
 
-  void leave(Legacy& legacy) const {
-    if (latencies_) legacy.leave(latencies_);
+  void hand_over(Handover& handover) const {
+    if (latencies_) handover.hand_over(latencies_);
   }
-  void inherit(Legacy& legacy) {
+  void take_over(Handover& handover) {
     if (!latencies_) return;
-    if (auto known = legacy.take<std::shared_ptr<LatencyHistogram>>()) latencies_ = *known;
+    if (auto known = handover.take<std::shared_ptr<LatencyHistogram>>()) latencies_ = *known;
   }
 
  private:
   static void check(HedgeOptions const& options) {
-    auto const ns = [](Duration time) { return std::to_string(time.count()) + " ns"; };
-    if (options.after < Duration::zero())
-      throw ConfigError{"after of a hedge is " + ns(options.after) +
-                        ": it can't be negative; 0 stands for no fixed time"};
+    check_not_negative("after of a hedge", options.after, "use 0 for no fixed delay");
     if (options.percentile && !(*options.percentile > 0 && *options.percentile < 1))
-      throw ConfigError{"percentile of a hedge is " + std::to_string(*options.percentile) +
-                        ": it must be above 0 and below 1, such as 0.95"};
-    if (options.least < Duration::zero())
-      throw ConfigError{"least delay of a hedge is " + ns(options.least) +
-                        ": it can't be negative"};
-    if (!(options.share >= 0 && options.share <= 1))
-      throw ConfigError{"share of a hedge is " + std::to_string(options.share) +
-                        ": it must be from 0 to 1, hedges per request; 0.06 is usual"};
+      reject_option("percentile of a hedge", in_words(*options.percentile),
+                    "use a number above 0 and below 1, such as 0.95");
+    check_not_negative("min_delay of a hedge", options.min_delay, "use a duration of 0 or more");
+    check_fraction("budget_fraction of a hedge", options.budget_fraction,
+                   "use hedges per request, from 0 to 1; 0.06 is usual");
   }
 
   HedgeOptions options_;
@@ -171,4 +167,4 @@ class HedgeTimer {
 
 }  // namespace detail
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

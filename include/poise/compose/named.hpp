@@ -4,7 +4,10 @@
 // Policies by name: policy_named("p2c(load=peak_ewma)"), for configuration files and command lines.
 //
 // Use it with Balancer<AnyPolicy> and set_policy(). A wrong name or parameter is a ConfigError that
-// lists the right ones. What needs a type of yours (a predicate, a payload) has no name.
+// lists the right ones. Policies that need a type of yours (a predicate, say) have no name.
+//
+// It compiles every policy. Large programs include compose/policy_named.hpp instead, and link the
+// CMake target poise::named, which compiles them once.
 
 #include <algorithm>
 #include <array>
@@ -20,7 +23,8 @@
 #include <poise/compose/failover.hpp>
 #include <poise/compose/filter.hpp>
 #include <poise/compose/hedge.hpp>
-#include <poise/compose/policy_text.hpp>
+#include <poise/compose/policy_named.hpp>
+#include <poise/compose/policy_parser.hpp>
 #include <poise/compose/priority_router.hpp>
 #include <poise/compose/retry.hpp>
 #include <poise/compose/subset.hpp>
@@ -42,19 +46,11 @@
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>
 
-namespace poise {
-
-/// What can be asked for by name.
-struct KnownPolicy {
-  std::string_view name;
-  std::string_view parameters;  ///< With their defaults; empty if there are none.
-  std::string_view about;
-  bool wraps = false;  ///< It stands around another policy.
-};
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
-/// How each name becomes a policy. A function per name, found in a table.
+/// Makes policies by name. Each name has a function, found in a table.
 struct NamedPolicies {
   using Make = AnyPolicy (*)(PolicyArguments&);
   struct Entry {
@@ -72,8 +68,8 @@ struct NamedPolicies {
       }
     std::vector<std::string_view> names;
     for (auto const& entry : entries) names.push_back(entry.known.name);
-    throw ConfigError{"there is no policy " + detail::in_quotes(text.name) + "; there are " +
-                      PolicyArguments::list(names)};
+    throw ConfigError{"there is no policy " + detail::in_quotes(text.name) +
+                      suggestion(text.name, names, "there are")};
   }
 
   template <class P>
@@ -90,13 +86,13 @@ struct NamedPolicies {
     });
   }
 
-  /// Calls use(load) for the load that the text names, weighted(...) included.
+  /// Calls use(load) with the load of this name; weighted(...) included.
   template <class Use>
   static AnyPolicy with_load(PolicyText const& text, Use const& use) {
     if (text.name != "weighted") return with_plain_load(text, use);
     PolicyArguments arguments{text};
     auto const* load = arguments.find("load", true);
-    if (load == nullptr) throw ConfigError{"weighted() needs a load: one of " + loads()};
+    if (load == nullptr) throw ConfigError{"weighted() needs a load: one of " + joined(loads())};
     auto policy = with_plain_load(*load, [&](auto const& each) {
       return use(Weighted<std::remove_cvref_t<decltype(each)>>{each});
     });
@@ -115,10 +111,12 @@ struct NamedPolicies {
     if (text.name == "ewma") return with(Ewma{latency_options(arguments)});
     if (text.name == "peak_ewma") return with(PeakEwma{latency_options(arguments)});
     if (text.name == "score") return with(Score{score_options(arguments)});
-    throw ConfigError{"there is no load " + detail::in_quotes(text.name) + "; there are " +
-                      loads()};
+    throw ConfigError{"there is no load " + detail::in_quotes(text.name) +
+                      suggestion(text.name, loads(), "there are")};
   }
-  static std::string loads() { return "in_flight, ewma, peak_ewma, score, weighted(...)"; }
+  static std::vector<std::string_view> loads() {
+    return {"in_flight", "ewma", "peak_ewma", "score", "weighted(...)"};
+  }
 
   static LatencyOptions latency_options(PolicyArguments& arguments) {
     LatencyOptions options;
@@ -140,12 +138,22 @@ struct NamedPolicies {
 
   static AnyPolicy maglev(PolicyArguments& arguments) {
     Maglev maglev;
-    maglev.dialect.max_backends = arguments.count("max_backends", 655, 1);
+    maglev.dialect.max_backends = arguments.count("max_backends", 655, 1, 100'000);
+    maglev.dialect.secret = arguments.secret("secret");
     return AnyPolicy{maglev};
   }
+  static AnyPolicy rendezvous(PolicyArguments& arguments) {
+    Rendezvous rendezvous;
+    rendezvous.secret = arguments.secret("secret");
+    return AnyPolicy{rendezvous};
+  }
+  /// 1.5 MB per backend of weight 1. With so many points the heaviest of a hundred backends gets
+  /// only 1 % more than its due, so a larger number is a mistake.
+  static constexpr std::uint32_t max_points = 65'536;
   static AnyPolicy ring(PolicyArguments& arguments) {
     HashRing<> ring;
-    ring.dialect.points = arguments.count("points", 1024, 1);
+    ring.dialect.points = arguments.count("points", 1024, 1, max_points);
+    ring.dialect.secret = arguments.secret("secret");
     return AnyPolicy{ring};
   }
 
@@ -158,60 +166,64 @@ struct NamedPolicies {
 
   static AnyPolicy bounded(PolicyArguments& arguments) {
     BoundedOptions const options{.percent = arguments.count("percent", 125)};
-    auto const* policy = arguments.find("policy", true);
-    return AnyPolicy{
-        Bounded<AnyPolicy>{options, policy == nullptr ? AnyPolicy{Maglev{}} : make(*policy)}};
+    auto const* given = arguments.find("policy", true);
+    auto policy = given == nullptr ? AnyPolicy{Maglev{}} : make(*given);
+    if (!hooks::traits(policy).keyed)
+      throw ConfigError{"bounded() needs a policy with keys, such as maglev, ring or rendezvous; " +
+                        policy.name() + " has none, so there is no load of hot keys to bound"};
+    return AnyPolicy{Bounded<AnyPolicy>{options, std::move(policy)}};
   }
   static AnyPolicy retry(PolicyArguments& arguments) {
     RetryOptions options;
     options.attempts = arguments.count("attempts", options.attempts);
-    options.base = arguments.duration("base", options.base);
-    options.cap = arguments.duration("cap", options.cap);
-    options.on = endings(arguments.text("on", "failures"));
+    options.base_pause = arguments.duration("base_pause", options.base_pause);
+    options.max_pause = arguments.duration("max_pause", options.max_pause);
+    options.on = results(arguments.text("on", "failures"));
     options.timeout = arguments.duration("timeout", options.timeout);
-    options.try_timeout = arguments.duration("try_timeout", options.try_timeout);
-    options.longest_pushback = arguments.duration("longest_pushback", options.longest_pushback);
-    options.share = arguments.number("share", options.share);
-    options.floor = arguments.count("floor", options.floor);
+    options.attempt_timeout = arguments.duration("attempt_timeout", options.attempt_timeout);
+    options.max_pushback = arguments.duration("max_pushback", options.max_pushback);
+    options.budget_fraction = arguments.number("budget_fraction", options.budget_fraction);
+    options.min_retries_per_second =
+        arguments.count("min_retries_per_second", options.min_retries_per_second);
     options.hedge = hedge(arguments.find("hedge"));
     return AnyPolicy{Retry<AnyPolicy>{options, inner(arguments)}};
   }
-  /// "failures", or endings with + between them and _ for each space.
-  static EndingSet endings(std::string_view text) {
+  /// "failures", or names of results joined by +, with _ instead of spaces.
+  static ResultSet results(std::string_view text) {
     if (text == "failures") return failures;
-    EndingSet set;
+    ResultSet set;
     for (std::size_t at = 0; at <= text.size();) {
       auto const end = std::min(text.find('+', at), text.size());
-      set = set.with(ending_named(text.substr(at, end - at)));
+      set = set.with(result_named(text.substr(at, end - at)));
       at = end + 1;
     }
     return set;
   }
-  static Ending ending_named(std::string_view text) {
+  static Result result_named(std::string_view text) {
     std::string known = "failures";
-    for (std::size_t i = 0; i < ending_count; ++i) {
-      std::string word{name(static_cast<Ending>(i))};
+    for (std::size_t i = 0; i < result_count; ++i) {
+      std::string word{name(static_cast<Result>(i))};
       std::replace(word.begin(), word.end(), ' ', '_');
-      if (word == text) return static_cast<Ending>(i);
+      if (word == text) return static_cast<Result>(i);
       known += ", " + word;
     }
-    throw ConfigError{"retry(): on knows no " + detail::in_quotes(text) + "; it takes " + known +
-                      ", and several with + between them"};
+    throw ConfigError{"retry(): on has no " + detail::in_quotes(text) + "; use one of " + known +
+                      ", or several joined by +"};
   }
   static HedgeOptions hedge(PolicyText const* text) {
     HedgeOptions options;
     if (text == nullptr || text->name == "no") return options;
     if (text->name != "at")
       throw ConfigError{"retry(): hedge is " + detail::in_quotes(text->name) +
-                        ", but must be no or at(percentile=0.95, after=20ms): one of the two, or "
-                        "both"};
+                        ", but must be no, or at() with percentile=0.95, after=20ms or both"};
     PolicyArguments arguments{*text};
     options.after = arguments.duration("after", options.after);
     if (auto const percentile = arguments.number("percentile", -1); percentile != -1)
       options.percentile = percentile;
-    options.least = arguments.duration("least", options.least);
-    options.share = arguments.number("share", options.share);
-    options.floor = arguments.count("floor", options.floor);
+    options.min_delay = arguments.duration("min_delay", options.min_delay);
+    options.budget_fraction = arguments.number("budget_fraction", options.budget_fraction);
+    options.min_hedges_per_second =
+        arguments.count("min_hedges_per_second", options.min_hedges_per_second);
     arguments.done();
     return options;
   }
@@ -233,7 +245,7 @@ struct NamedPolicies {
     return AnyPolicy{Subset<AnyPolicy>{options, inner(arguments)}};
   }
   static AnyPolicy priority(PolicyArguments& arguments) {
-    PriorityOptions const options{.fall = arguments.flag("fall", false)};
+    PriorityOptions const options{.fallback = arguments.flag("fallback", false)};
     auto high = inner(arguments, "high");
     auto normal = inner(arguments, "normal");
     return AnyPolicy{PriorityRouter<AnyPolicy, AnyPolicy, AnyPolicy>{
@@ -246,8 +258,9 @@ struct NamedPolicies {
   }
 
   static constexpr std::array entries{
-      Entry{{"round_robin", "", "one after the other, each thread by itself"}, &plain<RoundRobin>},
-      Entry{{"exact_round_robin", "", "one after the other, all threads together"},
+      Entry{{"round_robin", "", "one after the other, one rotation per thread"},
+            &plain<RoundRobin>},
+      Entry{{"exact_round_robin", "", "one after the other, one rotation for all threads"},
             &plain<ExactRoundRobin>},
       Entry{{"smooth_weighted", "", "by weight, in nginx's order, without bursts"},
             &plain<SmoothWeighted>},
@@ -260,50 +273,51 @@ struct NamedPolicies {
             &plain<LeastConnections>},
       Entry{{"least_latency", "window=10, timeout=0s", "the shortest expected latency of all"},
             &least_latency},
-      Entry{{"adaptive", "", "by what backends did a moment ago: the best balance"},
+      Entry{{"adaptive", "", "by measured latency and requests in flight: the best balance"},
             &plain<Adaptive>},
-      Entry{{"maglev", "max_backends=655", "a key stays with its backend: even, by a table"},
+      Entry{{"maglev", "max_backends=655, secret=no",
+             "a key stays with its backend: even shares, by a table"},
             &maglev},
-      Entry{{"ring", "points=1024", "a key stays with its backend: no other key ever moves"},
+      Entry{{"ring", "points=1024, secret=no",
+             "a key stays with its backend: no other key ever moves"},
             &ring},
-      Entry{{"rendezvous", "", "a key stays with its backend: for small sets"}, &plain<Rendezvous>},
-      Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy that yields to load", true},
+      Entry{{"rendezvous", "secret=no", "a key stays with its backend: for small sets"},
+            &rendezvous},
+      Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy with bounded loads", true},
             &bounded},
       Entry{{"retry",
-             "policy=p2c, attempts=3, base=25ms, cap=250ms, on=failures, timeout=0s, "
-             "try_timeout=0s, longest_pushback=10s, share=0.2, floor=10, hedge=no",
+             "policy=p2c, attempts=3, base_pause=25ms, max_pause=250ms, on=failures, timeout=0s, "
+             "attempt_timeout=0s, max_pushback=10s, budget_fraction=0.2, "
+             "min_retries_per_second=10, hedge=no",
              "call() tries again on another backend", true},
             &retry},
       Entry{{"failover", "policy=p2c, mode=spill", "lower tiers take what higher ones can't carry",
              true},
             &failover},
-      Entry{{"zone_aware", "policy=p2c, local=ZONE", "the client's zone, as far as it can carry it",
+      Entry{{"zone_aware", "policy=p2c, local=ZONE", "the client's zone, as far as it has capacity",
              true},
             &zone_aware},
       Entry{{"subset", "policy=p2c, client=0, clients=1, size=20", "each client uses some of many",
              true},
             &subset},
-      Entry{{"priority", "high=p2c, normal=p2c, low=p2c, fall=no",
+      Entry{{"priority", "high=p2c, normal=p2c, low=p2c, fallback=no",
              "a policy for each priority of requests", true},
             &priority},
       Entry{{"filter", "policy=p2c, zone=ZONE", "only the backends of one zone", true}, &filter},
   };
 };
 
-}  // namespace detail
-
-/// The policy that this text describes.
-///
-/// *Errors* ConfigError: what is wrong, where, and what would be right.
-[[nodiscard]] inline AnyPolicy policy_named(std::string_view text) {
-  return detail::NamedPolicies::make(detail::PolicyParser::parse(text));
+template <class Any>
+Any PolicyCatalogue<Any>::make(std::string_view text) {
+  return NamedPolicies::make(PolicyParser::parse(text));
 }
-
-/// Every name that policy_named() knows, for help texts.
-[[nodiscard]] inline std::vector<KnownPolicy> known_policies() {
+template <class Any>
+std::vector<KnownPolicy> PolicyCatalogue<Any>::list() {
   std::vector<KnownPolicy> all;
-  for (auto const& entry : detail::NamedPolicies::entries) all.push_back(entry.known);
+  for (auto const& entry : NamedPolicies::entries) all.push_back(entry.known);
   return all;
 }
 
-}  // namespace poise
+}  // namespace detail
+
+}  // namespace poise::inline v0_1_0

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A policy for each priority of requests; and, if they are Filters, backends for each.
+// A policy for each priority of requests. If the policies are Filters, each priority has its own
+// backends.
 //
 //   poise::PriorityRouter{{}, poise::LeastConnections{}, poise::P2C{}, poise::RoundRobin{}}
 //
-// Use it to keep batch work away from what users wait for. It is no queue: a request of low
-// priority does not wait for one of high priority, nor give way to it on the same backend.
+// Use it to keep batch work away from interactive requests. It is no queue: a request of low
+// priority does not wait for requests of high priority, and does not give way to them on the same
+// backend.
 
 #include <algorithm>
 #include <array>
@@ -18,28 +20,29 @@
 #include <utility>
 
 #include <poise/candidates.hpp>
-#include <poise/compose/forward.hpp>
+#include <poise/compose/wrapper.hpp>
 #include <poise/policy.hpp>
 #include <poise/request.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
+/// What happens to a request if no backend of its class takes it.
 struct PriorityOptions {
-  /// If none of a class's own backends takes a request: ask the policy of the next lower class
-  /// (high, normal, low; after low there is none). If false, that request fails.
-  bool fall = false;
+  /// True: the policy of the next lower class picks (high, normal, low; none after low). False: the
+  /// request fails.
+  bool fallback = false;
 };
 
-/// *Errors* without `fall`, picks of a class whose policy picks nobody fail: "at a limit or
-/// filtered out"; with it, picks fail when all lower classes pick nobody either.
-/// *Cost* one jump; per policy that has state, a copy of the roster in the plan.
+/// *Errors* a pick fails if the policy of its class picks no backend: "at a limit or filtered out".
+/// With `fallback` it fails only if the lower classes pick none either.
+/// *Cost* one jump; the plan holds a copy of the roster for each policy that has state.
 template <class High, class Normal, class Low>
 class PriorityRouter : public detail::Several<High, Normal, Low> {
   using Base = detail::Several<High, Normal, Low>;
   using Step = typename Base::Step;
 
  public:
-  /// What one child sees, and what it made of it.
+  /// One child's candidates and plan.
   template <class P>
   struct View {
     std::optional<Roster> own{};  // with its own states; empty if it has none
@@ -52,7 +55,9 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
   using Plan = std::tuple<View<High>, View<Normal>, View<Low>>;
 
   // NOLINTNEXTLINE(*-explicit-*): a default argument of Balancer
-  PriorityRouter(PriorityOptions options = {}, High high = {}, Normal normal = {}, Low low = {})
+  PriorityRouter(PriorityOptions options = {}, High high = detail::default_policy<High>(),
+                 Normal normal = detail::default_policy<Normal>(),
+                 Low low = detail::default_policy<Low>())
       : Base{std::move(high), std::move(normal), std::move(low)}, options_{options} {}
 
   [[nodiscard]] std::string name() const {
@@ -76,15 +81,17 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
         return hooks::pick(this->template child<number()>(), view.plan, view.of(candidates),
                            context);
       });
-      if (i < candidates.size() || !options_.fall || child == last) {
+      if (i < candidates.size() || !options_.fallback || child == last) {
         Step::push(context.path, child);
         return i;
       }
       context.path = path;
+      context.note_asked();
     }
   }
 
-  /// The child that picked has the word; after a scan, the class's own and those it may fall to.
+  /// The child that picked decides. After a scan, the child of the class decides, then the ones to
+  /// which it may fall back.
   [[nodiscard]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
                            std::uint32_t in_flight, Context& context) const
     requires(hooks::has_admit<High> || hooks::has_admit<Normal> || hooks::has_admit<Low>)
@@ -92,7 +99,7 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
     auto const path = context.path;
     auto const picked = Step::pop(context.path);
     auto const below = context.path;
-    auto const final = picked ? *picked : options_.fall ? last : class_of(context.request);
+    auto const final = picked ? *picked : options_.fallback ? last : class_of(context.request);
     for (auto child = picked.value_or(class_of(context.request)); child <= final; ++child) {
       bool const admitted = with(child, [&](auto number) {
         auto const& view = std::get<number()>(plan);
@@ -109,7 +116,7 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
     return false;
   }
 
-  /// The class's own policy decides.
+  /// The policy of the request's class decides.
   [[nodiscard]] Decision decide(Attempt const& attempt) const
     requires(hooks::has_decide<High> || hooks::has_decide<Normal> || hooks::has_decide<Low>)
   {
@@ -117,11 +124,11 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
       return hooks::decide(this->template child<number()>(), attempt);
     });
   }
-  [[nodiscard]] CallLimits limits(Request const& request) const
-    requires(hooks::has_limits<High> || hooks::has_limits<Normal> || hooks::has_limits<Low>)
+  [[nodiscard]] CallTimeouts timeouts(Request const& request) const
+    requires(hooks::has_timeouts<High> || hooks::has_timeouts<Normal> || hooks::has_timeouts<Low>)
   {
     return with(class_of(request), [&](auto number) {
-      return hooks::limits(this->template child<number()>(), request);
+      return hooks::timeouts(this->template child<number()>(), request);
     });
   }
 
@@ -151,4 +158,4 @@ class PriorityRouter : public detail::Several<High, Normal, Low> {
   PriorityOptions options_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What requests may add to themselves: retries and hedges, as a share of the requests of the last
-// second. Every Retry has a budget of its own; name it to share it, or to read its numbers.
+// Limits retries and hedges to a fraction of the last second's requests. Every Retry has a budget
+// of its own; name one to share it between balancers, or to read its numbers.
 //
 //   poise::RetryBudget budget;
 //   poise::Balancer<poise::Retry<poise::P2C>> reads{endpoints, {{.budget = budget}}};
 //   poise::Balancer<poise::Retry<poise::P2C>> writes{others, {{.budget = budget}}};
 //
-// The rule, for each second that a retry may be part of:
+// The rule holds for every interval of one second:
 //
-//   retries that begin in it <= share * requests of the last second + floor
+//   retries that begin in it <= fraction * requests of the last second + minimum per second
 //
 // A request counts when its first attempt is picked, so the budget does not shrink while requests
-// fail or hang; a retry counts at the end of its pause, so that pauses can't heap up what is within
-// the rule. Seconds are made of 32 slots: requests of the last 31 are held against retries of more
-// than 32, so the rule holds to the letter, and some 5 % of the share are never used. Requests are
-// looked at whenever somebody asks for a retry, and at each tick; between two looks they are taken
-// as evenly spread, and those before the first look do not count.
+// fail or hang. A retry counts at the end of its pause, so that pauses cannot collect retries that
+// then start together. A second has 32 slots: requests of the last 31 slots are compared with
+// retries of more than 32. So the rule holds exactly, and about 5 % of the fraction are never used.
+// The number of requests is read whenever a retry is asked for, and at each tick. Between two reads
+// requests are taken as evenly spread. Requests before the first read do not count.
 //
-// Unlike Finagle's and tower's token bucket it saves nothing up: after 10 s of peace that allows
-// ten times the share within one second. Unlike Envoy's share of what is in flight it needs no
-// request to wait. See docs/retries.md.
+// The budget saves nothing up. A token bucket (Finagle, tower) does: after 10 s of peace it allows
+// ten times the fraction within one second. Envoy's limit is a fraction of the requests in flight,
+// so it needs requests that wait. See docs/retries.md.
 
 #include <algorithm>
 #include <array>
@@ -35,26 +35,27 @@
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
-/// How many requests there were in the last second, from looks at how many there were ever.
+/// The number of requests in the last second, computed from reads of a running total.
 ///
-/// A total per slot, beside the slot's number in one word. Threads that look at the same moment may
-/// write a slot differently, each as it saw it. *Threads* any.
+/// One word per slot: the slot's number and the total at that time. Threads that read at the same
+/// moment may write different totals to a slot. *Threads* any.
 class RecentRequests {
  public:
-  /// `all` ever, modulo 2^32, as of this slot. *Returns* those that belong to the last second.
+  /// `all`: the running total modulo 2^32, as of this slot. *Returns* requests of the last second.
   std::uint32_t look(std::uint32_t slot, std::uint32_t all) noexcept {
     auto const last = last_.load();
-    // Another thread's clock was read a little later: then it is that late.
+    // Another thread read its clock a little later: use the later slot.
     if (last != none && number_of(last) - slot < span) slot = number_of(last);
     else fill(last, slot, all);
     auto const start = slot - (span - 1);
     auto const before = at(start).load();
     auto const requests = all - total_of(before);
-    constexpr auto negative = std::uint32_t{1} << 31U;  // it was written a little later
+    constexpr auto negative = std::uint32_t{1}
+                              << 31U;  // written by a thread that read a later total
     return number_of(before) == start && requests < negative ? requests : 0;
   }
 
@@ -71,10 +72,10 @@ class RecentRequests {
   }
   [[nodiscard]] Word& at(std::uint32_t slot) noexcept { return totals_[slot % span]; }
 
-  /// Writes this slot and those since the last look. What was before the first look, or before the
-  /// clock jumped back, counts as long ago.
+  /// Writes this slot and the slots since the last read. Requests before the first read, or before
+  /// the clock jumped back, do not count.
   void fill(std::uint64_t last, std::uint32_t slot, std::uint32_t all) noexcept {
-    // At first, and after a jump back, it is so long that none of what was counted is recent.
+    // On the first read and after a jump back the gap is so long that no request is recent.
     auto const gap = last != none ? slot - number_of(last) : std::uint32_t{1} << 31U;
     std::uint64_t const since = all - total_of(last);
     for (std::uint32_t back = 0; back < std::min(gap, span); ++back) {
@@ -90,33 +91,34 @@ class RecentRequests {
 
 }  // namespace detail
 
-/// Counts requests, retries and hedges; how many of these are allowed is said by who asks. Copies
-/// are one and the same. All who share it must live by the same clock.
+/// Counts requests, retries and hedges. Each caller says how many it allows. Copies share one
+/// count. Balancers that share a budget must use the same clock.
 ///
-/// *Threads* any. *Cost* 1 ns per request, on a cache line of the thread's own; about 0.2 us for
-/// each retry that is asked for.
+/// *Threads* any. *Cost* 1 ns per request, on the thread's own cache line; about 0.2 us per retry
+/// that is asked for.
 class RetryBudget {
  public:
   enum class Extra : std::uint8_t { retry, hedge };
 
   RetryBudget() : account_{std::make_shared<Account>()} {}
 
-  /// Remembers how many requests there were by now: see above.
+  /// Reads the number of requests: see above.
   void look(Time now) const noexcept { (void)account_->look(now); }
-  /// A request's first attempt.
+  /// Counts a request, at its first attempt.
   void count_request(sync::Lane lane) const noexcept { account_->requests.advance(lane, 1); }
 
-  /// Counts one more, which will begin `after` a pause (of 14 s; what begins later counts then), if
-  /// the rule above allows it.
-  [[nodiscard]] bool take(Extra extra, double share, std::uint32_t floor, Time now,
+  /// Counts one more retry or hedge if the rule above allows it. It begins after the pause `after`;
+  /// a pause above 14 s counts as 14 s.
+  [[nodiscard]] bool take(Extra extra, double fraction, std::uint32_t min_per_second, Time now,
                           Duration after = {}) const noexcept {
     auto const requests = static_cast<double>(account_->look(now));
-    auto const most = std::uint64_t{floor} + static_cast<std::uint64_t>(share * requests);
-    constexpr auto longest = Duration{slot_ns * sync::Recent::most_ahead};
-    return account_->extra(extra).add(slot_of(now, std::min(after, longest)), most);
+    auto const max =
+        std::uint64_t{min_per_second} + static_cast<std::uint64_t>(fraction * requests);
+    constexpr auto longest = Duration{slot_ns * sync::Recent::max_ahead};
+    return account_->extra(extra).add(slot_of(now, std::min(after, longest)), max);
   }
 
-  /// How many there were in the last second, for statistics.
+  /// Numbers of the last second, for statistics.
   struct Recent {
     std::uint64_t requests;
     std::uint64_t retries;
@@ -154,4 +156,4 @@ class RetryBudget {
   std::shared_ptr<Account> account_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Each client uses k of n backends, another k each: for fleets where every client connected to
-// every backend would be too many connections.
+// Each client uses k of n backends: for fleets where connecting every client to every backend would
+// need too many connections.
 //
 //   poise::Subset<poise::P2C>{{.client = 7, .clients = 300, .size = 20}}
 //
-// Use it beyond some hundred clients and backends; below, connections are cheaper than a choice
-// among fewer. Clients agree without a word: each computes the same table from the backends' ids,
-// the number of clients, and k. How even that is and how little a change moves: coverage.hpp.
+// Use it from some hundred clients and backends on; with fewer, connections cost less than a narrow
+// choice. Clients need not communicate: each computes the same table from the backends' ids, the
+// number of clients, and k. How even the table is and how little a change moves:
+// subset_assignment.hpp.
 //
-// Weights play no part in who uses whom. In a large fleet give several clients the same number.
+// The table ignores weights. In a large fleet several clients may have the same number.
 
 #include <algorithm>
 #include <cstddef>
@@ -20,26 +21,28 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/base/check.hpp>
 #include <poise/candidates.hpp>
-#include <poise/compose/coverage.hpp>
-#include <poise/compose/forward.hpp>
-#include <poise/compose/part.hpp>
+#include <poise/compose/planned_subset.hpp>
+#include <poise/compose/subset_assignment.hpp>
+#include <poise/compose/wrapper.hpp>
 #include <poise/error.hpp>
 #include <poise/policy.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
+/// Which of the clients this one is, and how many backends each uses.
 struct SubsetOptions {
   std::uint32_t client = 0;   ///< This client's number, below `clients`.
   std::uint32_t clients = 1;  ///< How many numbers there are; the same for all.
   std::uint32_t size = 20;    ///< How many backends each uses; the same for all.
 };
 
-/// All backends if there are no more than `size`. For each of its own that can't be picked now, the
-/// next one in this client's own order stands in until it can, so that a client has `size` backends
-/// as long as so many are there at all. Nobody else is picked: if those are at their limits, a pick
-/// fails.
-/// *Errors* ConfigError: size 0, no clients, a client number that is not below their number.
+/// Uses all backends if there are at most `size`. If one of the client's backends is not eligible,
+/// the next one in the client's own order replaces it for that time, so a client has `size`
+/// backends while that many are eligible. No other backend is picked: if all of them are at their
+/// limits, a pick fails.
+/// *Errors* ConfigError: size 0, no clients, a client number that is not below `clients`.
 /// *Cost* a pick as in Filter. When backends come, go or change weight, about 10 ns per backend and
 /// client: 3 ms for 300 clients of 1000 backends; when health changes, O(n log n).
 template <class P>
@@ -48,10 +51,10 @@ class Subset : public detail::Around<P> {
   struct Plan {
     std::uint64_t generation = 0;
     std::vector<std::uint32_t> own{};  // positions, ascending; the client's when all is well
-    detail::Part<P> part{};
+    detail::PlannedSubset<P> subset{};
   };
 
-  explicit Subset(SubsetOptions options, P inner = {})
+  explicit Subset(SubsetOptions options, P inner = detail::default_policy<P>())
       : detail::Around<P>{std::move(inner)}, options_{options} {
     check(options);
   }
@@ -64,21 +67,22 @@ class Subset : public detail::Around<P> {
     plan.own =
         before != nullptr && before->generation == plan.generation ? before->own : own(candidates);
     auto const used = with_stand_ins(plan.own, candidates);
-    plan.part = detail::Part<P>{this->inner(), candidates,
-                                [&](Backend const& backend) {
-                                  return std::binary_search(used.begin(), used.end(), &backend);
-                                },
-                                before == nullptr ? nullptr : &before->part};
+    plan.subset =
+        detail::PlannedSubset<P>{this->inner(), candidates,
+                                 [&](Backend const& backend) {
+                                   return std::binary_search(used.begin(), used.end(), &backend);
+                                 },
+                                 before == nullptr ? nullptr : &before->subset};
     return plan;
   }
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
-    return plan.part.pick(this->inner(), context);
+    return plan.subset.pick(this->inner(), context);
   }
-  /// Also what a scan found past this policy must pass.
+  /// Applies to backends that a scan found, too.
   [[nodiscard]] bool admit(Plan const& plan, Candidates const&, std::size_t i,
                            std::uint32_t in_flight, Context& context) const {
-    return plan.part.admit(this->inner(), i, in_flight, context);
+    return plan.subset.admit(this->inner(), i, in_flight, context);
   }
 
  private:
@@ -89,7 +93,7 @@ class Subset : public detail::Around<P> {
     for (std::size_t position = 0; position < hashes.size(); ++position)
       hashes[position] = detail::stable_hash(candidates.member(position).id());
     if (hashes.size() > options_.size)
-      return detail::cover(hashes, options_.clients, options_.size)[options_.client];
+      return detail::assign_subsets(hashes, options_.clients, options_.size)[options_.client];
     std::vector<std::uint32_t> all(hashes.size());
     for (std::uint32_t position = 0; position < all.size(); ++position) all[position] = position;
     return all;
@@ -118,8 +122,8 @@ class Subset : public detail::Around<P> {
   }
 
   static void check(SubsetOptions const& options) {
-    if (options.size == 0)
-      throw ConfigError{"size of Subset is 0: each client needs a backend; 20 is usual"};
+    detail::check_at_least_one("size of Subset", options.size,
+                               "each client needs a backend; 20 is usual");
     if (options.client >= options.clients)
       throw ConfigError{"client of Subset is " + std::to_string(options.client) + " of " +
                         std::to_string(options.clients) +
@@ -129,4 +133,4 @@ class Subset : public detail::Around<P> {
   SubsetOptions options_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

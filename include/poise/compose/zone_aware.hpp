@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Backends of the client's own zone, as far as that zone has its share of the capacity.
+// Picks backends of the client's own zone, as far as that zone has the capacity.
 //
 //   poise::ZoneAware<poise::P2C>{{.local = "eu-1a"}}
 //
 // Use it to keep traffic in the zone without overloading a zone that has many clients and few
-// backends. All clients follow the same rule, each alone: if zones have shares up of the capacity
-// and local of the clients, a client in a zone with up >= local stays there; else it stays with
-// up / local of its requests and spreads the rest over zones in proportion to max(0, up - local).
-// So every zone gets what it can carry. That holds only if the shares of the clients are right.
+// backends. Let `up` be a zone's fraction of the capacity, and `local` its fraction of the clients.
+// A client in a zone with up >= local sends all requests there. Otherwise it sends up / local of
+// them there, and spreads the rest over other zones in proportion to max(0, up - local). Each
+// client follows this rule by itself, and together they give every zone what it can carry. That
+// needs right fractions of the clients.
 //
 // Source: Envoy, zone aware routing; without its minimum of six hosts.
 
@@ -25,35 +26,34 @@
 
 #include <poise/backend.hpp>
 #include <poise/candidates.hpp>
-#include <poise/compose/divided.hpp>
+#include <poise/compose/partition.hpp>
 #include <poise/error.hpp>
 #include <poise/policy.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
+/// Where this client is, and how all clients are spread over the zones.
 struct ZoneOptions {
   std::string local{};  ///< The zone that this client is in.
-  /// How clients are spread over zones, in any unit; empty: evenly over the zones that backends are
-  /// in.
+  /// How clients are spread over zones, in any unit. Empty: evenly over the zones of the backends.
   std::map<std::string, double> clients{};
 };
 
-/// The capacity of a zone is the weight of its backends that may be picked now. If nobody in the
-/// local zone may be picked, or no backend ever was in it, the inner policy picks among all, as if
-/// there were no zones. A request that excludes all of the drawn zone gets another one. A policy
-/// that maps keys has its zone drawn by key.
+/// The capacity of a zone is the weight of its eligible backends. If the local zone has no eligible
+/// backend, the inner policy picks among all, as if there were no zones. A request that excludes
+/// all backends of the drawn zone gets another zone. With a keyed policy the key draws the zone.
 /// *Errors* ConfigError: no local zone, a zone without name, shares that are negative or not
 /// finite, no share for the local zone.
 /// *Cost* one more random number while requests leave the zone; 40 bytes of plan a backend, and 4
 /// more per zone.
 template <class P>
-class ZoneAware : public detail::Dividing<P, std::string> {
-  using Base = detail::Dividing<P, std::string>;
+class ZoneAware : public detail::PartitionedPolicy<P, std::string> {
+  using Base = detail::PartitionedPolicy<P, std::string>;
 
  public:
   using Plan = typename Base::Plan;
 
-  explicit ZoneAware(ZoneOptions options, P inner = {})
+  explicit ZoneAware(ZoneOptions options, P inner = detail::default_policy<P>())
       : Base{std::move(inner)}, options_{std::move(options)} {
     check(options_);
   }
@@ -68,7 +68,7 @@ class ZoneAware : public detail::Dividing<P, std::string> {
     if (local == capacity.end() || local->second == 0) {
       auto plan = this->divide({std::string{}}, candidates, before,
                                [](Backend const&, std::string_view) { return true; });
-      Base::share(plan, {1});
+      Base::set_loads(plan, {1});
       return plan;
     }
     std::vector<std::string> zones{options_.local};
@@ -77,14 +77,14 @@ class ZoneAware : public detail::Dividing<P, std::string> {
     auto plan = this->divide(
         zones, candidates, before,
         [](Backend const& backend, std::string_view zone) { return backend.zone() == zone; });
-    Base::share(plan, shares(zones, capacity));
+    Base::set_loads(plan, shares(zones, capacity));
     return plan;
   }
 
  private:
   using Capacities = std::map<std::string, double>;
 
-  /// The weight that may be picked now, of every zone that members are in.
+  /// The weight of the eligible backends of each zone.
   static Capacities capacities(Candidates const& candidates) {
     Capacities result;
     for (std::size_t position = 0; position < candidates.members(); ++position) {
@@ -95,7 +95,7 @@ class ZoneAware : public detail::Dividing<P, std::string> {
     return result;
   }
 
-  /// Of 2^32, in the order of `zones`, of which the first is the local one and has some capacity.
+  /// The load of each zone, in 2^-32. *Requires* that the local zone comes first and has capacity.
   [[nodiscard]] std::vector<std::uint64_t> shares(std::vector<std::string> const& zones,
                                                   Capacities const& capacity) const {
     double whole = 0;
@@ -121,7 +121,7 @@ class ZoneAware : public detail::Dividing<P, std::string> {
     return result;
   }
 
-  /// Their sum is 1.
+  /// Each zone's fraction of the clients; the sum is 1.
   [[nodiscard]] std::map<std::string, double> client_shares(
       std::vector<std::string> const& zones) const {
     auto result = options_.clients;
@@ -157,4 +157,4 @@ class ZoneAware : public detail::Dividing<P, std::string> {
   ZoneOptions options_;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// HAProxy's full_hash(): spreads a number over 32 bits, so that close ones end far apart. It places
-// servers on HAProxy's ring and is its `avalanche` modifier for keys.
+// HAProxy's full_hash(): spreads a number over 32 bits, so that close numbers end far apart. It
+// places servers on HAProxy's ring, and is the `avalanche` modifier for keys.
 //
 // Source: HAProxy, tools.h; after Bob Jenkins' 6-shift integer hash.
 
 #include <cstdint>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 [[nodiscard]] constexpr std::uint32_t avalanche(std::uint32_t value) noexcept {
   value = (value + 0x7ed55d16U) + (value << 12U);
@@ -20,4 +20,4 @@ namespace poise::hash {
   return value * 3221225473U;
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

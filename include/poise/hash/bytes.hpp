@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// How hashes read text: bytes, and little-endian words wherever they lie.
+// How hashes read text: as bytes, and as little-endian words at any alignment.
 
 #include <bit>
 #include <cstddef>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace poise::hash::detail {
+namespace poise::inline v0_1_0::hash::detail {
 
 constexpr std::uint32_t byte(char letter) noexcept { return static_cast<unsigned char>(letter); }
 
@@ -18,7 +18,7 @@ constexpr std::uint32_t signed_byte(char letter) noexcept {
   return static_cast<std::uint32_t>(static_cast<signed char>(letter));
 }
 
-/// The number whose bytes the text starts with, the least significant first.
+/// The number made of the text's first bytes, the least significant first.
 template <class Word>
 [[nodiscard]] constexpr Word load_little(std::string_view text) noexcept {
   if (!std::is_constant_evaluated() && std::endian::native == std::endian::little) {
@@ -33,4 +33,4 @@ template <class Word>
   return word;
 }
 
-}  // namespace poise::hash::detail
+}  // namespace poise::inline v0_1_0::hash::detail

@@ -12,7 +12,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 namespace detail {
 
@@ -62,4 +62,4 @@ class Crc32 {
   return Crc32{}.add(text).value();
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -8,7 +8,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 [[nodiscard]] constexpr std::uint32_t djb2(std::string_view text) noexcept {
   std::uint32_t sum = 5381;
@@ -16,4 +16,4 @@ namespace poise::hash {
   return sum;
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

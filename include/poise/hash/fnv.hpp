@@ -3,9 +3,9 @@
 
 // FNV-1 and FNV-1a as memcached clients compute them (libmemcached, twemproxy).
 //
-// That is not quite what was published: all results have 32 bits, so that the "64" ones are the low
-// halves, and bytes from 0x80 on are taken as negative numbers, because `char` is signed on x86. So
-// keys that are not ASCII go elsewhere than the published functions would send them.
+// They differ from the published functions. All results have 32 bits: the "64" ones are the low
+// halves. Bytes from 0x80 on count as negative numbers, because `char` is signed on x86. So keys
+// that are not ASCII get other hashes than the published ones.
 //
 // Source: Fowler, Noll, Vo; libhashkit's fnv_32.cc and fnv_64.cc, twemproxy's nc_fnv.c.
 
@@ -14,7 +14,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 namespace detail {
 
@@ -56,4 +56,4 @@ constexpr std::uint32_t fnv1a(std::string_view text) noexcept {
   return detail::fnv1a<detail::Fnv64>(text);
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -13,7 +13,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 /// The digest as the four numbers it consists of; its 16 bytes are these, little-endian.
 using Md5 = std::array<std::uint32_t, 4>;
@@ -85,4 +85,4 @@ constexpr void md5_block(Md5& digest, std::string_view text) noexcept {
   return digest;
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

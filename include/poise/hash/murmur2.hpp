@@ -12,7 +12,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 inline constexpr std::uint64_t murmur2_std_seed = 0xc70f6907;
 
@@ -34,4 +34,4 @@ inline constexpr std::uint64_t murmur2_std_seed = 0xc70f6907;
   return shift_mix(shift_mix(sum) * factor);
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -11,7 +11,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 [[nodiscard]] constexpr std::uint32_t one_at_a_time(std::string_view text) noexcept {
   std::uint32_t sum = 0;
@@ -25,4 +25,4 @@ namespace poise::hash {
   return sum + (sum << 15U);
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -10,7 +10,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 [[nodiscard]] constexpr std::uint32_t sdbm(std::string_view text) noexcept {
   std::uint32_t sum = 0;
@@ -18,4 +18,4 @@ namespace poise::hash {
   return sum;
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// SipHash-2-4: a hash with a secret, so that nobody who does not know it can make keys collide.
-// Three times as dear as XXH64 for short keys; use it where keys come from strangers.
+// SipHash-2-4: a hash with a secret. An attacker who does not know the secret can't make keys
+// collide. For short keys it takes three times as long as XXH64; use it for keys from untrusted
+// clients.
 //
 // Source: Aumasson and Bernstein 2012, "SipHash: a fast short-input PRF".
 
@@ -14,9 +15,9 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
-/// 128 random bits. Everyone who shall map a key to the same backend needs the same ones.
+/// 128 random bits. All processes that must map a key to the same backend need the same secret.
 struct Secret {
   std::uint64_t low = 0;
   std::uint64_t high = 0;
@@ -55,4 +56,4 @@ struct Secret {
   return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -11,7 +11,7 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 [[nodiscard]] constexpr std::uint32_t wt6(std::string_view text) noexcept {
   std::uint32_t a = 0xa53c965a;
@@ -32,4 +32,4 @@ namespace poise::hash {
   return a ^ b;
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

@@ -2,7 +2,7 @@
 #pragma once
 
 // XXH32 and XXH64: fast, stable on every machine and in every version, and well spread. XXH64 is
-// what poise hashes keys and ids with by default. No defence against crafted keys: see siphash.hpp.
+// poise's default hash of keys and ids. It is no defence against crafted keys: see siphash.hpp.
 //
 // Source: xxHash, doc/xxhash_spec.md (Yann Collet).
 
@@ -14,11 +14,11 @@
 
 #include <poise/hash/bytes.hpp>
 
-namespace poise::hash {
+namespace poise::inline v0_1_0::hash {
 
 namespace detail {
 
-/// What the two have in common: four lanes over stripes, merged, then the rest, then an avalanche.
+/// The common scheme of both: four lanes over stripes, merged, then the rest, then an avalanche.
 struct Xxh32 {
   using Word = std::uint32_t;
   static constexpr Word p1 = 0x9e3779b1;
@@ -104,4 +104,4 @@ template <class X>
   return detail::xxh<detail::Xxh64>(text, seed);
 }
 
-}  // namespace poise::hash
+}  // namespace poise::inline v0_1_0::hash

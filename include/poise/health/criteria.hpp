@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What speaks against a backend: criteria over the stream of outcomes, to be listed in a Monitor.
+// Criteria find faults of backends in their results; a Monitor lists them.
 //
-// One of your own is a small struct. It may have either hook, or both:
+// A criterion of your own is a small struct. It may have either hook, or both:
 //
 //   State                                per-backend data, zero at first
-//   on_finish(Finished const&, State&)   after each request that says anything; on any thread, so
-//                                        State holds sync::Relaxed numbers. Returns
-//                                        std::optional<Finding>: acted upon at once.
-//   on_interval(span<Subject<State>>)    at the end of each interval, one thread: compares the
+//   on_finish(Finished const&, State&)   after each request whose result is a verdict; on any
+//                                        thread, so State holds sync::Relaxed numbers. Returns
+//                                        std::optional<Finding>, which takes effect at once, unless
+//                                        the whole pool fails together.
+//   on_interval(span<Subject<State>>)    at the end of each interval, on one thread: compares the
 //                                        pool, sets finding
-//   reset(State&)                        the backend came back: start counting anew
+//   reset(State&)                        the backend came back: forget what was counted
 //   check()                              throws ConfigError
 //
 //   name                                 for messages
-//   enforcement                          a member: what comes of it
+//   enforcement                          a member: the consequence
 //
 //   struct Resets {
 //     static constexpr std::string_view name = "resets";
 //     poise::health::Enforcement enforcement{};
 //     void on_interval(std::span<poise::health::Subject<>> pool) const {
 //       for (auto& each : pool)
-//         if (auto const n = each.tally.ended(poise::Ending::reset); n > 3)
+//         if (auto const n = each.tally.ended(poise::Result::reset); n > 3)
 //           each.finding = poise::health::Finding{double(n), 3};
 //     }
 //   };
@@ -33,6 +34,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -40,18 +42,18 @@
 
 #include <poise/backend.hpp>
 #include <poise/health/options.hpp>
+#include <poise/observer.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy.hpp>
-#include <poise/runtime.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
-namespace poise::health {
+namespace poise::inline v0_1_0::health {
 
-/// What follows from a finding: for this share of them; the rest is only noted.
+/// The consequence of a finding, with this probability; otherwise it is only logged.
 struct Enforcement {
-  double share = 1;      ///< 0: detect only.
-  bool degrade = false;  ///< Less traffic instead of none.
+  double probability = 1;  ///< 0: detect only.
+  bool degrade = false;    ///< Less traffic instead of none.
 };
 
 /// What was found, and what it was compared with.
@@ -59,26 +61,29 @@ struct Finding {
   double value = 0;
   double limit = 0;
   bool unreachable = false;  ///< No connection: Ejection::unreachable instead of base.
+  bool rejecting = false;    ///< It rejects requests: a trial request that it rejects has failed.
 };
 
-/// What ended during an interval.
+/// The results of an interval, counted.
 struct Tally {
-  std::array<std::uint64_t, ending_count> endings{};
+  std::array<std::uint64_t, result_count> results{};
 
-  [[nodiscard]] std::uint64_t ended(Ending ending) const noexcept {
-    return endings[static_cast<std::size_t>(ending)];
+  [[nodiscard]] std::uint64_t ended(Result result) const noexcept {
+    return results[static_cast<std::size_t>(result)];
   }
   [[nodiscard]] std::uint64_t failures() const noexcept {
     std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < ending_count; ++i)
-      if (is_failure(static_cast<Ending>(i))) sum += endings[i];
+    for (std::size_t i = 0; i < result_count; ++i)
+      if (is_failure(static_cast<Result>(i))) sum += results[i];
     return sum;
   }
-  /// Those that say anything about the backend.
+  /// Verdicts: results that say something about the backend.
   [[nodiscard]] std::uint64_t volume() const noexcept {
-    return failures() + ended(Ending::success);
+    return failures() + ended(Result::success);
   }
-  [[nodiscard]] double failure_share() const noexcept {
+  /// Verdicts and rejections: the requests that the backend answered, or should have.
+  [[nodiscard]] std::uint64_t asked() const noexcept { return volume() + ended(Result::rejected); }
+  [[nodiscard]] double failure_rate() const noexcept {
     auto const all = volume();
     return all == 0 ? 0 : static_cast<double>(failures()) / static_cast<double>(all);
   }
@@ -87,22 +92,22 @@ struct Tally {
   static Tally of(Backend const& backend) {
     Tally tally;
     auto others = std::uint64_t{backend.in_flight()};
-    for (std::size_t i = 1; i < ending_count; ++i)
-      others += tally.endings[i] = backend.ended(static_cast<Ending>(i));
+    for (std::size_t i = 1; i < result_count; ++i)
+      others += tally.results[i] = backend.ended(static_cast<Result>(i));
     auto const total = backend.total();
-    tally.endings[0] = total > others ? total - others : 0;
+    tally.results[0] = total > others ? total - others : 0;
     return tally;
   }
   /// The difference. Never below 0: the numbers are not of one moment.
   [[nodiscard]] Tally since(Tally const& before) const noexcept {
     Tally result;
-    for (std::size_t i = 0; i < ending_count; ++i)
-      result.endings[i] = endings[i] - std::min(endings[i], before.endings[i]);
+    for (std::size_t i = 0; i < result_count; ++i)
+      result.results[i] = results[i] - std::min(results[i], before.results[i]);
     return result;
   }
 };
 
-/// A backend in the pool that on_interval compares: those that are in service.
+/// A backend in service, one of the pool that on_interval compares.
 template <class State = hooks::NoState>
 struct Subject {
   Backend const& backend;
@@ -111,70 +116,144 @@ struct Subject {
   std::optional<Finding> finding{};
 };
 
-/// So many failures in a row. The only one that acts between intervals.
+/// Several failures in a row. The only criterion that acts between intervals.
+///
+/// Two runs are counted. One of failures of any kind ends with a success; one of requests that
+/// could not connect ends with a success or another failure. A failure that began before the last
+/// success ended does not count: it says nothing about the backend now.
 struct Consecutive {
   static constexpr std::string_view name = "consecutive failures";
   std::uint32_t failures = 5;
-  std::uint32_t unreachable =
-      1;  ///< Of failures to connect: nothing was sent, and nothing will be.
+  std::uint32_t unreachable = 1;  ///< Failures to connect: the next request would fail too.
   Enforcement enforcement{};
 
   struct State {
     sync::Relaxed<std::uint32_t> run{};
+    sync::Relaxed<std::uint32_t> unreachable_run{};
+    sync::Relaxed<std::int64_t> recovered_at{std::numeric_limits<std::int64_t>::min()};
   };
   /// *Cost* of a success: one load. Finds at each multiple, so a backend that could not be ejected
   /// is found again.
   [[nodiscard, gnu::always_inline]] std::optional<Finding> on_finish(Finished const& event,
                                                                      State& state) const {
-    if (event.outcome.ending != Ending::success) [[unlikely]]
-      return count(event.outcome.ending, state);
-    if (state.run.load() != 0) [[unlikely]]
-      state.run.store(0);
+    if (event.outcome.result != Result::success) [[unlikely]]
+      return count(event.outcome.result, is_stale(event, state), state);
+    if (state.run.load() != 0) [[unlikely]] {
+      state.recovered_at.store(event.now.time_since_epoch().count());
+      reset(state);
+    }
     return {};
   }
-  void reset(State& state) const { state.run.store(0); }
+  void reset(State& state) const {
+    state.run.store(0);
+    state.unreachable_run.store(0);
+  }
   void check() const {
-    detail::check_at_least_one("failures of health::Consecutive", failures);
-    detail::check_at_least_one("unreachable of health::Consecutive", unreachable);
+    poise::detail::check_at_least_one("failures of health::Consecutive", failures);
+    poise::detail::check_at_least_one("unreachable of health::Consecutive", unreachable);
   }
 
  private:
-  [[nodiscard, gnu::noinline, gnu::cold]] std::optional<Finding> count(Ending ending,
+  /// Did it begin before the last success ended? A clock that was set back makes none stale.
+  static bool is_stale(Finished const& event, State const& state) noexcept {
+    auto const recovered = state.recovered_at.load();
+    auto const now = event.now.time_since_epoch().count();
+    auto const latency = event.latency.value_or(Duration::zero()).count();
+    return now >= recovered && now - latency < recovered;
+  }
+  [[nodiscard, gnu::noinline, gnu::cold]] std::optional<Finding> count(Result result, bool stale,
                                                                        State& state) const {
+    if (stale) return {};
     auto const run = state.run.add(1) + 1;
-    bool const no_way = ending == Ending::refused || ending == Ending::connect_timeout;
-    auto const limit = no_way ? std::min(unreachable, failures) : failures;
-    if (run % limit != 0) return {};
-    return Finding{static_cast<double>(run), static_cast<double>(limit), no_way};
+    std::uint32_t unreached = 0;
+    if (result == Result::refused || result == Result::connect_timeout)
+      unreached = state.unreachable_run.add(1) + 1;
+    else state.unreachable_run.store(0);
+    // A run that also has other failures is judged as failures: that ejection is longer.
+    bool const all_unreached = unreached == run;
+    if (run % failures == 0 && !all_unreached)
+      return Finding{static_cast<double>(run), static_cast<double>(failures)};
+    if (unreached != 0 && unreached % unreachable == 0)
+      return Finding{static_cast<double>(unreached), static_cast<double>(unreachable), true};
+    if (run % failures == 0)
+      return Finding{static_cast<double>(run), static_cast<double>(failures), true};
+    return {};
   }
 };
 
-/// Too many of an interval's requests failed.
-struct FailureShare {
-  static constexpr std::string_view name = "failure share";
+/// Too many of an interval's requests failed, and not at every backend.
+struct FailureRate {
+  static constexpr std::string_view name = "failure rate";
   double limit = 0.85;
   std::uint64_t volume = 20;
-  std::size_t backends = 2;  ///< In service; with fewer nobody is judged.
+  std::size_t backends = 2;  ///< In service; with fewer none is judged.
   Enforcement enforcement{};
 
   void on_interval(std::span<Subject<>> pool) const {
     if (pool.size() < backends) return;
-    for (auto& each : pool)
-      if (each.tally.volume() >= volume && each.tally.failure_share() >= limit)
-        each.finding = Finding{each.tally.failure_share(), limit};
+    std::size_t judged = 0;
+    std::size_t over = 0;
+    for (auto& each : pool) {
+      if (each.tally.volume() < volume) continue;
+      ++judged;
+      if (each.tally.failure_rate() < limit) continue;
+      ++over;
+      each.finding = Finding{each.tally.failure_rate(), limit};
+    }
+    if (judged < 2 || over < judged) return;
+    for (auto& each : pool) each.finding.reset();  // what they share has failed: the network, say
   }
   void check() const {
-    detail::check_share("limit of health::FailureShare", limit);
-    detail::check_positive("limit of health::FailureShare", limit);
-    detail::check_at_least_one("volume of health::FailureShare", volume);
+    poise::detail::check_fraction("limit of health::FailureRate", limit);
+    poise::detail::check_positive("limit of health::FailureRate", limit);
+    poise::detail::check_at_least_one("volume of health::FailureRate", volume);
+  }
+};
+
+/// A fraction of rejected requests far above that of all other backends together.
+///
+/// One rejection is the caller's fault. A backend that rejects what others accept is at fault
+/// itself: a wrong deployment, a lost configuration. Only detected by default: one caller that
+/// always goes to the same backend may be wrong by itself.
+struct Rejections {
+  static constexpr std::string_view name = "rejections";
+  double gap = 0.5;           ///< Above the fraction that the others reject.
+  std::uint64_t volume = 20;  ///< Requests of the backend, and of the others together.
+  Enforcement enforcement{.probability = 0};
+
+  void on_interval(std::span<Subject<>> pool) const {
+    std::uint64_t asked = 0;
+    std::uint64_t rejected = 0;
+    for (auto const& each : pool) {
+      asked += each.tally.asked();
+      rejected += each.tally.ended(Result::rejected);
+    }
+    for (auto& each : pool) {
+      auto const own = each.tally.ended(Result::rejected);
+      auto const others = asked - each.tally.asked();
+      if (each.tally.asked() < volume || others < volume) continue;
+      auto const limit = fraction(rejected - own, others) + gap;
+      auto const value = fraction(own, each.tally.asked());
+      if (value >= limit) each.finding = Finding{value, limit, false, true};
+    }
+  }
+  void check() const {
+    poise::detail::check_fraction("gap of health::Rejections", gap);
+    poise::detail::check_positive("gap of health::Rejections", gap);
+    poise::detail::check_at_least_one("volume of health::Rejections", volume);
+  }
+
+ private:
+  static double fraction(std::uint64_t part, std::uint64_t whole) noexcept {
+    return static_cast<double>(part) / static_cast<double>(whole);
   }
 };
 
 /// Success rates far below the pool's: less than mean - deviations * stdev (of the population).
 ///
 /// Of n backends none can lie further than sqrt(n - 1) deviations from the mean, so 1.9 needs five.
-/// In a pool where all is well the deviation is tiny, and somebody is always 1.9 below: therefore a
-/// gap in absolute terms is asked for too. *Source* Envoy and gRPC A50, which have no such gap.
+/// In a pool where all is well the deviation is tiny, and some backend is always 1.9 below:
+/// therefore an absolute gap is required too. *Source* Envoy and gRPC A50, which have no such gap.
 struct SuccessRate {
   static constexpr std::string_view name = "success rate";
   double deviations = 1.9;
@@ -197,13 +276,13 @@ struct SuccessRate {
       if (rate(*each) < limit) each->finding = Finding{rate(*each), limit};
   }
   void check() const {
-    detail::check_positive("deviations of health::SuccessRate", deviations);
-    detail::check_share("gap of health::SuccessRate", gap);
-    detail::check_at_least_one("volume of health::SuccessRate", volume);
+    poise::detail::check_positive("deviations of health::SuccessRate", deviations);
+    poise::detail::check_fraction("gap of health::SuccessRate", gap);
+    poise::detail::check_at_least_one("volume of health::SuccessRate", volume);
   }
 
  private:
-  static double rate(Subject<> const& subject) { return 1 - subject.tally.failure_share(); }
+  static double rate(Subject<> const& subject) { return 1 - subject.tally.failure_rate(); }
   [[nodiscard]] double limit(std::vector<Subject<>*> const& judged, double mean) const {
     double squares = 0;
     for (auto const* each : judged) squares += (rate(*each) - mean) * (rate(*each) - mean);
@@ -212,17 +291,18 @@ struct SuccessRate {
   }
 };
 
-/// A median latency far above the others', for several intervals on end.
+/// A median latency far above the others', for several intervals in a row.
 ///
-/// Against the median of the *other* backends' medians, so that it works with two. Only watched by
-/// default: slow may mean far, or asked for harder things. Degrading is milder than ejecting.
+/// Compared with the median of the *other* backends' medians, so it works with two backends. Only
+/// detected by default: a slow backend may be far away, or its requests may be harder. Degrading is
+/// milder than ejecting.
 struct Latency {
   static constexpr std::string_view name = "latency";
   double factor = 3;
-  Duration least = std::chrono::milliseconds{1};  ///< Nobody is slow below this.
+  Duration min = std::chrono::milliseconds{1};  ///< No backend is slow below this.
   std::uint32_t intervals = 2;
   std::uint64_t volume = 20;
-  Enforcement enforcement{.share = 0};
+  Enforcement enforcement{.probability = 0};
 
   struct State {
     sync::Relaxed<std::int64_t> median{-1};  // ns; -1: no sample yet
@@ -237,7 +317,7 @@ struct Latency {
     auto const sample = event.latency->count();
     auto const median = state.median.load();
     bool const slower = sample > median;
-    if (event.outcome.ending != Ending::success && (!slower || median < 0)) return {};
+    if (event.outcome.result != Result::success && (!slower || median < 0)) return {};
     if (median < 0) [[unlikely]]
       return state.median.store(sample), std::nullopt;
     // Half of all samples are slower, so a branch would be mispredicted every other time; and what
@@ -269,25 +349,26 @@ struct Latency {
     state.slow_intervals = 0;
   }
   void check() const {
-    detail::check_positive("factor of health::Latency", factor);
-    detail::check_at_least_one("intervals of health::Latency", intervals);
-    if (least < Duration::zero())
-      detail::refuse("least of health::Latency", detail::text(least), "it can't be negative");
+    poise::detail::check_positive("factor of health::Latency", factor);
+    poise::detail::check_at_least_one("intervals of health::Latency", intervals);
+    if (min < Duration::zero())
+      poise::detail::reject_option("min of health::Latency", poise::detail::in_words(min),
+                                   "use 0 or a longer duration");
   }
 
  private:
   [[nodiscard]] bool counts(Subject<State> const& subject) const {
     return subject.tally.volume() >= volume && subject.state.median.load() >= 0;
   }
-  /// `factor` times the median of these, which are sorted, without the greatest: for whoever lies
-  /// above it, that is the median of the others, since leaving him out moves only what follows him.
+  /// `factor` times the median of these, which are sorted, without the greatest one. For a backend
+  /// that lies above it, this is the median of the others: leaving it out moves only what follows.
   [[nodiscard]] double limit(std::vector<std::int64_t> const& sorted) const {
     auto const others = sorted.size() - 1;
     auto const median =
         (static_cast<double>(sorted[(others - 1) / 2]) + static_cast<double>(sorted[others / 2])) /
         2;
-    return std::max(factor * median, static_cast<double>(least.count()));
+    return std::max(factor * median, static_cast<double>(min.count()));
   }
 };
 
-}  // namespace poise::health
+}  // namespace poise::inline v0_1_0::health

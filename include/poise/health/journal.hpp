@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What happened to backends and why: kept per backend, and told off every lock.
+// A log of health transitions per backend. Listeners are called with no lock held.
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -16,21 +18,25 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/utc.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/outcome.hpp>
 #include <poise/time.hpp>
 
-namespace poise::health {
+namespace poise::inline v0_1_0::health {
 
 /// One step of a backend through the phases, or a finding that had no consequence.
 struct Transition {
   enum class Note : std::uint8_t {
     none,
-    watched,  ///< Found, but its criterion was only to detect this time.
-    capped,   ///< Found, but too many are out already, or it is the last of its tier.
+    watched,   ///< Found, but its criterion was only to detect this time.
+    capped,    ///< Found, but too many are out already, or it is the last of its tier.
+    together,  ///< Found, but every backend in service fails, so the fault is not this one's.
+    proven,    ///< Beyond the cap: it fails every request while others of its tier succeed.
   };
-  Time at{};         ///< By the balancer's clock.
-  std::string id{};  ///< The backend's; empty for panic.
+  Time at{};                                     ///< By the balancer's clock.
+  std::chrono::system_clock::time_point wall{};  ///< The time of day, set when it is logged.
+  std::string id{};  ///< The backend's; empty for what concerns the whole pool.
   Phase from{};
   Phase to{};
   std::string cause{};  ///< A criterion's name, a signal's, or what a probe said.
@@ -38,7 +44,7 @@ struct Transition {
   double limit = 0;     ///< ... and what it was compared with; both 0 if there are no numbers.
   Note note = Note::none;
   std::optional<Duration> lasts{};  ///< How long the new phase takes, if it ends by itself.
-  std::array<std::uint64_t, ending_count> endings{};  ///< Failures so far, by cause (Ending).
+  std::array<std::uint64_t, result_count> results{};  ///< Failures so far, by cause (Result).
 };
 
 /// "10.0.0.1:80: healthy -> ejected for 30.0 s: consecutive failures 5, limit 5"
@@ -47,6 +53,7 @@ struct Transition {
     auto text = std::to_string(number);
     return text.substr(0, text.find('.') + 3);
   };
+  if (transition.id.empty() && transition.limit == 0) return transition.cause;
   if (transition.id.empty())
     return transition.cause + ": " + decimal(transition.value) + " selectable, limit " +
            decimal(transition.limit);
@@ -59,10 +66,17 @@ struct Transition {
     text += " " + decimal(transition.value) + ", limit " + decimal(transition.limit);
   if (transition.note == Transition::Note::watched) text += " (detected, not enforced)";
   if (transition.note == Transition::Note::capped) text += " (held back by the cap)";
+  if (transition.note == Transition::Note::together) text += " (the whole pool fails)";
+  if (transition.note == Transition::Note::proven) text += " (beyond the cap: proven)";
   return text;
 }
 
-/// *Threads* any; whoever is told may use the balancer and the journal.
+/// The same with the time of day, in UTC: "2026-03-01T12:34:56.789Z 10.0.0.1:80: ...".
+[[nodiscard]] inline std::string dated_message(Transition const& transition) {
+  return poise::detail::in_utc(transition.wall) + ' ' + message(transition);
+}
+
+/// *Threads* any; listeners may use the balancer and the journal.
 class Journal {
  public:
   using Listener = std::function<void(Transition const&)>;
@@ -70,24 +84,34 @@ class Journal {
   Journal(std::size_t kept, Listener listener) : kept_{kept}, listener_{std::move(listener)} {}
 
   void write(Transition transition) {
+    transition.wall = std::chrono::system_clock::now();
     std::scoped_lock const lock{mutex_};
     auto& [phase, history] = files_[transition.id];
     phase = transition.to;
     history.push_back(transition);
     if (history.size() > kept_) history.pop_front();
     untold_.push_back(std::move(transition));
-    if (untold_.size() > most_untold) untold_.pop_front();
+    if (untold_.size() > max_untold_) untold_.pop_front();
   }
 
-  /// A backend appears in this phase; what was written of its predecessor stays.
-  void open(std::string const& id, Phase phase) {
+  /// At least this many transitions wait for listeners without loss.
+  void allow(std::size_t count) {
     std::scoped_lock const lock{mutex_};
-    files_[id].phase = phase;
+    max_untold_ = std::max(min_untold, count);
   }
 
-  /// Tells `others`, and the listener, what they have not heard: in order, and one thread at a
-  /// time; one that finds another telling leaves it to that one. What they throw passes; the rest
-  /// is told next time.
+  /// A backend appears in this phase; what was written of its predecessor stays. True if there was
+  /// one.
+  bool open(std::string const& id, Phase phase) {
+    std::scoped_lock const lock{mutex_};
+    auto const [file, fresh] = files_.try_emplace(id);
+    file->second.phase = phase;
+    return !fresh;
+  }
+
+  /// Calls `others`, and the listener, for each transition since the last call: in order, and on
+  /// one thread at a time. A thread that finds another one at it leaves its transitions to that
+  /// one. What they throw passes; the rest follows at the next call.
   template <class Others>
   void tell(Others const& others) {
     try {
@@ -115,14 +139,15 @@ class Journal {
     return found == files_.end() ? std::nullopt : std::optional{found->second.phase};
   }
 
-  /// Forgets backends that are gone: all for which `stays(id)` is false. *Requires* that those that
-  /// stay were opened, so that so many files need no look.
-  template <class Stays>
-  void prune(std::size_t staying, Stays const& stays) {
+  /// Forgets backends that are gone: all but those in the set that `staying()` returns, which has
+  /// `count` ids. *Requires* that these were opened, so that no more files need no search.
+  template <class Staying>
+  void prune(std::size_t count, Staying const& staying) {
     std::scoped_lock const lock{mutex_};
-    if (files_.size() - files_.count(std::string_view{}) <= staying) return;
-    std::erase_if(files_,
-                  [&](auto const& each) { return !each.first.empty() && !stays(each.first); });
+    if (files_.size() - files_.count(std::string_view{}) <= count) return;
+    auto const ids = staying();
+    std::erase_if(
+        files_, [&](auto const& each) { return !each.first.empty() && !ids.contains(each.first); });
   }
 
  private:
@@ -136,7 +161,7 @@ class Journal {
     return first;
   }
 
-  static constexpr std::size_t most_untold = 4096;  // if nobody ticks, or a listener always throws
+  static constexpr std::size_t min_untold = 4096;  // without ticks, or if a listener always throws
 
   std::size_t const kept_;
   Listener const listener_;
@@ -147,7 +172,8 @@ class Journal {
   };
   std::map<std::string, File, std::less<>> files_;
   std::deque<Transition> untold_;
+  std::size_t max_untold_ = min_untold;
   bool telling_ = false;
 };
 
-}  // namespace poise::health
+}  // namespace poise::inline v0_1_0::health

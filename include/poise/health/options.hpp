@@ -1,51 +1,60 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The numbers of a health monitor, with their defaults, and what is refused. docs/health.md gives
-// the reason for each default.
+// The options of a health monitor, their defaults and their checks. docs/health.md gives the reason
+// for each default.
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <string_view>
 
-#include <poise/error.hpp>
+#include <poise/base/check.hpp>
 #include <poise/time.hpp>
 
-namespace poise::health {
+namespace poise::inline v0_1_0::health {
 
-/// How long a backend stays out, and how many may be out at once.
+/// How long a backend stays out, and how many may be out at once. Durations may be
+/// Duration::max().
 struct Ejection {
-  Duration base = std::chrono::seconds{30};        ///< The first time; the n-th takes n times that.
-  Duration unreachable = std::chrono::seconds{5};  ///< Instead of base, if it can't be connected.
-  Duration max = std::chrono::seconds{300};        ///< Never longer than this, jitter apart.
-  double jitter = 0.1;  ///< Up to this share is added, so that not all come back at once.
-  double cap = 0.5;     ///< Of all backends, at most this share; but one may always go.
+  Duration base =
+      std::chrono::seconds{30};  ///< The first time; the n-th in a row takes n times it.
+  /// Instead of base where no connection could be made; later an eighth of the outage so far, from
+  /// two minutes on a quarter of what exceeds the first one.
+  Duration unreachable = std::chrono::seconds{5};
+  Duration max = std::chrono::seconds{300};  ///< Never longer than this, jitter apart.
+  double jitter = 0.1;  ///< Up to this fraction is added, so that not all come back at once.
+  /// At most this fraction of all backends, but always one, and more only if these fail every
+  /// request while others of their tier succeed.
+  double max_ejected = 0.5;
+  /// A trial request that takes longer than this lets another one in; then twice that, and so on.
+  Duration max_trial = std::chrono::seconds{10};
 };
 
 /// How a backend that recovered or joined comes up to its full share.
 struct SlowStart {
   Duration window = std::chrono::seconds{30};  ///< 0: at once.
-  double floor = 0.1;                          ///< The share it starts with.
-  double aggression = 1;                       ///< share = (t / window)^(1 / aggression)
-  /// While it comes up, no other backend is asked for more than this times what would be its part
-  /// if all were up: the ramp yields, which is what lets a set return after a total outage.
+  double min_fraction = 0.1;                   ///< The fraction it starts with.
+  double aggression = 1;                       ///< fraction = (t / window)^(1 / aggression)
+  /// While it comes up, no backend that competes with it is asked for more than this times its due
+  /// if all were up: the ramp yields, which lets a set return after a total outage.
   double overload = 1.4;
 };
 
 /// What happens when too few are left.
 struct Panic {
   enum class Mode : std::uint8_t {
-    open,    ///< Everybody is picked, whatever is known of them.
-    closed,  ///< Nobody is, but for probation: for those who would rather fail.
+    open,    ///< Every backend is picked, whatever is known of it.
+    closed,  ///< None is, but for trials: for services that would rather fail.
   };
-  double threshold = 0.5;  ///< Fewer than this share selectable is panic; 0: never.
+  /// Less than this fraction selectable is panic; 0: never. Backends that fail every request while
+  /// others of their tier succeed do not count.
+  double threshold = 0.5;
   Mode mode = Mode::open;
 };
 
-/// The share of its due that a backend gets, so long after it began.
+/// The fraction of its due that a backend gets, this long after it began.
 ///
 /// max(floor, (max(t, 1 s) / window)^(1 / aggression)). *Source* Envoy, slow start mode.
 [[nodiscard]] inline double ramp(Duration since, SlowStart const& options) {
@@ -53,11 +62,11 @@ struct Panic {
   using Seconds = std::chrono::duration<double>;
   auto const t = std::max(Seconds{since}.count(), 1.0);
   auto const part = std::min(1.0, t / Seconds{options.window}.count());
-  return std::max(options.floor, std::pow(part, 1 / options.aggression));
+  return std::max(options.min_fraction, std::pow(part, 1 / options.aggression));
 }
 
-/// The least share for `slow` backends beside `full` ones that keeps the full ones within
-/// `overload` times their due. full / (full + slow * share) <= overload * full / (full + slow)
+/// The lowest fraction for `slow` backends beside `full` ones that keeps the full ones within
+/// `overload` times their due. full / (full + slow * fraction) <= overload * full / (full + slow)
 [[nodiscard]] constexpr double least_ramp(std::size_t full, std::size_t slow, double overload) {
   if (slow == 0) return 0;
   auto const all = static_cast<double>(full + slow);
@@ -73,51 +82,33 @@ struct Panic {
 
 namespace detail {
 
-[[noreturn]] inline void refuse(std::string_view what, std::string const& given,
-                                std::string_view expected) {
-  throw ConfigError{std::string{what} + " is " + given + ": " + std::string{expected}};
-}
-inline std::string text(Duration time) { return std::to_string(time.count()) + " ns"; }
-
-inline void check_share(std::string_view what, double share) {
-  if (!(share >= 0 && share <= 1))  // NaN too
-    refuse(what, std::to_string(share), "a share lies between 0 and 1");
-}
-inline void check_positive(std::string_view what, Duration time) {
-  if (time <= Duration::zero()) refuse(what, text(time), "it must be longer than 0");
-}
-inline void check_positive(std::string_view what, double number) {
-  if (!(number > 0 && std::isfinite(number)))
-    refuse(what, std::to_string(number), "it must be a number above 0");
-}
-inline void check_at_least_one(std::string_view what, std::uint64_t number) {
-  if (number == 0) refuse(what, "0", "it must be 1 or more");
-}
-
 inline void check(Ejection const& options) {
+  using namespace poise::detail;
   check_positive("base of health::Ejection", options.base);
   check_positive("unreachable of health::Ejection", options.unreachable);
-  if (options.max < std::max(options.base, options.unreachable))
-    refuse("max of health::Ejection", text(options.max), "less than the first ejection takes");
-  check_share("jitter of health::Ejection", options.jitter);
-  check_share("cap of health::Ejection", options.cap);
+  check_at_least("max of health::Ejection", options.max,
+                 std::max(options.base, options.unreachable),
+                 "use at least base and unreachable, the first ejection times");
+  check_fraction("jitter of health::Ejection", options.jitter);
+  check_positive("max_trial of health::Ejection", options.max_trial);
+  check_fraction("max_ejected of health::Ejection", options.max_ejected);
 }
 
 inline void check(SlowStart const& options) {
-  if (options.window < Duration::zero())
-    refuse("window of health::SlowStart", text(options.window), "0 switches the ramp off");
-  check_share("floor of health::SlowStart", options.floor);
-  check_positive("floor of health::SlowStart", options.floor);
+  using namespace poise::detail;
+  check_not_negative("window of health::SlowStart", options.window, "0 switches the ramp off");
+  check_fraction("min_fraction of health::SlowStart", options.min_fraction);
+  check_positive("min_fraction of health::SlowStart", options.min_fraction);
   check_positive("aggression of health::SlowStart", options.aggression);
-  if (!(options.overload >= 1 && std::isfinite(options.overload)))
-    refuse("overload of health::SlowStart", std::to_string(options.overload),
-           "1 is a backend's due, so it can't be less");
+  check_positive("overload of health::SlowStart", options.overload);
+  check_at_least("overload of health::SlowStart", options.overload, 1.0,
+                 "use 1 or more; 1 is a backend's due");
 }
 
 inline void check(Panic const& options) {
-  check_share("threshold of health::Panic", options.threshold);
+  poise::detail::check_fraction("threshold of health::Panic", options.threshold);
 }
 
 }  // namespace detail
 
-}  // namespace poise::health
+}  // namespace poise::inline v0_1_0::health

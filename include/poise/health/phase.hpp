@@ -7,12 +7,12 @@
 //   suspect     picked like any other; something spoke against it that was not enough, or was only
 //               to be watched: probes come faster
 //   degraded    picked for what healthy ones can't carry: mildly ill, or too many are out already
-//   ejected     not picked, until its time is served or probes say it is back
-//   probation   one real request at a time, whose end decides
-//   slow_start  picked for a growing share
+//   ejected     not picked, until its time is over and probes do not call it down
+//   probation   one trial request at a time, whose result decides
+//   slow_start  picked for a growing fraction
 //
-// Everything that decides (passive rules, probes, report_health) speaks in signals; nothing else
-// moves a backend. What is not in the table changes nothing.
+// Criteria, probes and report_health send signals; nothing else moves a backend. A signal that is
+// not in the table for a phase changes nothing.
 
 #include <array>
 #include <cstddef>
@@ -21,18 +21,19 @@
 
 #include <poise/backend.hpp>
 
-namespace poise::health {
+namespace poise::inline v0_1_0::health {
 
 enum class Phase : std::uint8_t { healthy, suspect, degraded, ejected, probation, slow_start };
 
 inline constexpr std::size_t phase_count = 6;
 
+/// What moves a backend from one phase to the next.
 enum class Signal : std::uint8_t {
   doubt,     ///< Something spoke against it, without consequence.
   degrade,   ///< It is to get less.
   eject,     ///< It is to be taken out, and may be: the cap allows it.
   served,    ///< The time of its phase is over.
-  passed,    ///< A request on probation went well.
+  passed,    ///< A trial request succeeded, or a backend that the cap protects recovered.
   failed,    ///< A request on probation failed.
   down,      ///< Probes can't reach it.
   up,        ///< Probes can.
@@ -63,7 +64,7 @@ struct Step {
 };
 
 /// All of them.
-inline constexpr std::array<Step, 22> steps{{
+inline constexpr std::array<Step, 23> steps{{
     {Phase::healthy, Signal::doubt, Phase::suspect},
     {Phase::healthy, Signal::degrade, Phase::degraded},
     {Phase::healthy, Signal::eject, Phase::ejected},
@@ -75,6 +76,7 @@ inline constexpr std::array<Step, 22> steps{{
     {Phase::suspect, Signal::eject, Phase::ejected},
     {Phase::suspect, Signal::down, Phase::ejected},
     {Phase::degraded, Signal::served, Phase::healthy},
+    {Phase::degraded, Signal::passed, Phase::healthy},
     {Phase::degraded, Signal::eject, Phase::ejected},
     {Phase::degraded, Signal::down, Phase::ejected},
     {Phase::ejected, Signal::served, Phase::probation},
@@ -106,4 +108,4 @@ inline constexpr std::array<Step, 22> steps{{
   return phase == Phase::ejected || phase == Phase::probation;
 }
 
-}  // namespace poise::health
+}  // namespace poise::inline v0_1_0::health

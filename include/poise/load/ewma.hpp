@@ -4,16 +4,16 @@
 // Mean latency: the decayed mean of a backend's recent latencies, times the requests it would then
 // have.
 //
-// Use it with Least (that is LeastLatency) or PowerOfTwo when some backends are slower than others,
-// for reasons that weights don't know. PeakEwma answers a slow spell sooner. Without requests in
-// flight in the product every client would run to the same fastest backend.
+// Use it with Least (that is LeastLatency) or PowerOfTwo when some backends are slower than others
+// for reasons that weights don't cover. PeakEwma reacts sooner to a slow spell. Without requests in
+// flight in the product, all clients would pick the same fastest backend.
 
 #include <string_view>
 
 #include <poise/fwd.hpp>
 #include <poise/load/latency.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
@@ -35,4 +35,4 @@ struct Ewma : detail::LatencyLoad<detail::MeanRule> {
   Ewma() = default;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

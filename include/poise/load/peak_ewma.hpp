@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Peak latency: a slow answer counts at once, quick ones win trust back slowly; times the requests
-// the backend would then have.
+// Peak latency times the requests that the backend would then have. A slow answer raises the
+// estimate at once; quick answers lower it slowly.
 //
-// Use it with PowerOfTwo for services whose backends turn slow now and then (collections, noisy
+// Use it with PowerOfTwo if backends turn slow now and then (garbage collections, noisy
 // neighbours): it backs off after the first slow answer. If latencies scatter widely by nature,
-// peaks are chance and Ewma balances more evenly.
+// peaks are random, and Ewma balances more evenly.
 //
 // Source: Finagle's PeakEwma and tower's; their 10 s window and their decay to zero are replaced,
 // see load/latency.hpp.
@@ -14,7 +14,7 @@
 #include <poise/fwd.hpp>
 #include <poise/load/latency.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
@@ -37,4 +37,4 @@ struct PeakEwma : detail::LatencyLoad<detail::PeakRule> {
   PeakEwma() = default;
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

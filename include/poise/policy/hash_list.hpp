@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Hashing by remainder: backends stand in a list, each as often as its weight says, and
-// hash % length chooses. It is what proxies and memcached clients do unless told otherwise.
+// Hashing by remainder: a list contains each backend as often as its weight says, and
+// hash % length chooses. Many proxies and memcached clients do this by default.
 //
 // Use it only to agree with one of them (HashList<dialect::HaproxyMap> and so on): when a backend
-// comes or goes nearly all keys move.
+// is added or removed, nearly all keys move.
 
 #include <algorithm>
 #include <cstddef>
@@ -16,26 +16,26 @@
 #include <utility>
 #include <vector>
 
-#include <poise/dialect/member.hpp>
-#include <poise/keyed.hpp>
+#include <poise/hashing/dialect/member.hpp>
+#include <poise/hashing/keyed.hpp>
 #include <poise/policy.hpp>
 #include <poise/sync/relaxed.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 /// *Cost* a key hash, a division, two loads. The plan holds 4 bytes a weight unit.
 template <class Dialect>
 struct HashList {
-  static constexpr bool keyed = true;
+  static constexpr Traits traits{.keyed = true};
 
   Dialect dialect{};
 
   struct Table {
-    Table(detail::MadeFor members, std::vector<std::uint32_t> list, detail::SmoothTurns turns)
+    Table(detail::TableKey members, std::vector<std::uint32_t> list, detail::SmoothRotation turns)
         : made_for{std::move(members)}, owners{std::move(list)}, smooth{std::move(turns)} {}
-    detail::MadeFor made_for;
+    detail::TableKey made_for;
     std::vector<std::uint32_t> owners;
-    detail::SmoothTurns smooth;
+    detail::SmoothRotation smooth;
     mutable sync::Relaxed<std::uint64_t> turn{0};
   };
   using Plan = std::shared_ptr<Table const>;
@@ -43,17 +43,11 @@ struct HashList {
   [[nodiscard]] std::string name() const { return hooks::name(dialect); }
 
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
-    detail::MadeFor made_for{candidates, Dialect::rule.eligible_only};
-    if (before != nullptr && *before && (*before)->made_for == made_for) return *before;
-    auto const members = dialect::members_of(candidates, Dialect::rule.eligible_only);
-    std::vector<std::uint32_t> owners;
-    if (!members.empty()) {
-      if constexpr (requires { dialect.list(members, members, owners); })
-        dialect.list(members, dialect::members_of(candidates, false), owners);
-      else dialect.list(members, owners);
-    }
-    return std::make_shared<Table const>(std::move(made_for), std::move(owners),
-                                         detail::SmoothTurns{candidates.members()});
+    return detail::reuse_table(
+        candidates, Dialect::rule.eligible_only, before, [&](detail::TableKey made_for) {
+          return std::make_shared<Table const>(std::move(made_for), list(candidates),
+                                               detail::SmoothRotation{candidates.members()});
+        });
   }
 
   std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
@@ -90,13 +84,24 @@ struct HashList {
     }
   }
 
-  /// The share of the list that each member has, by position.
+  /// The fraction of the list that each member has, by position.
   [[nodiscard]] std::vector<double> shares(Plan const& plan, Candidates const& candidates) const {
     return detail::shares_of(plan->owners, candidates);
   }
 
  private:
-  /// On along the list: the systems give no rule, and so everybody who is usable is met.
+  [[nodiscard]] std::vector<std::uint32_t> list(Candidates const& candidates) const {
+    auto const members = dialect::members_of(candidates, Dialect::rule.eligible_only);
+    std::vector<std::uint32_t> owners;
+    if (members.empty()) return owners;
+    if constexpr (requires { dialect.list(members, members, owners); })
+      dialect.list(members, dialect::members_of(candidates, false), owners);
+    else dialect.list(members, owners);
+    return owners;
+  }
+
+  /// Walks on along the list. The imitated systems define no rule here; this one finds every usable
+  /// backend.
   template <class Found>
   [[nodiscard]] static std::size_t walk(std::uint64_t start, std::size_t length,
                                         Found const& found) {
@@ -106,4 +111,4 @@ struct HashList {
   }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

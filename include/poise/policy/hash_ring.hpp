@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Consistent hashing on a ring: a key stays with its backend, and a change moves as few keys as
-// can be: those of the backend that came or went, and no other.
+// Consistent hashing on a ring: a key stays with its backend. When a backend is added or removed,
+// only its own keys move.
 //
 // HashRing<> is poise's own ring: 64-bit hashes of the backends' ids, the nearest point, 1024
-// points a weight unit. HashRing<dialect::Nginx> and the others in dialect/ map every key to the
-// backend that the named system would choose, so that both may serve the same cache.
+// points a weight unit (fewer if large weights would make millions). HashRing<dialect::Nginx> and
+// the others in dialect/ map every key to the backend that the named system would choose, so that
+// both can use the same cache.
 //
-// Use Maglev instead unless you need strictly minimal movement or a dialect: it is more even and a
-// lookup is cheaper. The shares of the native ring differ by 2.2 % (one standard deviation: each
-// point owns half of the two gaps beside it, so sqrt(1/2 / 1024)); the heaviest of 1000 backends
-// carries 6 to 9 % more than its due.
+// Use Maglev unless you need strictly minimal movement or a dialect: it is more even, and a lookup
+// is cheaper. The shares of the native ring differ by 2.2 % (one standard deviation: each point
+// owns half of the two gaps beside it, so sqrt(1/2 / 1024)). The heaviest of 1000 backends carries
+// 6 to 9 % more than its due.
 //
-// A backend that is out keeps its points, and its keys go to the nearest point of the others: a
-// change of health copies no table, and when the backend is back, so are its keys. (Dialects of
-// systems that make the ring anew do so too.)
+// An ineligible backend keeps its points. Meanwhile its keys go to the nearest points of others. So
+// a change of health copies no table, and the backend's keys return with it. (Dialects of systems
+// that rebuild the ring rebuild it here too.)
 //
 // Source: Karger et al. 1997, "Consistent hashing and random trees".
 
@@ -29,15 +30,15 @@
 #include <utility>
 #include <vector>
 
-#include <poise/dialect/member.hpp>
 #include <poise/fwd.hpp>
-#include <poise/keyed.hpp>
+#include <poise/hashing/dialect/member.hpp>
+#include <poise/hashing/keyed.hpp>
+#include <poise/hashing/ring.hpp>
 #include <poise/policy.hpp>
 #include <poise/random.hpp>
-#include <poise/ring.hpp>
 #include <poise/sync/relaxed.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace dialect {
 
@@ -47,9 +48,8 @@ struct Native {
   static constexpr char const* name = "ring";
   static constexpr RingRule rule{.nearest = true};
 
-  std::uint32_t points = 1024;  ///< A weight unit.
-  /// If weights would make more points in all, `points` is halved until they do not, though every
-  /// backend keeps one. 2^23: 200 MiB.
+  std::uint32_t points = 1024;  ///< A weight unit, if `limit` allows.
+  /// The maximum number of points in all; every backend keeps at least one. 2^23: 200 MiB.
   std::uint64_t max_points = std::uint64_t{1} << 23U;
   std::optional<hash::Secret> secret{};  ///< Against crafted keys.
 
@@ -61,14 +61,15 @@ struct Native {
                         std::to_string(max_points) + " is empty; 1024 and 8388608 are usual"};
     std::uint64_t weights = 0;
     for (auto const& member : members) weights += member.weight;
-    unsigned halvings = 0;
-    while (halvings < 63 && of(weights, halvings) > std::max<std::uint64_t>(max_points, 1))
-      ++halvings;
-    poise::detail::reserve_points(made, of(weights, halvings) + members.size());
+    auto const most = limit(members.size());
+    auto const all = std::min<poise::detail::Wide>(poise::detail::Wide{weights} * points, most);
+    poise::detail::reserve_points(made, static_cast<std::uint64_t>(all) + members.size());
     for (auto const& member : members) {
       if (member.weight == 0) continue;
       auto state = hash::xxh64(member.id());
-      auto const count = std::max<std::uint64_t>(1, of(member.weight, halvings));
+      // In proportion to weight: as many as fit. The division is exact if all do.
+      auto const count =
+          std::max<std::uint64_t>(1, static_cast<std::uint64_t>(all * member.weight / weights));
       for (std::uint64_t i = 0; i < count; ++i) {
         state += 0x9e3779b97f4a7c15U;  // splitmix64: a sequence without repetition
         made.push_back({poise::detail::mix(state), member.position});
@@ -76,11 +77,14 @@ struct Native {
     }
   }
 
- private:
-  /// The points of so much weight.
-  [[nodiscard]] std::uint64_t of(std::uint64_t weight, unsigned halvings) const noexcept {
-    auto const all = poise::detail::Wide{weight} * points >> halvings;
-    return static_cast<std::uint64_t>(std::min<poise::detail::Wide>(all, ~std::uint64_t{0}));
+  /// The maximum number of points for so many backends: as if every weight were 1, at least 2^20
+  /// (25 MB), at most `max_points`. If weights ask for more, a unit of weight gets fewer points,
+  /// gradually: keys move no more than the weights changed.
+  [[nodiscard]] std::uint64_t limit(std::size_t backends) const noexcept {
+    constexpr std::uint64_t few = std::uint64_t{1} << 20U;
+    auto const equal = poise::detail::Wide{backends} * points;
+    return static_cast<std::uint64_t>(
+        std::clamp<poise::detail::Wide>(equal, std::min(few, max_points), max_points));
   }
 };
 
@@ -90,19 +94,19 @@ struct Native {
 /// point and 2 to 4 of index, 20 MB for 1000 backends of weight 1; all snapshots share it.
 template <class Dialect>
 struct HashRing {
-  static constexpr bool keyed = true;
+  static constexpr Traits traits{.keyed = true};
   using Hash = typename Dialect::Hash;
   using Points = Ring<Hash>;
 
   Dialect dialect{};
-  Warn warn{};  ///< Told when a backend has fewer than 100 points on average.
+  Warn warn{};  ///< Called when a backend has fewer than 100 points on average.
 
   struct Table {
-    Table(detail::MadeFor members, Points points, detail::SmoothTurns turns)
+    Table(detail::TableKey members, Points points, detail::SmoothRotation turns)
         : made_for{std::move(members)}, ring{std::move(points)}, smooth{std::move(turns)} {}
-    detail::MadeFor made_for;
+    detail::TableKey made_for;
     Points ring;
-    detail::SmoothTurns smooth;
+    detail::SmoothRotation smooth;
     mutable sync::Relaxed<std::uint64_t> turn{0};
   };
   using Plan = std::shared_ptr<Table const>;
@@ -110,17 +114,9 @@ struct HashRing {
   [[nodiscard]] std::string name() const { return hooks::name(dialect); }
 
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
-    detail::MadeFor made_for{candidates, Dialect::rule.eligible_only};
-    if (before != nullptr && *before && (*before)->made_for == made_for) return *before;
-    auto const members = dialect::members_of(candidates, Dialect::rule.eligible_only);
-    std::vector<typename Points::Point> points;
-    if (!members.empty()) dialect.place(members, points);
-    auto table =
-        std::make_shared<Table const>(std::move(made_for), Points{points, Dialect::rule.drop_equal},
-                                      detail::SmoothTurns{smooth ? candidates.members() : 0});
-    detail::warn_if_few(warn, "the hash ring", table->ring.size(), members.size(),
-                        "shares will be uneven; give it more points or higher weights");
-    return table;
+    return detail::reuse_table(
+        candidates, Dialect::rule.eligible_only, before,
+        [&](detail::TableKey made_for) { return make(std::move(made_for), candidates); });
   }
 
   std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
@@ -153,7 +149,7 @@ struct HashRing {
     return find_where(*plan, static_cast<Hash>(context.random()), candidates, accept);
   }
 
-  /// The share of all hashes that each member gets at this moment, by position.
+  /// The fraction of all hashes that each member gets now, by position.
   [[nodiscard]] std::vector<double> shares(Plan const& plan, Candidates const& candidates) const {
     std::vector<double> result(candidates.members());
     std::vector<std::size_t> positions(candidates.size());
@@ -185,6 +181,18 @@ struct HashRing {
   static constexpr bool patient = Dialect::rule.patience != 0;
   static constexpr bool smooth = patient || Dialect::rule.keyless == Keyless::smooth;
 
+  [[nodiscard]] Plan make(detail::TableKey made_for, Candidates const& candidates) const {
+    auto const members = dialect::members_of(candidates, Dialect::rule.eligible_only);
+    std::vector<typename Points::Point> points;
+    if (!members.empty()) dialect.place(members, points);
+    auto table =
+        std::make_shared<Table const>(std::move(made_for), Points{points, Dialect::rule.drop_equal},
+                                      detail::SmoothRotation{smooth ? candidates.members() : 0});
+    detail::warn_if_few(warn, "the hash ring", table->ring.size(), members.size(),
+                        "shares will be uneven; give it more points or higher weights");
+    return table;
+  }
+
   [[nodiscard]] static std::size_t find(Points const& ring, Hash hash) noexcept {
     return Dialect::rule.nearest ? ring.nearest(hash) : ring.next(hash);
   }
@@ -198,7 +206,7 @@ struct HashRing {
     return patient && i == Candidates::none ? table.smooth.next(candidates, accept) : i;
   }
 
-  /// From a point on to the first one that is eligible and accepted.
+  /// The first owner from the point `at` on that is eligible and accepted.
   template <class Accept>
   [[nodiscard]] static std::size_t walk(Points const& ring, std::size_t& at, std::size_t steps,
                                         Candidates const& candidates, Accept const& accept) {
@@ -209,7 +217,7 @@ struct HashRing {
     return Candidates::none;
   }
 
-  /// The point where the search starts: with `nearest`, the nearest of those that are eligible.
+  /// The point where the search starts: with `nearest`, the nearest point of an eligible backend.
   [[nodiscard]] static std::size_t start(Points const& ring, Hash hash,
                                          Candidates const& candidates) {
     auto after = ring.next(hash);
@@ -225,4 +233,4 @@ struct HashRing {
   }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

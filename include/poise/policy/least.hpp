@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The backend with the least load of all, ties at random in proportion to weight.
+// The backend with the least load. Ties are broken at random, in proportion to weight.
 //
-// Use it for few backends and long requests. It reads every backend: 1 ns each, so beyond some
-// fifty PowerOfTwo balances nearly as well for a constant price. "First index wins" is no tie rule:
-// ten clients that start at the same time would all choose the same backend.
+// Use it for few backends and long requests. It reads every backend, 1 ns each. Beyond about fifty
+// backends PowerOfTwo balances nearly as well at a constant cost. Ties must not go to the first
+// index: ten clients that start at the same time would all choose the same backend.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,9 +15,9 @@
 #include <poise/load.hpp>
 #include <poise/policy.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
-/// *Cost* O(n) reads, no write: one pass; a few draws if many are tied, two more passes if few are.
+/// *Cost* O(n) reads, no write. One pass; then a few draws if many are tied, two passes if few are.
 template <class L>
 struct Least : detail::HasLoad<L> {
   using detail::HasLoad<L>::HasLoad;
@@ -48,7 +48,7 @@ struct Least : detail::HasLoad<L> {
   static std::size_t pick_by(auto const& load, Candidates const& candidates, Context& context) {
     auto const usable = [&](std::size_t i) { return !Restricted || context.usable(candidates, i); };
     auto const load_of = [&](std::size_t i) { return load(candidates, i, context); };
-    // One plain pass finds the least load, the first that has it, and how many do.
+    // One pass finds the least load, the first backend that has it, and the number of those.
     auto const size = candidates.size();
     std::size_t first = 0;
     while (first < size && !(usable(first) && detail::is_number(load_of(first)))) ++first;
@@ -69,8 +69,8 @@ struct Least : detail::HasLoad<L> {
     if (count == 1) return first;
 
     auto const tied = [&](std::size_t i) { return load_of(i) <= least && usable(i); };
-    // If many are tied, drawing until one of them is hit is fair and quick: at one in eight or
-    // more, 32 draws miss with 1.4 %.
+    // If many are tied, draw until a tied backend is hit: fair and quick. If one in eight is tied,
+    // 32 draws miss with a probability of 1.4 %.
     if (candidates.equal_weights() && count * 8 >= size) {
       constexpr int tries = 32;
       for (int i = 0; i < tries; ++i)
@@ -79,7 +79,7 @@ struct Least : detail::HasLoad<L> {
     return draw_by_weight(tied, first, candidates, context);
   }
 
-  /// Each of those tied wins with its part of their weight. Takes two more passes.
+  /// Each tied backend wins in proportion to its weight. Takes two more passes.
   static std::size_t draw_by_weight(auto const& tied, std::size_t first,
                                     Candidates const& candidates, Context& context) {
     std::uint64_t total = 0;
@@ -95,4 +95,4 @@ struct Least : detail::HasLoad<L> {
   }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

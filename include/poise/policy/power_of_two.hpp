@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Two backends drawn at random, the less loaded of them: nearly as even as looking at all of them,
-// at a constant price, and without the herd that runs to the one least loaded.
+// The less loaded of two backends that are drawn at random. It is nearly as even as a scan of all
+// backends, at a constant cost. Many clients do not rush to the same least loaded backend.
 //
-// Use it when in doubt. The two are always distinct (the same one twice is just random), drawn in
-// proportion to weight, and the load of each is weighed too.
+// Use it if requests in flight say enough and two clock reads cost too much (else use Adaptive).
+// The two backends are always distinct. They are drawn in proportion to weight, and the load of
+// each is divided by its weight, too.
 //
 // Source: Mitzenmacher 2001, "The power of two choices in randomized load balancing".
 
@@ -13,13 +14,13 @@
 #include <cstdint>
 #include <string>
 
-#include <poise/alias_table.hpp>
+#include <poise/base/alias_table.hpp>
 #include <poise/fwd.hpp>
 #include <poise/load.hpp>
 #include <poise/policy.hpp>
 #include <poise/random.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 /// *Cost* O(1): one random number and two loads. With unequal weights the plan holds 8 bytes a
 /// backend.
@@ -55,7 +56,7 @@ struct PowerOfTwo : detail::HasLoad<L> {
   }
 
  private:
-  /// Which of the two was drawn first is chance, so "first wins ties" is fair.
+  /// The order of the two is random, so it is fair that the first wins ties.
   [[gnu::always_inline]] static std::size_t less_loaded(auto const& by, std::size_t first,
                                                         std::size_t second,
                                                         Candidates const& candidates,
@@ -76,14 +77,14 @@ struct PowerOfTwo : detail::HasLoad<L> {
     return draw_by_weight(plan, context.random.chance(), context.lane);
   }
 
-  /// By plain words, both: a context, or a copy of its generator, would live in memory in every
-  /// pick. (g++ 12 stores the parts of such a copy one by one and reads them together, and that
-  /// takes 15 ns.)
-  [[gnu::noinline]] static Rng::Packed draw_by_weight(Plan const& plan, Chance& chance,
-                                                      sync::Lane lane) noexcept {
+  /// Takes plain values: a context, or a copy of its generator, would live in memory in every pick.
+  /// (g++ 12 stores the parts of such a copy one by one and reads them together, which takes 15
+  /// ns.)
+  [[gnu::noinline]] static Rng::SmallPair draw_by_weight(Plan const& plan, RandomSource& chance,
+                                                         sync::Lane lane) noexcept {
     Rng random{chance, lane};
-    // One weight may outweigh all others, so drawing until two differ could take for ever: after 4
-    // tries the second is any other one.
+    // One weight may outweigh all others, so drawing until two differ could take for ever. After 4
+    // tries the second is any other backend.
     constexpr int tries = 4;
     auto const rest = detail::explores_one_in<L> == 0 ? 0 : random();
     auto const first = plan.draw(random);
@@ -94,4 +95,4 @@ struct PowerOfTwo : detail::HasLoad<L> {
   }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

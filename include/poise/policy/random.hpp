@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Any backend, by chance alone.
+// Any backend, at random.
 //
-// Use Random where nothing may be remembered, or as the yardstick that a better policy must beat:
-// with n requests a backend's count scatters by sqrt(n), and nobody looks who is busy. PowerOfTwo
-// costs one more random number and halves the queues.
+// Use Random where no state may be kept, or as the baseline for better policies. With n requests a
+// backend's count scatters by sqrt(n), and the load is ignored. PowerOfTwo costs one more random
+// number and halves the queues.
 
 #include <cstddef>
 
-#include <poise/alias_table.hpp>
+#include <poise/base/alias_table.hpp>
 #include <poise/fwd.hpp>
 #include <poise/policy.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
-/// Each backend with the same chance, whatever its weight. *Cost* O(1), one random number.
+/// Each backend with the same probability; weights are ignored. *Cost* O(1), one random number.
 struct Random {
   static constexpr char const* name = "random";
 
@@ -25,8 +25,8 @@ struct Random {
   }
 };
 
-/// Each backend with its weight's part of the chance. *Cost* O(1), one random number; with unequal
-/// weights the plan holds 8 bytes a backend.
+/// Each backend in proportion to its weight. *Cost* O(1), one random number; with unequal weights
+/// the plan holds 8 bytes a backend.
 struct WeightedRandom {
   static constexpr char const* name = "weighted_random";
   using Plan = AliasTable;  // empty when all weights are equal
@@ -42,4 +42,4 @@ struct WeightedRandom {
   }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

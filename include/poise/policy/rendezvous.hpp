@@ -2,13 +2,14 @@
 #pragma once
 
 // Rendezvous (highest random weight) hashing: every backend draws a number for the key, and the
-// best one wins. Shares follow the weights exactly, movement is the least there can be, and there
-// is no table.
+// best number wins. Shares follow the weights exactly, as few keys as possible move, and there is
+// no table.
 //
-// Use it for small sets: a pick looks at all backends. Up to a dozen it costs what a ring does.
+// Use it for small sets: a pick reads all backends. Up to a dozen backends it costs no more than a
+// ring.
 //
-// With weights, backend i draws an exponentially distributed time of rate w_i, and the first one
-// wins: -ln(u) / w, with u uniform between 0 and 1 from the key and the id.
+// With weights, backend i draws an exponentially distributed time of rate w_i, and the shortest
+// time wins: -ln(u) / w, with u uniform between 0 and 1 from the key and the id.
 //
 // Source: Thaler and Ravishankar 1998, "Using name-based mappings to increase hit rates";
 // Schindelhauer and Schomaker 2005, "Weighted distributed hash tables", logarithmic method.
@@ -21,32 +22,32 @@
 #include <utility>
 #include <vector>
 
-#include <poise/keyed.hpp>
+#include <poise/hashing/keyed.hpp>
 #include <poise/policy.hpp>
 #include <poise/random.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 /// *Cost* O(n): 1 ns a backend, 6 ns with unequal weights. The plan holds 8 bytes a backend.
 struct Rendezvous {
-  static constexpr bool keyed = true;
+  static constexpr Traits traits{.keyed = true};
   static constexpr char const* name = "rendezvous";
 
   std::optional<hash::Secret> secret{};  ///< Against crafted keys.
 
   struct Table {
-    detail::MadeFor made_for;
+    detail::TableKey made_for;
     std::vector<std::uint64_t> ids;  // hashed, by position
   };
   using Plan = std::shared_ptr<Table const>;
 
   [[nodiscard]] static Plan plan(Candidates const& candidates, Plan const* before) {
-    detail::MadeFor made_for{candidates, false};
-    if (before != nullptr && *before && (*before)->made_for == made_for) return *before;
-    std::vector<std::uint64_t> ids(candidates.members());
-    for (std::size_t position = 0; position < ids.size(); ++position)
-      ids[position] = hash::xxh64(candidates.member(position).id());
-    return std::make_shared<Table const>(Table{std::move(made_for), std::move(ids)});
+    return detail::reuse_table(candidates, false, before, [&](detail::TableKey made_for) {
+      std::vector<std::uint64_t> ids(candidates.members());
+      for (std::size_t position = 0; position < ids.size(); ++position)
+        ids[position] = hash::xxh64(candidates.member(position).id());
+      return std::make_shared<Table const>(Table{std::move(made_for), std::move(ids)});
+    });
   }
 
   std::size_t pick(Plan const& plan, Candidates const& candidates, Context& context) const {
@@ -72,7 +73,7 @@ struct Rendezvous {
                               });
   }
 
-  /// The share of all hashes that each member gets at this moment, by position.
+  /// The fraction of all hashes that each member gets now, by position.
   [[nodiscard]] static std::vector<double> shares(Plan const&, Candidates const& candidates) {
     std::vector<double> weights(candidates.members());
     for (std::size_t position = 0; position < weights.size(); ++position)
@@ -82,7 +83,7 @@ struct Rendezvous {
   }
 
  private:
-  /// The candidate whose time comes first.
+  /// The candidate with the shortest time.
   template <class Time, class Accept, class Draw>
   [[nodiscard]] static std::size_t best(Table const& table, Candidates const& candidates,
                                         std::uint64_t hash, Accept const& accept,
@@ -101,4 +102,4 @@ struct Rendezvous {
   }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

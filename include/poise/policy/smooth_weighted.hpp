@@ -4,8 +4,8 @@
 // Weighted round robin without bursts, in nginx's exact order: weights 5, 1, 1 give a a b a c a a.
 //
 // Use it when backends differ in size and you know by how much. nginx computes the order pick by
-// pick, O(n) each and under a lock; it repeats after sum / gcd picks, so the plan holds one whole
-// period and a pick only advances an index.
+// pick, O(n) each and under a lock. The order repeats after sum / gcd picks. So here the plan holds
+// one whole period, and a pick only advances an index.
 //
 // The simulation costs O(period * distinct weights) instead of O(period * n): backends of equal
 // weight take their turns in index order, so one front runner stands for each weight. Beyond
@@ -14,8 +14,8 @@
 // build and O(1) to look up (at worst O(log n)). Its shares are exact in the long run. Its error:
 // over any N consecutive picks of one thread a backend's count is within 1.1 + 0.2 log_phi(N) of
 // its exact share, whatever the weights: 5 at N = 10^4, 8 at 10^7 (a line above the rotation's
-// exact discrepancy, which was computed up to 10^7; tested), and random weights come near it. The
-// gaps between a backend's turns take at most three values.
+// exact discrepancy, which was computed up to 10^7; tested). Random weights come near that error.
+// The gaps between a backend's turns take at most three values.
 //
 // Source: nginx, ngx_http_upstream_round_robin.c; the three-gap theorem (Sos 1958).
 
@@ -27,18 +27,18 @@
 #include <numeric>
 #include <vector>
 
-#include <poise/cursor.hpp>
 #include <poise/policy.hpp>
+#include <poise/policy/cursor.hpp>
 
-namespace poise {
+namespace poise::inline v0_1_0 {
 
 namespace detail {
 
 /// A circle of 2^64 points, cut into parts in proportion to weights.
-class GoldenCircle {
+class GoldenRatioRotation {
  public:
-  GoldenCircle() = default;
-  explicit GoldenCircle(std::vector<std::uint32_t> const& weights) : ends_(weights.size()) {
+  GoldenRatioRotation() = default;
+  explicit GoldenRatioRotation(std::vector<std::uint32_t> const& weights) : ends_(weights.size()) {
     Wide const total = std::accumulate(weights.begin(), weights.end(), std::uint64_t{0});
     Wide sum = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -111,9 +111,9 @@ class SmoothSequence {
     std::size_t front = 0;     // the next member to take a turn
   };
 
-  // current += weight for all; the greatest current wins, the lowest index among equals; the winner
-  // pays the sum of the weights. A member behind the front has paid already, so it stands `period`
-  // lower until the whole class has paid.
+  // nginx: current += weight for all; the greatest current wins, the lowest index among equals; the
+  // sum of the weights is subtracted from the winner. Here a class keeps the current of its front
+  // runner. Members that already had their turn are `period` lower until all members had theirs.
   std::uint32_t step() {
     Class* best = nullptr;
     for (auto& each : classes_) {
@@ -143,7 +143,7 @@ struct SmoothWeighted {
 
   struct Plan {
     std::vector<std::uint32_t> sequence;  // empty if weights are equal or the sequence is too long
-    detail::GoldenCircle circle;
+    detail::GoldenRatioRotation circle;
     bool equal = false;
   };
   Cursor cursor{};
@@ -153,16 +153,33 @@ struct SmoothWeighted {
     auto const weights = candidates.weights();
     detail::SmoothSequence sequence{weights};
     if (sequence.affordable()) return {sequence.build(), {}, false};
-    return {{}, detail::GoldenCircle{weights}, false};
+    return {{}, detail::GoldenRatioRotation{weights}, false};
   }
 
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const noexcept {
+    if (!context.unrestricted()) [[unlikely]]
+      return draw_usable(plan, candidates, context);
     if (plan.equal) return cursor.turn(context, candidates.size());
     if (!plan.sequence.empty()) return plan.sequence[cursor.turn(context, plan.sequence.size())];
     constexpr std::uint64_t golden = 0x9e3779b97f4a7c15U;  // 2^64 / phi
     return plan.circle.part_at(cursor.count(context) * golden);
   }
+
+ private:
+  /// A usable backend at random, by weight: for a retry, or after a refusal.
+  [[nodiscard, gnu::noinline]] static std::size_t draw_usable(Plan const& plan,
+                                                              Candidates const& candidates,
+                                                              Context& context) noexcept {
+    if (plan.equal) return context.draw_usable(candidates);
+    for (int draw = 0; draw < 3; ++draw) {
+      auto const i = plan.sequence.empty()
+                         ? plan.circle.part_at(context.random())
+                         : plan.sequence[context.random.below(plan.sequence.size())];
+      if (context.usable(candidates, i)) return i;
+    }
+    return context.draw_usable(candidates);
+  }
 };
 
-}  // namespace poise
+}  // namespace poise::inline v0_1_0

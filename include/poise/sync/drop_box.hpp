@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Where the last user of a thing leaves it, so that somebody else destroys it.
+// A lock-free list of objects that wait to be destroyed. The last user of an object drops it here,
+// and another thread destroys it.
 //
-// A request that ends must not run a payload's destructor (closing a connection pool takes time),
-// so the record goes into the box, and an update or tick empties it. After close() nobody will come
-// any more: drop() returns false and the caller destroys the thing himself.
+// A request that completes must not run a payload's destructor: closing a connection pool takes
+// time. So the record goes into the box, and an update or tick empties it. After close() drop()
+// returns false, and the caller destroys the object itself.
 //
 // T needs a member `T* next_dropped`. Items are only ever taken all at once, so there is no ABA.
 
 #include <atomic>
 #include <cstdint>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 template <class T>
 class DropBox {
@@ -27,7 +28,7 @@ class DropBox {
     do {
       if (head == closed()) return false;
       item->next_dropped = head;
-      // release (10): the item's content and link are visible to whoever takes the list.
+      // release (10): the item's content and link are visible to the thread that takes the list.
     } while (!head_.compare_exchange_weak(head, item, std::memory_order_release,
                                           std::memory_order_relaxed));
     return true;
@@ -37,8 +38,8 @@ class DropBox {
   [[nodiscard]] T* take() noexcept {
     auto* head = head_.load(std::memory_order_relaxed);  // relaxed: the exchange below checks it
     do {
-      // An empty box costs no write; a closed one must stay closed: reports come after the end,
-      // too.
+      // An empty box costs no write. A closed box must stay closed: requests may complete after
+      // close().
       if (head == nullptr || head == closed()) return nullptr;
       // acquire (10): see drop.
     } while (!head_.compare_exchange_weak(head, nullptr, std::memory_order_acquire,
@@ -55,4 +56,4 @@ class DropBox {
   std::atomic<T*> head_{nullptr};
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The barrier between "I am reading" and "I load the snapshot", paid by whoever changes things.
+// The barrier between a reader's store ("I am reading") and its load of the snapshot. The updater
+// pays for it.
 //
-// A reader stores its slot and then loads the snapshot; the updater swaps the snapshot and then
+// A reader stores its slot and then loads the snapshot. The updater swaps the snapshot and then
 // reads the slots. One of the two must see the other's store, which takes a full barrier on both
-// sides. Linux can run that barrier on every core on the updater's behalf (membarrier): then a
-// reader needs none, and a pick costs 1 ns instead of 3. Where the kernel refuses, both sides use
-// sequentially consistent accesses. Both ways are built into every binary; which one is used is
-// decided once, in the constructor of the first balancer of the process, because deciding later
-// would let an updater believe in a barrier that a reader did not make.
+// sides. Linux can run that barrier on every core for the updater (membarrier). Then a reader needs
+// none, and a pick costs 1 ns instead of 3. Where the kernel refuses membarrier, both sides use
+// sequentially consistent accesses. Every binary contains both ways. The constructor of the first
+// balancer of the process chooses one. A later choice would be wrong: an updater would rely on a
+// barrier that an earlier reader did not make.
 //
 // Source: docs/concurrency.md.
 
@@ -22,7 +23,7 @@
 #include <unistd.h>
 #endif
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 enum class Fence : std::uint8_t { asymmetric, seq_cst };
 
@@ -30,8 +31,8 @@ namespace detail {
 
 enum class FenceState : std::uint8_t { undecided, asymmetric, seq_cst };
 
-// 0: written once before the first reader exists, and the thread that constructs a balancer hands
-// it to its readers by means of its own; so relaxed loads suffice.
+// (0): written once, before the first reader exists. A program that passes a balancer to another
+// thread synchronizes with it, so relaxed loads suffice.
 inline constinit std::atomic<FenceState> fence_state{FenceState::undecided};
 
 #if defined(__linux__) && defined(SYS_membarrier) && __has_include(<linux/membarrier.h>)
@@ -58,15 +59,15 @@ inline bool settle(FenceState wanted) noexcept {
 /// Chooses the fence of this process instead of letting the first balancer do so.
 ///
 /// Returns false, and changes nothing, if another choice was already made or the kernel has no
-/// membarrier. Call it before the first balancer is constructed; it exists for tests, and for
-/// programs that will install a seccomp filter without membarrier later.
+/// membarrier. Call it before the first balancer is constructed. It is meant for tests, and for
+/// programs that will later install a seccomp filter without membarrier.
 inline bool require_fence(Fence wanted) noexcept {
   if (wanted == Fence::asymmetric && !detail::register_membarrier()) return false;
   return detail::settle(wanted == Fence::asymmetric ? detail::FenceState::asymmetric
                                                     : detail::FenceState::seq_cst);
 }
 
-/// Makes the choice if nobody did: asymmetric where the kernel offers it.
+/// Chooses the fence unless it was chosen before: asymmetric where the kernel offers it.
 inline void settle_fence() noexcept {
   // (0)
   if (detail::fence_state.load(std::memory_order_acquire) != detail::FenceState::undecided) return;
@@ -81,14 +82,14 @@ inline void settle_fence() noexcept {
              : Fence::seq_cst;
 }
 
-/// The updater's half: after it, every reader that could still hold the old snapshot shows in its
-/// slot.
+/// The updater's half of the barrier. After it, the slot of every reader that may still hold the
+/// old snapshot shows that it reads.
 ///
 /// Returns false if the kernel now refuses what it granted at the start (a seccomp filter that was
-/// installed later, say). Then nothing that was retired may be freed.
+/// installed later, say). Then no retired value may be freed.
 [[nodiscard]] inline bool heavy_fence() noexcept {
   if (fence_in_use() == Fence::seq_cst) return true;  // the seq_cst accesses of both sides suffice
   return detail::run_membarrier();
 }
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

@@ -3,56 +3,65 @@
 
 // Counters that threads advance without sharing a cache line, and the cursor built from them.
 //
-// A counter that all threads increment costs 2 ns alone and 10 ns between two threads, more with
-// more. Here every thread has a lane of its own, which it advances with a plain load and store. The
-// number of a lane belongs to the thread's reader slot, so it passes from a thread that ends to the
-// next that starts, and the position with it: short-lived threads continue a rotation instead of
-// restarting it. Threads beyond the last lane, and balancers with an injected seed, use lane 0,
-// which is shared and exact.
+// An increment of a counter that all threads share costs 2 ns with one thread, 10 ns with two, and
+// more with more. Here every thread has a lane of its own, which it advances with a plain load and
+// store. The index of the thread's reader slot selects the lane. A thread that ends passes both on
+// to the next thread that starts. So short-lived threads continue a rotation instead of restarting
+// it. Two lanes are shared and exact: threads beyond the last lane use `spare`, and balancers with
+// an injected seed use `shared`, which starts at a given position.
 //
-// Invariant L1: a lane other than 0 is advanced by one thread at a time (E4).
+// Invariant L1: a lane other than these two is advanced by one thread at a time (E4).
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
-/// Which counter a thread uses: 0 is shared by all, any other is its own.
-enum class Lane : std::uint32_t { shared = 0 };
+inline constexpr std::uint32_t lane_count = 64;  // 4 KiB a cursor, and one lane more
 
-inline constexpr std::uint32_t lane_count = 64;  // 4 KiB a cursor; more threads share lane 0
+/// The counter that a thread uses: one of its own, or a shared one.
+enum class Lane : std::uint32_t { shared = 0, spare = lane_count };
 
-/// The lane of the thread with this index; the shared one when lanes are off or used up.
+/// The lane of the thread with this index. The spare lane when the lanes are used up, the shared
+/// lane when lanes are off.
 [[nodiscard]] constexpr Lane lane_of(std::uint32_t thread_index, bool own_lanes) noexcept {
-  return own_lanes && thread_index + 1 < lane_count ? Lane{thread_index + 1} : Lane::shared;
+  if (!own_lanes) return Lane::shared;
+  return thread_index + 1 < lane_count ? Lane{thread_index + 1} : Lane::spare;
+}
+
+[[nodiscard]] constexpr bool has_several_owners(Lane lane) noexcept {
+  return static_cast<std::uint32_t>(lane) - 1 >= lane_count - 1;
 }
 
 /// One counter per lane. *Threads* any. *Cost* a load and a store; on the shared lane one atomic
 /// add.
 class Lanes {
  public:
-  /// Starts every own lane at a place of its own and the shared one at `first`.
+  /// Starts the shared lane at `first` and every other lane at a different position.
   explicit Lanes(std::uint64_t first, std::uint64_t (*start)(std::uint64_t)) noexcept {
     lanes_[0].position.store(first, std::memory_order_relaxed);  // relaxed: not shared yet
     for (std::size_t lane = 1; lane < lane_count; ++lane)
       lanes_[lane].position.store(start(first + lane), std::memory_order_relaxed);
+    // Halved: turn() counts on from here, and a wrap at 2^64 would make the rotation jump.
+    several(Lane::spare).store(start(first + lane_count) / 2, std::memory_order_relaxed);
   }
 
-  /// Adds `step` to the lane and returns what it was.
+  /// Adds `step` to the lane and returns the value before.
   [[gnu::always_inline]] std::uint64_t advance(Lane lane, std::uint64_t step) noexcept {
     // relaxed: the counter orders nothing; a lane's next owner gets it through slot.taken (1).
-    // Lane 0 by its number: an address that both ways share would be computed in front of both.
-    if (lane == Lane::shared) [[unlikely]]
-      return lanes_[0].position.fetch_add(step, std::memory_order_relaxed);
+    // several() finds the lane's address: an address that both branches share would be computed
+    // before the branch.
+    if (has_several_owners(lane)) [[unlikely]]
+      return several(lane).fetch_add(step, std::memory_order_relaxed);
     auto& position = lanes_[static_cast<std::size_t>(lane)].position;
     auto const before = position.load(std::memory_order_relaxed);
-    position.store(before + step, std::memory_order_relaxed);  // L1: nobody else writes it
+    position.store(before + step, std::memory_order_relaxed);  // L1: no other thread writes it
     return before;
   }
 
-  /// All lanes together, modulo 2^64, while their owners go on advancing them.
+  /// The sum of all lanes, modulo 2^64. Their owners may advance them meanwhile.
   [[nodiscard]] std::uint64_t sum() const noexcept {
     std::uint64_t sum = 0;
     for (auto const& lane : lanes_)
@@ -60,11 +69,11 @@ class Lanes {
     return sum;
   }
 
-  /// Advances the lane by one around a circle of `size` places and returns the place it stood on.
+  /// Advances the lane by one around a circle of `size` places; returns the place before.
   [[gnu::always_inline]] std::uint64_t turn(Lane lane, std::uint64_t size) noexcept {
-    // relaxed: as in advance. An own lane holds a place, not a count, and so divides once a turn.
-    if (lane == Lane::shared) [[unlikely]]
-      return lanes_[0].position.fetch_add(1, std::memory_order_relaxed) % size;
+    // relaxed: as in advance. An own lane holds a place, not a count: it divides once a round.
+    if (has_several_owners(lane)) [[unlikely]]
+      return several(lane).fetch_add(1, std::memory_order_relaxed) % size;
     auto& position = lanes_[static_cast<std::size_t>(lane)].position;
     auto place = position.load(std::memory_order_relaxed);
     if (place >= size) [[unlikely]]
@@ -74,15 +83,20 @@ class Lanes {
   }
 
  private:
-  // Every pick writes its lane, and a processor may take a load for one from that store if the low
-  // 12 bits of both addresses agree: once it was wrong, such loads wait for a while, 3 to 5 ns a
-  // pick. So the position stands where no line that picks read has anything: not at the beginning,
-  // as a backend's count of requests.
+  // Every pick writes its lane. If the low 12 bits of a later load's address are the same, the
+  // processor may take the load for one of that store. After such a mistake it delays these loads
+  // for a while, which costs 3 to 5 ns a pick. So the position stands at an offset in its cache
+  // line where no other line that picks read has data: not at the beginning, where a backend has
+  // its count of requests.
   struct alignas(64) Counter {
     std::array<std::byte, 56> unused{};
     std::atomic<std::uint64_t> position{0};
   };
-  std::array<Counter, lane_count> lanes_;
+  [[nodiscard]] std::atomic<std::uint64_t>& several(Lane lane) noexcept {
+    return lanes_[lane == Lane::shared ? 0 : lane_count].position;
+  }
+
+  std::array<Counter, lane_count + 1> lanes_;
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A word beside a published value: a pointer into what the value owns, or what goes with it, for
-// readers that need nothing else of the value and save the way through it.
+// A shortcut to a part of a published value: one word, for readers that need nothing else of the
+// value.
 //
 // Invariants:
-//   N1  The owner links elsewhere before the value that owns the target is replaced, and readers
-//       follow a link inside a read section. So what they got outlives the section, as the value
-//       itself would: a link is to them what Published's pointer is.
-//   N2  Links that belong together are led by one pointer: the owner sets it to null before it
-//       changes the others, and to the new target after. A reader that finds the same target, not
-//       null, before and after it read the others has read what belongs to it: had one of them been
-//       newer, so would the null have been; and a target that a reader can still follow is never
-//       used again for another.
+//   N1  The owner changes a link before it replaces the value that owns the target. Readers follow
+//       links inside a read section. So the target outlives the section, as it would if it were
+//       reached through Published.
+//   N2  Of links that belong together, one pointer is the leader. The owner sets the leader to null
+//       before it changes the others, and to the new target after. A reader reads the leader, then
+//       the others, then the leader again. If the leader had the same target both times, and not
+//       null, the others belong to it: a newer one would have come after a null, and an address
+//       that a reader can still follow is not used again for a new target.
 
 #include <atomic>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 template <class T>
 class Linked {
  public:
-  // seq_cst (7), both: see ReadSection::enter. The load implies acquire (10): what was written
-  // before the link is visible, and what is read after it is read after it (N2).
+  // seq_cst (7), both: see ReadSection::enter. The load implies acquire (10): all that was written
+  // before the link is visible, and later reads stay after this load (N2).
   [[nodiscard, gnu::always_inline]] T load() const noexcept {
     return target_.load(std::memory_order_seq_cst);
   }
   /// *Requires* the owner's lock.
   void store(T target) noexcept {
-    // relaxed: the owner alone writes it. Readers keep its cache line if nothing changes.
+    // relaxed: only the owner writes it. Without a change, readers keep the cache line.
     if (target_.load(std::memory_order_relaxed) == target) return;
     target_.store(target, std::memory_order_seq_cst);
   }
@@ -38,4 +38,4 @@ class Linked {
   std::atomic<T> target_{};
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

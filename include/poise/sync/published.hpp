@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// One immutable value that many threads read while one replaces it, without waiting on either side.
+// One immutable value that many threads read while one thread replaces it. Neither side waits.
 //
-// publish() swaps the pointer and keeps the old value; collect() hands back the values that nobody
-// can be reading any more. Nothing waits for readers: a preempted one would stall an update for
-// milliseconds. The owner serialises publish and collect (a mutex), bounds how much may be retired,
-// and destroys what it gets back outside its lock.
+// publish() swaps the pointer and retires the old value. collect() returns the retired values that
+// no thread can be reading any more. Nothing waits for readers: a preempted reader would stall an
+// update for milliseconds. The owner serialises publish and collect with a mutex, bounds the number
+// of retired values, and destroys collected values outside its lock.
 //
 // Invariants:
-//   P1  A retired value is freed only when every reader's era is 0 or >= its own era (E3).
+//   P1  A retired value is freed only when every reader's epoch is 0 or >= its own epoch (E3).
 //   P2  While the kernel refuses the heavy fence, values are kept, not freed; a later fence that
 //       works covers them all.
 
@@ -21,7 +21,7 @@
 
 #include <poise/sync/epoch.hpp>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 template <class T>
 class Published {
@@ -36,13 +36,13 @@ class Published {
     return current_.load(std::memory_order_seq_cst);
   }
 
-  /// The current value for the owner, who alone replaces it: no read section needed.
+  /// The current value, for the owner. Only the owner replaces it, so it needs no read section.
   [[nodiscard]] T const* own() const noexcept {
     return current_.load(std::memory_order_relaxed);  // written under the owner's lock
   }
 
-  /// Makes room for what the next publish retires, so that it can't fail half-way, and for what the
-  /// one after it retires: a balancer's end publishes without being able to throw. May throw.
+  /// Reserves room for two retired values, so that the next publish can't fail half-way. The second
+  /// one is for the end of a balancer, which publishes but can't throw. May throw.
   void prepare() { retired_.reserve(retired_.size() + 2); }
 
   /// Replaces the value. *Requires* the owner's lock and a prepare() before. *Cost* one membarrier.
@@ -53,7 +53,7 @@ class Published {
     fence_retired();
   }
 
-  /// The values that nobody reads any more. *Requires* the owner's lock.
+  /// The retired values that no thread reads any more. *Requires* the owner's lock.
   [[nodiscard]] std::vector<std::unique_ptr<T const>> collect() {
     std::vector<std::unique_ptr<T const>> free;
     if (retired_.empty()) return free;
@@ -61,35 +61,35 @@ class Published {
     auto const oldest = oldest_reader();
     free.reserve(retired_.size());
     std::erase_if(retired_, [&](Retired& value) {
-      if (value.era == unfenced || value.era > oldest) return false;
+      if (value.epoch == unfenced || value.epoch > oldest) return false;
       free.push_back(std::move(value.value));
       return true;
     });
     return free;
   }
 
-  /// Values that wait for their readers.
+  /// The number of retired values that readers may still use.
   [[nodiscard]] std::size_t waiting() const noexcept { return retired_.size() - unfenced_; }
-  /// Values that can't be freed because the kernel refuses the fence.
+  /// The number of values that can't be freed because the kernel refuses the fence.
   [[nodiscard]] std::size_t stranded() const noexcept { return unfenced_; }
 
  private:
-  static constexpr std::uint64_t unfenced = 0;  // eras begin at 1
+  static constexpr std::uint64_t unfenced = 0;  // epochs begin at 1
 
   struct Retired {
     std::unique_ptr<T const> value;
-    std::uint64_t era;
+    std::uint64_t epoch;
   };
 
   void fence_retired() noexcept {
     if (!heavy_fence()) {
       unfenced_ = 0;
-      for (auto const& value : retired_) unfenced_ += value.era == unfenced ? 1U : 0U;
+      for (auto const& value : retired_) unfenced_ += value.epoch == unfenced ? 1U : 0U;
       return;
     }
-    auto const era = advance_era();
+    auto const epoch = advance_epoch();
     for (auto& value : retired_)
-      if (value.era == unfenced) value.era = era;
+      if (value.epoch == unfenced) value.epoch = epoch;
     unfenced_ = 0;
   }
 
@@ -98,4 +98,4 @@ class Published {
   std::size_t unfenced_{0};
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

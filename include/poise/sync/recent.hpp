@@ -1,41 +1,40 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// How often something happens within any stretch of time, and whether it may happen once more: a
-// count over a window that moves, and an addition that fails if the window is full. What will
-// happen soon can be counted at its time.
+// A sliding-window counter with a limit: an addition fails if the window is full. Events may be
+// counted ahead of time.
 //
-// Time comes as the number of a slot, from any clock. Each slot has a word: its number modulo 2^32
-// above, what was counted in it below. A word that belongs to another turn of the ring counts as
-// empty and is taken over by the next addition.
+// Time comes as a slot number, from any clock. The slots form a ring. Each slot has a word: its
+// number modulo 2^32 in the high half, its count in the low half. A word of an earlier turn of the
+// ring counts as empty, and the next addition takes it over.
 //
 // Invariants:
-//   N1  If add(slot, most) succeeds, no more than `most` additions that succeeded, this one
-//       included, are in the slots from `slot - window` to `slot + window - 1`. So no `window`
-//       slots in a row ever hold more than the last of the additions to them was allowed.
-//   N2  What failed is taken back: it may make others fail meanwhile, never succeed.
+//   N1  If add(slot, max) succeeds, the slots from `slot - window` to `slot + window - 1` hold at
+//       most `max` successful additions, this one included. So `window` slots in a row never hold
+//       more than the last addition to them was allowed.
+//   N2  A failed addition is taken back. Meanwhile it may make others fail, never succeed.
 //
-// For N1 every addition is made first and checked then; of two at once the later in the single
-// total order of all seq_cst operations sees the earlier (1). It has one exception: a thread that
-// is held up for a whole ring between the reading of its clock and its addition takes over a word
-// that is in use, and what that slot counted is forgotten. A clock that jumps by more than a window
-// finds the window empty, in either direction.
+// For N1 every addition is made first and checked then. Of two additions at once, the later one in
+// the single total order of all seq_cst operations sees the earlier one (1). There is one
+// exception: a thread that is held up for a whole turn of the ring between the reading of its clock
+// and its addition takes over a word in use, and the count of that slot is lost. A clock that jumps
+// by more than a window, in either direction, finds the window empty.
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 /// *Threads* any. *Cost* two atomic operations and a scan of 512 bytes for an addition; 4 KiB.
 class Recent {
  public:
   static constexpr std::uint32_t window = 32;
-  /// What is added farther ahead of the present overwrites what is in its window.
-  static constexpr std::uint32_t most_ahead = 512 - 2 * window;
+  /// An addition farther ahead of the present would overwrite the present's window.
+  static constexpr std::uint32_t max_ahead = 512 - 2 * window;
 
-  /// Counts one more, unless more than `most` would be in the window.
-  [[nodiscard]] bool add(std::uint32_t slot, std::uint64_t most) noexcept {
+  /// Adds one, unless the window would hold more than `max`.
+  [[nodiscard]] bool add(std::uint32_t slot, std::uint64_t max) noexcept {
     auto& word = words_[slot % words_.size()];
     auto before = word.load(std::memory_order_relaxed);  // relaxed: the exchange checks it
     while (!word.compare_exchange_weak(
@@ -43,12 +42,12 @@ class Recent {
         std::memory_order_seq_cst,  // seq_cst (1): N1
         std::memory_order_relaxed)) {
     }
-    if (count(slot - window, slot + window) <= most) return true;
+    if (count(slot - window, slot + window) <= max) return true;
     take_back(word, slot);
     return false;
   }
 
-  /// How many are in the slots from `first` to the one before `end`.
+  /// The sum of the slots from `first` to the one before `end`.
   [[nodiscard]] std::uint64_t count(std::uint32_t first, std::uint32_t end) const noexcept {
     std::uint64_t sum = 0;
     for (auto each = first; each != end; ++each) {
@@ -67,13 +66,14 @@ class Recent {
 
   static void take_back(Word& word, std::uint32_t slot) noexcept {
     auto value = word.load(std::memory_order_relaxed);
-    // relaxed: seen late, it makes others fail (N2). Another turn's word has nothing of ours.
+    // relaxed: if it is seen late, it makes others fail (N2). A word of another turn does not
+    // contain this addition.
     while (number_of(value) == slot && static_cast<std::uint32_t>(value) != 0 &&
            !word.compare_exchange_weak(value, value - 1, std::memory_order_relaxed)) {
     }
   }
 
-  std::array<Word, most_ahead + 2 * window> words_{};
+  std::array<Word, max_ahead + 2 * window> words_{};
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

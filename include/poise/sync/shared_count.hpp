@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A plain reference count: how many live lists name this thing.
+// A plain reference count.
 
 #include <atomic>
 #include <cstdint>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 class SharedCount {
  public:
@@ -14,7 +14,7 @@ class SharedCount {
 
   /// True if this was the last.
   [[nodiscard]] bool drop() noexcept {
-    // acq_rel (11): what other holders did happens before the last one goes on.
+    // acq_rel (11): all that other holders did happens before the last one goes on.
     return count_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
 
@@ -22,4 +22,4 @@ class SharedCount {
   std::atomic<std::uint32_t> count_{0};
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

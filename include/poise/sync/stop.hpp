@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// std::stop_token where the standard library has it, and a wait that it ends.
+// std::stop_token where the standard library has it, and a sleep that it can end.
 //
-// libc++ has it only with -fexperimental-library; without it a StopToken never asks to stop.
+// libc++ has it only with -fexperimental-library. Without it a StopToken never requests a stop.
 
 #include <chrono>
 #include <thread>
@@ -15,7 +15,7 @@
 #include <stop_token>
 #endif
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 #if defined(__cpp_lib_jthread)
 
@@ -23,13 +23,13 @@ using StopToken = std::stop_token;
 template <class Callback>
 using StopCallback = std::stop_callback<Callback>;
 
-/// Sleeps so long, or until the token asks to stop.
+/// Sleeps for `time`, or until a stop is requested.
 inline void sleep(std::chrono::nanoseconds time, StopToken const& stop) {
   if (!stop.stop_possible()) return std::this_thread::sleep_for(time);
   std::mutex mutex;
-  std::condition_variable_any nobody;
+  std::condition_variable_any never_notified;
   std::unique_lock lock{mutex};
-  nobody.wait_for(lock, stop, time, [] { return false; });
+  never_notified.wait_for(lock, stop, time, [] { return false; });
 }
 
 #else
@@ -47,4 +47,4 @@ inline void sleep(std::chrono::nanoseconds time, StopToken) { std::this_thread::
 
 #endif
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// How many there are, with additions that happen only if nothing else has happened meanwhile: for a
-// limit that depends on the total, and on other numbers that are counted up before each addition
-// and down after each removal.
+// A versioned counter. It adds only if nothing changed since the caller's read: a compare-and-swap
+// on value and version. It serves a limit that depends on this count and on other numbers, which
+// are raised before each addition and lowered after each removal.
 //
-// One word: the count below, and above it the number of changes ever, modulo 2^32.
+// One word: the count in the low half, the number of changes ever, modulo 2^32, in the high half.
 //
 // Invariants:
-//   T1  If add_if_unchanged(seen) succeeds, the count was seen.count() at that very moment, and
-//       nothing was added or removed since `seen` was read (but for exactly 2^32 changes).
-//   T2  What a thread counted up elsewhere before it added is visible to whoever reads a tally that
-//       includes the addition.
+//   T1  If add_if_unchanged(seen) succeeds, the count was seen.count() at that moment, and nothing
+//       was added or removed since `seen` was read (unless exactly 2^32 changes were made).
+//   T2  A thread that reads a tally sees all that other threads wrote before the additions which
+//       the tally includes.
 
 #include <atomic>
 #include <cstdint>
 
-namespace poise::sync {
+namespace poise::inline v0_1_0::sync {
 
 class Tally {
  public:
@@ -41,11 +41,10 @@ class Tally {
   }
   /// *Requires* a count above 0.
   void remove() noexcept {
-    // release (2): keeps the additions before it visible; on a count above 0, "- 1" does not
-    // borrow.
+    // release (2): keeps earlier additions visible. The count is above 0, so "- 1" does not borrow.
     word_.fetch_add(change - 1, std::memory_order_release);
   }
-  /// Puts things right, if nothing has changed since `seen`.
+  /// Corrects the count if nothing has changed since `seen`.
   bool set_if_unchanged(Reading seen, std::uint32_t count) noexcept {
     auto const next = ((seen.word_ + change) & ~(change - 1)) | count;
     return word_.compare_exchange_strong(seen.word_, next, std::memory_order_release,
@@ -57,4 +56,4 @@ class Tally {
   std::atomic<std::uint64_t> word_{0};
 };
 
-}  // namespace poise::sync
+}  // namespace poise::inline v0_1_0::sync

@@ -20,7 +20,7 @@
 
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
-using poise::Ending;
+using poise::Result;
 
 namespace {
 
@@ -41,7 +41,7 @@ std::string story(B& balancer, poise::VirtualClock& clock) {
     clock.advance(lease->id() == "b" ? 9ms : 2ms);
     auto held = balancer.pick();
     text += held->id();
-    lease.finish(i % 10 == 0 ? Ending::error : Ending::success);
+    lease.finish(i % 10 == 0 ? Result::error : Result::success);
     if (i == 100) balancer.drain("c");
     if (i == 200) balancer.undrain("c");
     if (i % 50 == 0) balancer.tick();
@@ -52,8 +52,7 @@ std::string story(B& balancer, poise::VirtualClock& clock) {
 /// Writes down which of its hooks ran.
 struct Spy {
   static constexpr char const* name = "spy";
-  static constexpr bool uses_time = true;
-  static constexpr bool keyed = true;
+  static constexpr poise::Traits traits{.uses_time = true, .keyed = true};
   struct Plan {
     int number = 0;
   };
@@ -122,7 +121,7 @@ std::string story_of(P const& policy) {
     for (auto const number : {first, held}) {
       stage.backends[number].release();
       auto const latency = number == 1 ? 9ms : 2ms;
-      stage.finish(number, i % 10 == 0 ? Ending::error : Ending::success, latency, now);
+      stage.finish(number, i % 10 == 0 ? Result::error : Result::success, latency, now);
     }
     if (i == 100 || i == 200) {
       stage.backends.set_eligible(2, i == 200);
@@ -148,15 +147,15 @@ void check_stories(std::tuple<P...> const& policies) {
 
 TEST_CASE("any policy picks what the plain one picks") { check_stories(tests::AllPolicies{}); }
 
-TEST_CASE("any policy forwards every hook of what it holds") {
+TEST_CASE("an erased policy forwards every hook") {
   poise::VirtualClock const clock;
   Spy const spy;
   Balancer balancer{poise::endpoints({"a", "b"}), AnyPolicy{spy}, {.clock = clock, .seed = 1}};
   CHECK(balancer.name() == "spy");
-  CHECK(AnyPolicy{spy}.keyed());
-  CHECK(AnyPolicy{spy}.uses_time());
+  CHECK(AnyPolicy{spy}.traits().keyed);
+  CHECK(AnyPolicy{spy}.traits().uses_time);
 
-  balancer.call([](auto&) { return poise::Outcome{Ending::error}; });
+  balancer.call([](auto&) { return poise::Outcome{Result::error}; });
   CHECK(*spy.heard ==
         "pick1 admitb0 finish1p decide1 pick1 pick1 pick1 pick1 pick1 admita0 finish1 decide2 ");
   spy.heard->clear();
@@ -179,17 +178,17 @@ TEST_CASE("any policy gives no path of its predecessor's to a policy") {
   CHECK(*spy.heard == "finish1 ");  // "finish1p" would have a path
 }
 
-TEST_CASE("any policy that hears no ends is spared the way to them") {
+TEST_CASE("an erased policy asks only for what its policy needs") {
   // No state, no clock: what round robin does not ask for must not be done because of the erasure.
   AnyPolicy const policy{poise::RoundRobin{}};
-  CHECK_FALSE(policy.hears_finish());
-  CHECK_FALSE(policy.uses_time());
-  CHECK_FALSE(policy.keyed());
+  CHECK_FALSE(policy.traits().wants_finish);
+  CHECK_FALSE(policy.traits().uses_time);
+  CHECK_FALSE(policy.traits().keyed);
   CHECK(policy.make_state() == nullptr);
-  CHECK(AnyPolicy{Spy{}}.hears_finish());
+  CHECK(AnyPolicy{Spy{}}.traits().wants_finish);
 }
 
-TEST_CASE("any policy copied is a copy of what it holds") {
+TEST_CASE("a copy of an erased policy holds a copy of its policy") {
   AnyPolicy const first{poise::RoundRobin{}};
   AnyPolicy second{first};
   CHECK(first.get<poise::RoundRobin>() != second.get<poise::RoundRobin>());

@@ -15,9 +15,11 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/compose/failover.hpp>
+#include <poise/compose/priority_router.hpp>
 #include <poise/compose/retry.hpp>
-#include <poise/dialect/haproxy.hpp>
-#include <poise/dialect/nginx.hpp>
+#include <poise/hashing/dialect/haproxy.hpp>
+#include <poise/hashing/dialect/nginx.hpp>
 #include <poise/policy/hash_ring.hpp>
 #include <poise/policy/maglev.hpp>
 #include <poise/policy/rendezvous.hpp>
@@ -73,7 +75,7 @@ TEST_CASE("slots are HAProxy's for every weight, load and factor") {
           REQUIRE(each == haproxy_slots(weights, i, served, factor));
           sum += each;
         }
-        REQUIRE(sum > served);  // so somebody has room
+        REQUIRE(sum > served);  // so some backend has room
       }
   }
 }
@@ -119,7 +121,7 @@ TEST_CASE("one hot key fills its backend to the bound, then the next ones, and r
   check_hot_key(balancer_of<Bounded<poise::Rendezvous>>(ten));
 }
 
-TEST_CASE("what is refused goes to the key's next backend, as if the full one were out") {
+TEST_CASE("a request that a full backend refuses goes to the key's next backend") {
   using Ring = poise::HashRing<poise::dialect::Nginx>;
   auto bounded = balancer_of<Bounded<Ring>>(tests::numbered(20));
   auto plain = balancer_of<Ring>(tests::numbered(20));
@@ -172,7 +174,8 @@ TEST_CASE("requests that a former policy let in count until they end") {
   std::vector<AnyServers::Lease> leases;
   for (int i = 0; i < 40; ++i) leases.push_back(balancer.pick({.route_key = "hot"}));
   balancer.set_policy(poise::AnyPolicy{P{}});
-  for (int i = 0; i < 40; ++i) {  // S starts at 40, else everybody would be far above his bound
+  for (int i = 0; i < 40;
+       ++i) {  // S starts at 40, otherwise all backends would be far above the bound
     leases.push_back(balancer.pick({.route_key = "hot"}));
     REQUIRE(leases.back()->in_flight() <= 25);
   }
@@ -189,7 +192,7 @@ TEST_CASE("requests recorded out of band are not taken off the total") {
   auto balancer = balancer_of<Bounded<poise::HashRing<>>>(tests::numbered(4));
   std::vector<AnyServers::Lease> leases;
   for (int i = 0; i < 20; ++i) leases.push_back(balancer.pick({.route_key = "hot"}));
-  for (int i = 0; i < 50; ++i) balancer.record("0", poise::Ending::success);
+  for (int i = 0; i < 50; ++i) balancer.record("0", poise::Result::success);
   std::map<std::string, int> held;
   for (auto const& lease : leases) ++held[lease->id()];
   auto const before = held;
@@ -200,7 +203,87 @@ TEST_CASE("requests recorded out of band are not taken off the total") {
 
 namespace {
 
-/// A keyed policy with a state per backend, so that the ends of removed backends are not told.
+/// Takes `count` leases of one key, and checks that each one keeps to the bound.
+void check_bound(AnyServers& balancer, std::size_t count, std::uint64_t others = 0) {
+  std::vector<AnyServers::Lease> leases;
+  std::map<std::string, std::uint64_t> held;
+  auto const backends = balancer.stats().backends.size();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    leases.push_back(balancer.pick({.route_key = "hot"}));
+    REQUIRE(leases.back());
+    CAPTURE(i, leases.back()->id());
+    REQUIRE(++held[leases.back()->id()] <= ((i + others + 1) * 125 + 99) / 100 / backends + 1);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the bound holds after all backends were removed with requests in flight") {
+  auto balancer = balancer_of<Bounded<poise::HashRing<>>>(tests::numbered(4));
+  std::vector<AnyServers::Lease> leases;
+  for (int i = 0; i < 200; ++i) leases.push_back(balancer.pick({.route_key = "hot"}));
+  balancer.clear();
+  balancer.update(tests::numbered(4));
+  check_bound(balancer, 40);
+  leases.clear();
+  check_bound(balancer, 40);
+}
+
+TEST_CASE("the bound counts requests that other priorities sent") {
+  using Router =
+      poise::PriorityRouter<Bounded<poise::Maglev>, poise::RoundRobin, poise::RoundRobin>;
+  auto balancer = balancer_of<Router>(tests::numbered(4));
+  std::vector<AnyServers::Lease> leases;
+  for (int i = 0; i < 40; ++i) leases.push_back(balancer.pick());
+  for (int i = 0; i < 8; ++i) {
+    leases.push_back(balancer.pick({.route_key = "hot", .priority = poise::Priority::high}));
+    CAPTURE(i);
+    REQUIRE(leases.back());
+    REQUIRE(leases.back()->in_flight() <= 16);  // (48 * 125 + 99) / 100 / 4, rounded up
+  }
+}
+
+TEST_CASE("the bound holds however often the policy changes under load") {
+  using P = Bounded<poise::HashRing<>>;
+  auto balancer = balancer_of<P>(tests::numbered(4));
+  std::vector<AnyServers::Lease> leases;
+  for (int round = 0; round < 5; ++round) {
+    for (int i = 0; i < 40; ++i) leases.push_back(balancer.pick({.route_key = "hot"}));
+    if (round % 2 == 0) balancer.set_policy(poise::AnyPolicy{poise::RoundRobin{}});
+    leases.erase(leases.begin(), leases.begin() + 15);
+    balancer.set_policy(poise::AnyPolicy{P{}});
+    for (int i = 0; i < 25; ++i) balancer.record("0", poise::Result::success);
+  }
+  auto const before = leases.size();
+  auto const next = balancer.pick({.route_key = "hot"});
+  REQUIRE(next);
+  CHECK(next->in_flight() <= ((before + 1) * 125 + 99) / 100 / 4 + 1);
+  leases.clear();
+  check_bound(balancer, 40, 1);
+}
+
+TEST_CASE("each tier has a bound of its own") {
+  using P = poise::Failover<Bounded<poise::HashRing<>>>;
+  auto endpoints = tests::numbered(8);
+  for (std::size_t i = 4; i < 8; ++i) endpoints[i].tier = 1;
+  auto balancer = balancer_of<P>(endpoints);
+  std::vector<AnyServers::Lease> leases;
+  for (std::size_t i = 0; i < 4; ++i)
+    balancer.set_health(std::to_string(i), poise::HealthState::unhealthy);
+  for (int i = 0; i < 200; ++i) leases.push_back(balancer.pick({.route_key = "hot"}));
+  for (std::size_t i = 0; i < 4; ++i)
+    balancer.set_health(std::to_string(i), poise::HealthState::healthy);
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    leases.push_back(balancer.pick({.route_key = "hot"}));
+    CAPTURE(i, leases.back()->id());
+    REQUIRE(std::stoul(leases.back()->id()) < 4);
+    REQUIRE(leases.back()->in_flight() <= ((i + 1) * 125 + 99) / 100 / 4 + 1);
+  }
+}
+
+namespace {
+
+/// A keyed policy with a state per backend, so that it is not notified about removed backends.
 struct WithState : poise::HashRing<> {
   struct State {
     int unused = 0;
@@ -223,6 +306,20 @@ TEST_CASE("requests of a removed backend leave the total with it") {
     ++held[leases.back()->id()];
   }
   for (auto const& [id, count] : held) CHECK(count <= 3);
+}
+
+TEST_CASE("the bound holds after backends with state come and go under load") {
+  auto balancer = balancer_of<Bounded<WithState>>(tests::numbered(5));
+  std::vector<AnyServers::Lease> leases;
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 20; ++i) leases.push_back(balancer.pick({.route_key = "hot"}));
+    auto const id = std::to_string(round % 5);
+    balancer.remove(id);
+    leases.erase(leases.begin(), leases.begin() + 10);
+    balancer.add({.id = id, .address = id});
+  }
+  leases.clear();
+  check_bound(balancer, 40);
 }
 
 TEST_CASE("two threads never go above the bound at admission") {
@@ -302,6 +399,6 @@ TEST_CASE("bounded composes with retry and dialects, and says so") {
   using P = poise::Retry<Bounded<poise::HashRing<poise::dialect::Nginx>>>;
   auto balancer = balancer_of<P>(tests::numbered(3));
   CHECK(balancer.name() == "retry(bounded(nginx))");
-  CHECK(poise::hooks::keyed(P{}));
+  CHECK(poise::hooks::traits(P{}).keyed);
   CHECK(balancer.pick({.route_key = "k"}));
 }

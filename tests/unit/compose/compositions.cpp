@@ -22,9 +22,9 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
-using poise::Ending;
 using poise::HealthState;
 using poise::Priority;
+using poise::Result;
 using tests::Build;
 using tests::fleet;
 using tests::Leaves;
@@ -125,14 +125,14 @@ void with_each(Test const& test, std::string const& refuses = {}) {
 
 }  // namespace
 
-TEST_CASE("whoever picks in a composition hears the end, and nobody else") {
+TEST_CASE("in a composition exactly the policy that picked is notified of the outcome") {
   with_each([](auto& test) {
     CHECK(test.serve(60));
     CHECK(test.leaves.sum(&ProbeLog::ends) == 60);
   });
 }
 
-TEST_CASE("a composition picks who is eligible whatever happens to backends") {
+TEST_CASE("a composition picks only eligible backends, through all changes") {
   with_each([](auto& test) {
     auto& balancer = test.balancer;
     std::uint64_t random = 7;
@@ -175,7 +175,7 @@ TEST_CASE("a composition keeps the state of backends that stay") {
   });
 }
 
-TEST_CASE("a composition asks whoever picked whether it admits") {
+TEST_CASE("a composition calls admit on the policy that picked") {
   with_each(
       [](auto& test) {
         CHECK(test.serve(120));
@@ -199,23 +199,23 @@ TEST_CASE("a tick reaches every policy in a composition") {
 
 TEST_CASE("a composition decides on retries") {
   with_each([](auto& test) {
-    // Probes allow 2 tries, a Retry 3 and asks nobody.
+    // Probes allow 2 attempts; a Retry allows 3 and asks no inner policy.
     int tries = 0;
     test.balancer.call([&](auto&) {
       ++tries;
-      return poise::Outcome{Ending::refused};
+      return poise::Outcome{Result::refused};
     });
     CHECK(tries == (test.leaves.sum(&ProbeLog::decisions) == 0 ? 3 : 2));
   });
 }
 
-TEST_CASE("a composition has the timeouts of whoever decides on retries") {
+TEST_CASE("a composition has the timeouts of the policy that decides on retries") {
   with_each([](auto& test) {
     auto const policy = test.make(test.leaves);
-    auto const limits = poise::hooks::limits(policy, poise::any_request);
-    (void)poise::hooks::decide(policy, {poise::any_request, Ending::refused, {}, 0});
+    auto const timeouts = poise::hooks::timeouts(policy, poise::any_request);
+    (void)poise::hooks::decide(policy, {poise::any_request, Result::refused, {}, 0});
     bool const a_probe = test.leaves.sum(&ProbeLog::decisions) != 0;
-    CHECK(limits.timeout == (a_probe ? std::chrono::hours{1} : std::chrono::hours{0}));
+    CHECK(timeouts.timeout == (a_probe ? std::chrono::hours{1} : std::chrono::hours{0}));
   });
 }
 
@@ -229,12 +229,12 @@ TEST_CASE("what each policy in a composition leaves is its successor's") {
   });
 }
 
-TEST_CASE("a composition uses time and keys and a name as what it wraps") {
+TEST_CASE("a composition takes time, keys and name from its inner policy") {
   with_each([](auto& test) {
     auto const policy = test.make(test.leaves);
-    CHECK(poise::hooks::uses_time(policy));
-    CHECK(poise::hooks::keyed(policy));
-    CHECK(poise::hooks::hears_finish(policy));
+    CHECK(poise::hooks::traits(policy).uses_time);
+    CHECK(poise::hooks::traits(policy).keyed);
+    CHECK(poise::hooks::traits(policy).wants_finish);
     CHECK(tests::mentions(poise::hooks::name(policy), "probe"));
   });
 }
@@ -276,12 +276,14 @@ TEST_CASE("what policies do not have their wrappers do not have") {
   STATIC_REQUIRE(poise::hooks::time_use<Plain> == poise::hooks::UsesTime::never);
   using Half = tests::Probe<false, false>;
   STATIC_REQUIRE(poise::hooks::time_use<poise::Failover<Half>> == poise::hooks::UsesTime::never);
-  CHECK_FALSE(poise::hooks::keyed(poise::Failover<Half>{}));
+  CHECK_FALSE(poise::hooks::traits(poise::Failover<Half>{}).keyed);
 }
 
 TEST_CASE("wrappers of erased policies have a last word if they or these do") {
   using poise::AnyPolicy;
-  using poise::hooks::may_refuse;
+  auto const may_refuse = [](auto const& policy) {
+    return poise::hooks::traits(policy).may_refuse;
+  };
   auto const plain = [] { return AnyPolicy{poise::RoundRobin{}}; };
   auto const strict = [] { return AnyPolicy{tests::Leaf{}}; };
   CHECK_FALSE(may_refuse(poise::Retry<AnyPolicy>{{}, plain()}));
@@ -301,7 +303,7 @@ TEST_CASE("a type that nests too deep for its path does not compile") {
   STATIC_REQUIRE(poise::detail::path_bits<Three> == 9);
 }
 
-TEST_CASE("a path that overflows at run time reaches nobody instead of the wrong one") {
+TEST_CASE("a path that overflows at run time notifies no policy instead of a wrong one") {
   // Type-erased wrappers hide their depth. Ten numbers of three bits fit; beyond, the innermost
   // ones are forgotten.
   using Step = poise::detail::Step<3>;
@@ -316,7 +318,7 @@ TEST_CASE("a path that overflows at run time reaches nobody instead of the wrong
   }
 }
 
-TEST_CASE("erased wrappers nested beyond the path tell nobody of ends") {
+TEST_CASE("erased wrappers nested beyond the path notify no policy of outcomes") {
   using poise::AnyPolicy;
   Leaves leaves;
   auto policy = AnyPolicy{leaves.make()};

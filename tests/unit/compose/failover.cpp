@@ -125,7 +125,7 @@ TEST_CASE("all requests go to tier 0 while it is healthy") {
   CHECK(by_tier(balancer, 100) == std::vector<std::uint64_t>{100, 0, 0, 0});
 }
 
-TEST_CASE("a tier spills what it can't carry") {
+TEST_CASE("a tier spills the load that it can't carry") {
   // n = 20 000, 70 % and 30 % due; seeded.
   auto balancer = balancer_of(Failover<poise::RoundRobin>{}, tiers_of({4, 4}));
   make(balancer, HealthState::unhealthy, 0, 0, 2);
@@ -136,7 +136,7 @@ TEST_CASE("a tier spills what it can't carry") {
   check_shares(by_tier(balancer, 100), {100, 0});
 }
 
-TEST_CASE("three tiers share what none can carry alone") {
+TEST_CASE("three tiers share a load that none can carry alone") {
   // 25, 25 and 20 % healthy: 36, 36 and 28 % due. n = 20 000; seeded.
   auto balancer = balancer_of(Failover<poise::RoundRobin>{}, tiers_of({20, 20, 20}));
   make(balancer, HealthState::unhealthy, 0, 5, 15);
@@ -145,7 +145,7 @@ TEST_CASE("three tiers share what none can carry alone") {
   check_shares(by_tier(balancer, 20'000), {36, 36, 28});
 }
 
-TEST_CASE("all or nothing moves on only when a tier has nobody left") {
+TEST_CASE("all or nothing moves on only when a tier has no healthy backend") {
   auto balancer = balancer_of(Failover<poise::RoundRobin>{all_or_nothing}, tiers_of({4, 2, 1}));
   make(balancer, HealthState::unhealthy, 0, 0, 3);
   check_shares(by_tier(balancer, 100), {100, 0, 0});
@@ -176,7 +176,7 @@ TEST_CASE("a backend of weight 0 is no part of its tier's total") {
   check_shares(by_tier(balancer, 200), {100, 0});
 }
 
-TEST_CASE("tiers that nobody is in are passed over") {
+TEST_CASE("tiers without backends are passed over") {
   auto balancer = balancer_of(Failover<poise::RoundRobin>{},
                               {{.id = "a", .tier = 7}, {.id = "b", .tier = 4'000'000'000}});
   CHECK(picks(balancer, 4) == "aaaa");
@@ -228,7 +228,7 @@ TEST_CASE("an untried backend of a lower tier comes before a tried one of a high
     tiers += std::to_string(lease->tier());
     excluded.push_back(lease.serial());
     CHECK(lease.repeated() == (i >= 4));
-    lease.finish(poise::Ending::timeout);
+    lease.finish(poise::Result::timeout);
   }
   CHECK(tiers.substr(0, 4) == "0011");
 }
@@ -310,7 +310,7 @@ TEST_CASE("a degraded tier 0 serves before a healthy tier 1 would be alone") {
 
 // -- hooks ---------------------------------------------------------------------------------------
 
-TEST_CASE("the policy of a failover keeps its state and hears each end once") {
+TEST_CASE("the policy of a failover keeps its state and is notified of each outcome once") {
   tests::Probe<> const probe;
   auto balancer = balancer_of(Failover<tests::Probe<>>{{}, probe}, tiers_of({4, 4}));
   make(balancer, HealthState::unhealthy, 0, 0, 2);
@@ -332,7 +332,7 @@ TEST_CASE("a failover of filters passes over a tier that the filter empties") {
   CHECK(picks(balancer, 3) == "bbb");
 }
 
-TEST_CASE("a failover is named after what it wraps") {
+TEST_CASE("a failover is named after its inner policy") {
   CHECK(poise::hooks::name(Failover<poise::P2C>{}) == "failover(p2c)");
 }
 
@@ -349,7 +349,7 @@ TEST_CASE("two policies take the first tier and the rest") {
   CHECK(by_tier(balancer, 4) == std::vector<std::uint64_t>{0, 2, 2, 0});
 }
 
-TEST_CASE("the first tier of two policies is the first that anybody is in") {
+TEST_CASE("the first tier of two policies is the first one with backends") {
   auto balancer =
       balancer_of(Failover<poise::RoundRobin, Failover<poise::RoundRobin, poise::RoundRobin>>{},
                   {{.id = "a", .tier = 3}, {.id = "b", .tier = 5}, {.id = "c", .tier = 9}});
@@ -369,7 +369,7 @@ TEST_CASE("all or nothing holds for two policies too") {
   check_shares(by_tier(balancer, 100), {100, 0});
 }
 
-TEST_CASE("of two policies the one that picked hears the end, each with its own state") {
+TEST_CASE("of two policies the one that picked is notified, each with its own state") {
   tests::Probe<> const first;
   tests::Probe<> const rest;
   auto balancer =

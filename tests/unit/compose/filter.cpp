@@ -104,7 +104,7 @@ TEST_CASE("a backend that is filtered out is not picked although nothing else is
   CHECK(picks(balancer, 2) == "bb");
 }
 
-TEST_CASE("a filter that refuses everything leaves nobody") {
+TEST_CASE("picks fail if a filter refuses every backend") {
   auto balancer = filtered<poise::RoundRobin>([](poise::Backend const&) { return false; });
   CHECK(message(balancer.pick().error()) == "3 backends: 3 at a limit or filtered out");
   CHECK(thrown<poise::NoBackend>([&] { balancer.call([](auto&) {}); }) ==
@@ -185,6 +185,6 @@ TEST_CASE("the state of a policy in a filter follows its backend") {
   CHECK(probe.log->mistakes == 0);
 }
 
-TEST_CASE("a filter is named after what it wraps") {
+TEST_CASE("a filter is named after its inner policy") {
   CHECK(poise::hooks::name(Filter<poise::P2C, InZone>{}) == "filter(p2c)");
 }

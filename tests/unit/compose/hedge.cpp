@@ -25,11 +25,11 @@
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
 using poise::Duration;
-using poise::Ending;
 using poise::Outcome;
+using poise::Result;
 using poise::Retry;
 using poise::RoundRobin;
-using poise::Stop;
+using poise::StopReason;
 using poise::Time;
 using poise::detail::LatencyHistogram;
 
@@ -39,8 +39,8 @@ constexpr poise::HedgeOptions at_20ms{.after = 20ms};
 constexpr poise::HedgeOptions at_p95{.percentile = 0.95};
 
 /// May another attempt be started beside this one? Nothing: yes.
-std::optional<Stop> why_not(Retry<RoundRobin> const& policy, poise::Request const& request = {},
-                            bool alone = false) {
+std::optional<StopReason> explain_failure(Retry<RoundRobin> const& policy,
+                                          poise::Request const& request = {}, bool alone = false) {
   auto const decision = policy.decide({request, {}, Time{1h}, 0, true, alone});
   CHECK(decision.after == 0ms);
   return decision.retry ? std::nullopt : std::optional{decision.why};
@@ -83,7 +83,7 @@ struct Fixture {
     balancer.tick();
   }
   /// The time after which the balancer would hedge now.
-  Duration delay() { return poise::hooks::limits(policy, poise::any_request).hedge_after; }
+  Duration delay() { return poise::hooks::timeouts(policy, poise::any_request).hedge_after; }
 };
 
 }  // namespace
@@ -92,42 +92,45 @@ struct Fixture {
 
 TEST_CASE("nothing is hedged unless it is asked for") {
   Retry<RoundRobin> const policy;
-  CHECK(policy.limits({}).hedge_after == 0ms);
-  CHECK(why_not(policy) == Stop::settled);
+  CHECK(policy.timeouts({}).hedge_after == 0ms);
+  CHECK(explain_failure(policy) == StopReason::settled);
   Retry<RoundRobin> const unknown{{.hedge = at_p95}};
-  CHECK(unknown.limits({}).hedge_after == 0ms);
-  CHECK(why_not(unknown) == Stop::settled);
+  CHECK(unknown.timeouts({}).hedge_after == 0ms);
+  CHECK(explain_failure(unknown) == StopReason::settled);
 }
 
 TEST_CASE("a hedge is an attempt like others: it needs one, and a request that may be repeated") {
   Retry<RoundRobin> const policy{{.attempts = 2, .hedge = at_20ms}};
-  CHECK(policy.limits({}).hedge_after == 20ms);
-  CHECK_FALSE(why_not(policy));
-  CHECK(why_not(policy, {.attempt = 2}) == Stop::attempts);
-  CHECK(why_not(policy, {.idempotent = false}) == Stop::sent);
-  CHECK(why_not(policy, {.deadline = Time{1h}}) == Stop::deadline);
-  CHECK(why_not(policy, {}, true) == Stop::nobody);
+  CHECK(policy.timeouts({}).hedge_after == 20ms);
+  CHECK_FALSE(explain_failure(policy));
+  CHECK(explain_failure(policy, {.attempt = 2}) == StopReason::attempts);
+  CHECK(explain_failure(policy, {.idempotent = false}) == StopReason::sent);
+  CHECK(explain_failure(policy, {.deadline = Time{1h}}) == StopReason::deadline);
+  CHECK(explain_failure(policy, {}, true) == StopReason::no_backend);
   Retry<RoundRobin> const once{{.attempts = 1, .hedge = at_20ms}};
-  CHECK(once.limits({}).hedge_after == 0ms);
-  CHECK(why_not(once) == Stop::attempts);
+  CHECK(once.timeouts({}).hedge_after == 0ms);
+  CHECK(explain_failure(once) == StopReason::attempts);
 }
 
 TEST_CASE("hedges have a budget of their own") {
-  Retry<RoundRobin> const policy{{.floor = 2, .hedge = {.after = 20ms, .floor = 3}}};
+  Retry<RoundRobin> const policy{
+      {.min_retries_per_second = 2, .hedge = {.after = 20ms, .min_hedges_per_second = 3}}};
   int hedges = 0;
-  while (!why_not(policy)) ++hedges;
+  while (!explain_failure(policy)) ++hedges;
   CHECK(hedges == 3);
-  CHECK(why_not(policy) == Stop::budget);
+  CHECK(explain_failure(policy) == StopReason::budget);
   int retries = 0;
-  while (policy.decide({poise::any_request, Ending::error, Time{1h}, 0}).retry) ++retries;
+  while (policy.decide({poise::any_request, Result::error, Time{1h}, 0}).retry) ++retries;
   CHECK(retries == 2);
 }
 
 TEST_CASE("a hedge that is refused for another reason costs nothing") {
-  Retry<RoundRobin> const policy{{.attempts = 2, .hedge = {.after = 20ms, .floor = 1}}};
-  for (int i = 0; i < 10; ++i) CHECK(why_not(policy, {.attempt = 2}) == Stop::attempts);
-  for (int i = 0; i < 10; ++i) CHECK(why_not(policy, {}, true) == Stop::nobody);
-  CHECK_FALSE(why_not(policy));
+  Retry<RoundRobin> const policy{
+      {.attempts = 2, .hedge = {.after = 20ms, .min_hedges_per_second = 1}}};
+  for (int i = 0; i < 10; ++i)
+    CHECK(explain_failure(policy, {.attempt = 2}) == StopReason::attempts);
+  for (int i = 0; i < 10; ++i) CHECK(explain_failure(policy, {}, true) == StopReason::no_backend);
+  CHECK_FALSE(explain_failure(policy));
 }
 
 // -- the percentile ------------------------------------------------------------------------------
@@ -198,7 +201,8 @@ TEST_CASE(
   CHECK(histogram.percentile() >= 30ms);  // 50 of the 200 kept and these
 }
 
-TEST_CASE("what was given up counts as longer than the delay, so that hedging hides nothing") {
+TEST_CASE(
+    "cancelled attempts count as longer than the delay, so that hedging hides no slow answers") {
   // Nine in ten requests take 10 ms or so, one in ten ten times that. Everything that outlasts the
   // delay is hedged, and given up 5 ms later if it still runs. The percentile must stay where it is
   // without hedging, at which one in twenty requests is hedged; n = 1000 a second.
@@ -212,7 +216,7 @@ TEST_CASE("what was given up counts as longer than the delay, so that hedging hi
       auto const delay = test.delay();
       bool const hedges = delay > 0ms && latency > delay;
       if (second >= 30 && hedges) ++hedged;
-      if (hedges && latency > delay + 5ms) test.request(delay + 5ms, Ending::cancelled);
+      if (hedges && latency > delay + 5ms) test.request(delay + 5ms, Result::cancelled);
       else test.request(latency);
     }
     test.balancer.tick();
@@ -226,9 +230,9 @@ TEST_CASE("failures and what the caller gave up early say nothing about latency"
   test.requests(300, 10ms);
   auto const before = test.delay();
   CHECK(before >= 10ms);
-  for (auto const ending : {Ending::error, Ending::timeout, Ending::refused, Ending::abandoned})
-    for (int i = 0; i < 300; ++i) test.request(1s, ending);
-  for (int i = 0; i < 10'000; ++i) test.request(1ms, Ending::cancelled);
+  for (auto const result : {Result::error, Result::timeout, Result::refused, Result::abandoned})
+    for (int i = 0; i < 300; ++i) test.request(1s, result);
+  for (int i = 0; i < 10'000; ++i) test.request(1ms, Result::cancelled);
   test.balancer.tick();
   CHECK(test.delay() == before);
 }
@@ -257,7 +261,7 @@ TEST_CASE("only a percentile reads the clock") {
   Fixture plain{Retry<RoundRobin>{{.hedge = at_20ms}}};
   for (int i = 0; i < 10; ++i) plain.balancer.pick().finish();
   CHECK(plain.clock.reads() == 0);
-  CHECK_FALSE(plain.policy.hears_finish());
+  CHECK_FALSE(plain.policy.traits().wants_finish);
   Fixture measuring{Retry<RoundRobin>{{.hedge = at_p95}}};
   for (int i = 0; i < 10; ++i) measuring.balancer.pick().finish();
   CHECK(measuring.clock.reads() == 20);
@@ -273,7 +277,7 @@ TEST_CASE("a percentile is measured by all copies together and survives a change
   CHECK(test.delay() >= 10ms);
 
   AnyPolicy next{Retry<AnyPolicy>{{.hedge = at_p95}, AnyPolicy{RoundRobin{}}}};
-  CHECK(poise::hooks::limits(next, poise::any_request).hedge_after == 0ms);
-  poise::hooks::inherit(next, test.policy);
-  CHECK(poise::hooks::limits(next, poise::any_request).hedge_after == test.delay());
+  CHECK(poise::hooks::timeouts(next, poise::any_request).hedge_after == 0ms);
+  poise::hooks::take_over(next, test.policy);
+  CHECK(poise::hooks::timeouts(next, poise::any_request).hedge_after == test.delay());
 }

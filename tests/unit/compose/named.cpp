@@ -2,7 +2,7 @@
 // Policies by name: every name makes a policy that works, a policy's own name makes it again, and a
 // wrong one is answered with the right ones.
 
-#include <poise/compose/named.hpp>
+#include <poise/compose/policy_named.hpp>
 
 #include <cstdint>
 #include <random>
@@ -14,6 +14,7 @@
 #include <poise/poise.hpp>
 
 #include "support/catch.hpp"
+#include "support/servers.hpp"
 #include "support/text.hpp"
 
 using poise::AnyPolicy;
@@ -76,15 +77,21 @@ TEST_CASE("policies around policies are named too, and hand their parameters on"
         "priority(least_connections, p2c, round_robin)");
   CHECK(policy_named("priority(low=random, high=p2c)").name() == "priority(p2c, p2c, random)");
 
-  poise::Balancer<AnyPolicy> balancer{poise::endpoints({"a", "b", "c"}),
-                                      policy_named("retry(p2c, attempts=3, base=0s, cap=0s)")};
+  poise::Balancer<AnyPolicy> balancer{
+      poise::endpoints({"a", "b", "c"}),
+      policy_named("retry(p2c, attempts=3, base_pause=0s, max_pause=0s)")};
   int calls = 0;
   balancer.call([&](auto&) {
     ++calls;
-    return poise::Outcome{poise::Ending::error};
+    return poise::Outcome{poise::Result::error};
   });
   CHECK(calls == 3);
 
+  CHECK(refusal("bounded(p2c)") ==
+        "bounded() needs a policy with keys, such as maglev, ring or rendezvous; p2c has none, so "
+        "there is no load of hot keys to bound");
+  CHECK(tests::mentions(refusal("bounded(retry(random))"), "retry(random) has none"));
+  CHECK(refusal("bounded(retry(maglev))") == "(nothing was thrown)");
   CHECK(tests::mentions(refusal("retry(attempts=0)"), "attempts"));
   CHECK(tests::mentions(refusal("subset(client=3, clients=3)"), "client"));
   CHECK(tests::mentions(refusal("zone_aware(p2c)"), "zone"));
@@ -95,30 +102,30 @@ TEST_CASE("policies around policies are named too, and hand their parameters on"
 
 TEST_CASE("a retry's options are named, and hedging's within them") {
   using namespace std::chrono_literals;
-  auto const limits = [](std::string_view text) { return policy_named(text).limits({}); };
+  auto const timeouts = [](std::string_view text) { return policy_named(text).timeouts({}); };
   auto const stops = [](std::string_view text, poise::Outcome outcome) {
     poise::Request const request;
     auto const decision = policy_named(text).decide({request, outcome, poise::Time{1h}, 0});
     return !decision.retry;
   };
-  CHECK(limits("retry") == poise::CallLimits{});
-  CHECK(limits("retry(p2c, timeout=2s, try_timeout=300ms)") ==
-        poise::CallLimits{.timeout = 2s, .try_timeout = 300ms});
-  CHECK(limits("retry(p2c, hedge=at(after=20ms))").hedge_after == 20ms);
-  CHECK(limits("retry(p2c, hedge=at(percentile=0.9, after=20ms))").hedge_after == 20ms);
-  CHECK(limits("retry(p2c, hedge=at(percentile=0.9))").hedge_after == 0ms);
-  CHECK(limits("retry(p2c, attempts=1, hedge=at(after=20ms))").hedge_after == 0ms);
+  CHECK(timeouts("retry") == poise::CallTimeouts{});
+  CHECK(timeouts("retry(p2c, timeout=2s, attempt_timeout=300ms)") ==
+        poise::CallTimeouts{.timeout = 2s, .attempt_timeout = 300ms});
+  CHECK(timeouts("retry(p2c, hedge=at(after=20ms))").hedge_after == 20ms);
+  CHECK(timeouts("retry(p2c, hedge=at(percentile=0.9, after=20ms))").hedge_after == 20ms);
+  CHECK(timeouts("retry(p2c, hedge=at(percentile=0.9))").hedge_after == 0ms);
+  CHECK(timeouts("retry(p2c, attempts=1, hedge=at(after=20ms))").hedge_after == 0ms);
 
-  CHECK_FALSE(stops("retry(p2c)", poise::Ending::error));
-  CHECK(stops("retry(p2c, on=refused+connect_timeout)", poise::Ending::error));
-  CHECK_FALSE(stops("retry(p2c, on=refused+connect_timeout)", poise::Ending::connect_timeout));
-  CHECK(stops("retry(p2c, share=0, floor=0)", poise::Ending::error));
-  CHECK(stops("retry(p2c, longest_pushback=1s)", {poise::Ending::overloaded, true, 2s}));
+  CHECK_FALSE(stops("retry(p2c)", poise::Result::error));
+  CHECK(stops("retry(p2c, on=refused+connect_timeout)", poise::Result::error));
+  CHECK_FALSE(stops("retry(p2c, on=refused+connect_timeout)", poise::Result::connect_timeout));
+  CHECK(stops("retry(p2c, budget_fraction=0, min_retries_per_second=0)", poise::Result::error));
+  CHECK(stops("retry(p2c, max_pushback=1s)", {poise::Result::overloaded, true, 2s}));
 
-  CHECK(tests::mentions(refusal("retry(on=refused+slow)"), "on knows no \"slow\"; it takes fail"));
+  CHECK(tests::mentions(refusal("retry(on=refused+slow)"), "on has no \"slow\"; use one of fail"));
   CHECK(tests::mentions(refusal("retry(on=success)"), "on of Retry contains \"success\""));
-  CHECK(tests::mentions(refusal("retry(share=1.5)"), "share of Retry is 1.5"));
-  CHECK(tests::mentions(refusal("retry(hedge=p95)"), "hedge is \"p95\", but must be no or at("));
+  CHECK(tests::mentions(refusal("retry(budget_fraction=1.5)"), "budget_fraction of Retry is 1.5"));
+  CHECK(tests::mentions(refusal("retry(hedge=p95)"), "hedge is \"p95\", but must be no, or at()"));
   CHECK(tests::mentions(refusal("retry(hedge=at(percentile=95))"), "percentile of a hedge is 95"));
   CHECK(tests::mentions(refusal("retry(hedge=at(delay=1s))"), "at() does not know \"delay\""));
 }
@@ -133,8 +140,11 @@ TEST_CASE("loads are named with their parameters") {
 }
 
 TEST_CASE("a wrong name is answered with the known ones") {
-  CHECK(refusal("p3c") == "there is no policy \"p3c\"; there are " + names());
-  CHECK(refusal("P2C") == "there is no policy \"P2C\"; there are " + names());
+  CHECK(refusal("p3c") == "there is no policy \"p3c\"; did you mean p2c? There are " + names());
+  CHECK(refusal("P2C") == "there is no policy \"P2C\"; did you mean p2c? There are " + names());
+  CHECK(refusal("rond_robn") ==
+        "there is no policy \"rond_robn\"; did you mean round_robin? There are " + names());
+  CHECK(refusal("fastest") == "there is no policy \"fastest\"; there are " + names());
   CHECK(refusal("p2c(load=speed)") ==
         "there is no load \"speed\"; there are in_flight, ewma, peak_ewma, score, weighted(...)");
   CHECK(refusal("p2c(weighted)") ==
@@ -145,15 +155,16 @@ TEST_CASE("a wrong name is answered with the known ones") {
 }
 
 TEST_CASE("a wrong parameter is answered with the known ones") {
-  CHECK(refusal("p2c(lod=ewma)") == "p2c() does not know \"lod\"; it takes load");
+  CHECK(refusal("p2c(lod=ewma)") ==
+        "p2c() does not know \"lod\"; did you mean load? It takes load");
   CHECK(refusal("round_robin(3)") == "round_robin() does not know \"3\"; it takes nothing");
   CHECK(refusal("p2c(ewma, ewma)") == "p2c() does not know \"ewma\"; it takes load");
   CHECK(refusal("p2c(peak_ewma(windw=3))") ==
-        "peak_ewma() does not know \"windw\"; it takes window, timeout");
+        "peak_ewma() does not know \"windw\"; did you mean window? It takes window, timeout");
   CHECK(refusal("maglev(max_backends=0)") ==
-        "maglev(): max_backends is \"0\", but must be a whole number from 1 up to 4294967295");
-  CHECK(tests::mentions(refusal("ring(points=0)"), "must be a whole number from 1 up"));
-  CHECK(tests::mentions(refusal("least_latency(window=0)"), "window is 0"));
+        "maglev(): max_backends is \"0\", but must be a whole number from 1 to 100000");
+  CHECK(tests::mentions(refusal("ring(points=0)"), "must be a whole number from 1 to"));
+  CHECK(tests::mentions(refusal("least_latency(window=0)"), "window of LatencyOptions is 0"));
   CHECK(tests::mentions(refusal("least_latency(timeout=3)"), "timeout is \"3\", but must be a"));
 }
 
@@ -174,4 +185,37 @@ TEST_CASE("text at random is a policy or refused") {
     }
   }
   CHECK(made > 100);
+}
+
+TEST_CASE("keyed policies take a secret, and messages do not repeat it") {
+  std::string const digits = "00112233445566778899aabbccddeeff";
+  for (std::string const name : {"maglev", "ring", "rendezvous"}) {
+    CAPTURE(name);
+    poise::Balancer<AnyPolicy> plain{tests::numbered(50), policy_named(name)};
+    poise::Balancer<AnyPolicy> secret{tests::numbered(50),
+                                      policy_named(name + "(secret=" + digits + ")")};
+    poise::Balancer<AnyPolicy> same{
+        tests::numbered(50), policy_named("failover(" + name + "(secret=\"" + digits + "\"))")};
+    int moved = 0;
+    for (int i = 0; i < 100; ++i) {
+      auto const key = std::to_string(i);
+      auto const id = secret.pick({.route_key = key})->id();
+      CHECK(id == same.pick({.route_key = key})->id());
+      moved += id != plain.pick({.route_key = key})->id() ? 1 : 0;
+    }
+    CHECK(moved > 80);
+    for (std::string const wrong :
+         {"0011", "xx112233445566778899aabbccddeeff", "00112233445566778899aabbccddeeff0"}) {
+      auto const message = refusal(name + "(secret=" + wrong + ")");
+      CHECK(tests::mentions(message, "secret must be no or 32 hexadecimal digits"));
+      CHECK_FALSE(tests::mentions(message, wrong));
+    }
+  }
+}
+
+TEST_CASE("sizes of keyed tables that no memory holds are refused by name") {
+  CHECK(tests::mentions(refusal("ring(points=4294967295)"), "a whole number from 1 to 65536"));
+  CHECK(tests::mentions(refusal("maglev(max_backends=4294967295)"),
+                        "a whole number from 1 to 100000"));
+  CHECK(policy_named("ring(points=65536)").name() == "ring");
 }

@@ -41,7 +41,9 @@ tests::AnyServers balancer_of(P const& policy, std::vector<poise::Endpoint> endp
 
 using InFast = Filter<poise::RoundRobin, InZone>;
 using Pools = PriorityRouter<InFast, InFast, InFast>;
-Pools pools(bool fall) { return {{.fall = fall}, InZone{"fast"}, InZone{"slow"}, InZone{"none"}}; }
+Pools pools(bool fallback) {
+  return {{.fallback = fallback}, InZone{"fast"}, InZone{"slow"}, InZone{"none"}};
+}
 
 /// Proposes the first candidate always.
 struct Stubborn {
@@ -85,7 +87,7 @@ TEST_CASE("a class without backends falls to the next if it may") {
   CHECK(picks(balancer, 2, {.priority = Priority::high}) == "bb");
 }
 
-TEST_CASE("after the lowest class there is nobody to fall to") {
+TEST_CASE("the lowest class has no class to fall back to") {
   auto balancer = balancer_of(pools(true));
   CHECK(picks(balancer, 2, {.priority = Priority::low}) == "--");
   balancer.drain("c");
@@ -93,8 +95,8 @@ TEST_CASE("after the lowest class there is nobody to fall to") {
 }
 
 TEST_CASE("a class whose backends are at their limit falls to the next if it may") {
-  auto const at_limit = [](bool fall) {
-    auto balancer = balancer_of(pools(fall));
+  auto const at_limit = [](bool fallback) {
+    auto balancer = balancer_of(pools(fallback));
     balancer.set_admission("a", {.max_in_flight = 0});
     balancer.set_admission("b", {.max_in_flight = 0});
     return picks(balancer, 3, {.priority = Priority::high});
@@ -106,23 +108,23 @@ TEST_CASE("a class whose backends are at their limit falls to the next if it may
 TEST_CASE("a class falls only when it has no untried backend of its own") {
   using First = Filter<Stubborn, InZone>;
   auto balancer = balancer_of(PriorityRouter<First, First, First>{
-      {.fall = true}, InZone{"fast"}, InZone{"slow"}, InZone{"none"}});
+      {.fallback = true}, InZone{"fast"}, InZone{"slow"}, InZone{"none"}});
   std::vector<std::uint64_t> excluded{tests::stats_of(balancer, "a").serial};
   CHECK(picks(balancer, 5, {.priority = Priority::high, .excluded = excluded}) == "bbbbb");
   excluded.push_back(tests::stats_of(balancer, "b").serial);
   CHECK(picks(balancer, 5, {.priority = Priority::high, .excluded = excluded}) == "ccccc");
 }
 
-TEST_CASE("the child that picked hears the end and no other") {
+TEST_CASE("only the child that picked is notified of the outcome") {
   Probe<> const high;
   Probe<> const normal;
   Probe<> const low;
   auto balancer = balancer_of(PriorityRouter{{}, high, normal, low});
   auto urgent = balancer.pick({.priority = Priority::high});
   auto batch = balancer.pick({.priority = Priority::low});
-  batch.finish(poise::Ending::timeout);
+  batch.finish(poise::Result::timeout);
   CHECK(low.log->ends == 1);
-  CHECK(low.log->last_ending == poise::Ending::timeout);
+  CHECK(low.log->last_ending == poise::Result::timeout);
   CHECK(high.log->ends + normal.log->ends == 0);
   urgent.finish();
   CHECK(high.log->ends == 1);
@@ -130,12 +132,12 @@ TEST_CASE("the child that picked hears the end and no other") {
   CHECK(high.log->mistakes + low.log->mistakes == 0);
 }
 
-TEST_CASE("a class that fell tells the child that picked") {
+TEST_CASE("after a fallback the child that picked is notified") {
   Probe<> const high;
   Probe<> const normal;
   using Mine = Filter<Probe<>, InZone>;
   auto balancer = balancer_of(PriorityRouter<Mine, Mine, poise::RoundRobin>{
-      {.fall = true}, {InZone{"none"}, high}, {InZone{"slow"}, normal}});
+      {.fallback = true}, {InZone{"none"}, high}, {InZone{"slow"}, normal}});
   CHECK(picks(balancer, 3, {.priority = Priority::high}) == "ccc");
   CHECK(high.log->ends == 0);
   CHECK(normal.log->ends == 3);
@@ -175,7 +177,7 @@ TEST_CASE("children chosen at run time have their own state too") {
   CHECK(high.log->mistakes + low.log->mistakes == 0);
 }
 
-TEST_CASE("a child that let in what a scan found hears of its end") {
+TEST_CASE("a child that admitted a scanned backend is notified of the outcome") {
   // Everything is excluded, so that no policy is asked in the end; the probe counts admissions
   // against ends, as a policy that bounds its own load does.
   Probe<> const high;
@@ -204,8 +206,8 @@ TEST_CASE("a router uses time and keys if a child does") {
   STATIC_REQUIRE(time_use<PriorityRouter<Untimed, Untimed, Untimed>> == UsesTime::never);
   STATIC_REQUIRE(time_use<PriorityRouter<Untimed, Untimed, Probe<>>> == UsesTime::always);
   STATIC_REQUIRE(time_use<PriorityRouter<Untimed, poise::AnyPolicy, Untimed>> == UsesTime::ask);
-  CHECK_FALSE(poise::hooks::keyed(PriorityRouter<Untimed, Untimed, Untimed>{}));
-  CHECK(poise::hooks::keyed(PriorityRouter<Untimed, Untimed, Probe<false, true>>{}));
+  CHECK_FALSE(poise::hooks::traits(PriorityRouter<Untimed, Untimed, Untimed>{}).keyed);
+  CHECK(poise::hooks::traits(PriorityRouter<Untimed, Untimed, Probe<false, true>>{}).keyed);
 }
 
 TEST_CASE("a router has no hook that no child has") {
@@ -217,7 +219,7 @@ TEST_CASE("a router has no hook that no child has") {
   CHECK(poise::hooks::make_state(Plain{}) == nullptr);
 }
 
-TEST_CASE("a router is named after what it wraps") {
+TEST_CASE("a router is named after its inner policies") {
   CHECK(
       poise::hooks::name(PriorityRouter<poise::P2C, poise::RoundRobin, poise::SmoothWeighted>{}) ==
       "priority(p2c, round_robin, smooth_weighted)");

@@ -21,8 +21,8 @@ namespace {
 struct Account {
   RetryBudget budget{};
   Time now{1h};
-  double share = 0.2;
-  std::uint32_t floor = 10;
+  double fraction = 0.2;
+  std::uint32_t min_per_second = 10;
 
   void requests(int count) {
     for (int i = 0; i < count; ++i) budget.count_request(poise::sync::Lane::shared);
@@ -30,7 +30,8 @@ struct Account {
   /// How many of so many retries are allowed.
   int retries(int wanted, Extra extra = Extra::retry) {
     int allowed = 0;
-    for (int i = 0; i < wanted; ++i) allowed += budget.take(extra, share, floor, now) ? 1 : 0;
+    for (int i = 0; i < wanted; ++i)
+      allowed += budget.take(extra, fraction, min_per_second, now) ? 1 : 0;
     return allowed;
   }
   /// Steady traffic, looked at as a balancer's tick does.
@@ -45,7 +46,7 @@ struct Account {
 
 }  // namespace
 
-TEST_CASE("a budget without requests allows the floor, each second anew") {
+TEST_CASE("a budget without requests allows the minimum in each second") {
   Account account;
   CHECK(account.retries(100) == 10);
   account.now += 900ms;
@@ -56,19 +57,19 @@ TEST_CASE("a budget without requests allows the floor, each second anew") {
   CHECK(account.retries(100) == 10);
 }
 
-TEST_CASE("a floor of 0 and a share of 0 allow nothing") {
-  Account none{.share = 0, .floor = 0};
+TEST_CASE("a minimum of 0 and a fraction of 0 allow nothing") {
+  Account none{.fraction = 0, .min_per_second = 0};
   none.traffic(1000, 3);
   CHECK(none.retries(100) == 0);
-  Account only_floor{.share = 0, .floor = 3};
-  only_floor.traffic(1000, 3);
-  CHECK(only_floor.retries(100) == 3);
-  Account only_share{.share = 0.1, .floor = 0};
-  CHECK(only_share.retries(100) == 0);
+  Account only_minimum{.fraction = 0, .min_per_second = 3};
+  only_minimum.traffic(1000, 3);
+  CHECK(only_minimum.retries(100) == 3);
+  Account only_fraction{.fraction = 0.1, .min_per_second = 0};
+  CHECK(only_fraction.retries(100) == 0);
 }
 
-TEST_CASE("the share is of the requests of the last second") {
-  Account account{.floor = 0};
+TEST_CASE("the fraction is of the requests of the last second") {
+  Account account{.min_per_second = 0};
   account.traffic(1000, 3);
   // Between two looks requests are taken as evenly spread: 31 of 32 slots are within the second.
   CHECK(account.retries(1000) == static_cast<int>(0.2 * 1000 * 31 / 32));
@@ -79,7 +80,7 @@ TEST_CASE("the share is of the requests of the last second") {
 }
 
 TEST_CASE("requests that were never looked at are spread over the time since the last look") {
-  Account account{.floor = 0};
+  Account account{.min_per_second = 0};
   account.traffic(100, 2);
   account.now += 10s;
   account.requests(10'000);
@@ -87,7 +88,7 @@ TEST_CASE("requests that were never looked at are spread over the time since the
 }
 
 TEST_CASE("requests before the first look do not count and those after it do") {
-  Account account{.floor = 0};
+  Account account{.min_per_second = 0};
   account.requests(1'000'000);
   CHECK(account.retries(10) == 0);
   account.requests(50);
@@ -95,7 +96,7 @@ TEST_CASE("requests before the first look do not count and those after it do") {
 }
 
 TEST_CASE("retries spent are given back when they are a second old, not before") {
-  Account account{.share = 0, .floor = 4};
+  Account account{.fraction = 0, .min_per_second = 4};
   auto const start = account.now;
   for (int i = 0; i < 4; ++i) {
     CHECK(account.retries(1) == 1);
@@ -113,10 +114,11 @@ TEST_CASE("retries spent are given back when they are a second old, not before")
 }
 
 TEST_CASE("a retry counts in the second in which it begins, pauses included") {
-  Account account{.share = 0};
+  Account account{.fraction = 0};
   auto const allowed = [&](Duration pause) {
     int count = 0;
-    while (account.budget.take(Extra::retry, 0, account.floor, account.now, pause)) ++count;
+    while (account.budget.take(Extra::retry, 0, account.min_per_second, account.now, pause))
+      ++count;
     return count;
   };
   CHECK(allowed(5s) == 10);
@@ -134,10 +136,10 @@ TEST_CASE("a retry counts in the second in which it begins, pauses included") {
 }
 
 TEST_CASE("hedges and retries are counted apart against the same requests") {
-  Account account{.floor = 0};
+  Account account{.min_per_second = 0};
   account.traffic(1000, 3);
   CHECK(account.retries(1000) == 193);
-  account.share = 0.05;
+  account.fraction = 0.05;
   CHECK(account.retries(1000, Extra::hedge) == 48);
   auto const recent = account.budget.recent(account.now);
   CHECK(recent.requests == 968);
@@ -173,7 +175,7 @@ TEST_CASE("a clock that jumps, back or ahead, costs no more than one second's bu
 }
 
 TEST_CASE("a thread that is late with its time does not make the others forget") {
-  Account account{.floor = 0};
+  Account account{.min_per_second = 0};
   account.traffic(1000, 3);
   account.budget.look(account.now - 40ms);
   account.budget.look(account.now - 900ms);
@@ -207,10 +209,10 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("within any second no more is retried than its share and the floor") {
+TEST_CASE("within any second no more is retried than its fraction and the minimum") {
   // Traffic that comes in bursts, ceases and doubles; all of it asks for five retries at once.
   // Checked at every retry, to the letter, against what was really there in the second before it.
-  Account account{.floor = 7};
+  Account account{.min_per_second = 7};
   std::deque<Time> requests;
   std::deque<Time> retries;
   std::uint64_t random = 1;
@@ -226,7 +228,8 @@ TEST_CASE("within any second no more is retried than its share and the floor") {
     while (!requests.empty() && requests.front() <= account.now - 1s) requests.pop_front();
     while (!retries.empty() && retries.front() <= account.now - 1s) retries.pop_front();
     if (retries.empty() || retries.back() != account.now) continue;
-    auto const allowed = account.share * static_cast<double>(requests.size()) + account.floor;
+    auto const allowed =
+        account.fraction * static_cast<double>(requests.size()) + account.min_per_second;
     REQUIRE(static_cast<double>(retries.size()) <= allowed);
     most = std::max(most, retries.size());
   }

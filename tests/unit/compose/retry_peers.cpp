@@ -209,7 +209,7 @@ TEST_CASE("the pauses are Envoy's, from 0 on, where gRPC's vary by a fifth about
   for (std::uint32_t n = 1; n <= 6; ++n) {
     poise::Request const request{.attempt = n};
     auto const pause = [&](std::uint64_t random) {
-      return rules.decide({request, poise::Ending::error, start, random}).after;
+      return rules.decide({request, poise::Result::error, start, random}).after;
     };
     CHECK(pause(0) == 0ns);
     CHECK(pause(~std::uint64_t{0}) + 1ns == std::min<Duration>(250ms, factor * 25ms));

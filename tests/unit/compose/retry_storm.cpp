@@ -22,8 +22,8 @@
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
 using poise::Duration;
-using poise::Ending;
 using poise::Outcome;
+using poise::Result;
 using poise::Time;
 
 namespace {
@@ -64,7 +64,7 @@ class Storm {
 
   void set_policy(std::string_view text) {
     auto next = tests::policy(text);
-    poise::hooks::inherit(next, policy_);  // as set_policy does: this copy must stay its twin
+    poise::hooks::take_over(next, policy_);  // as set_policy does: this copy must stay its twin
     policy_ = next;
     balancer.set_policy(std::move(next));
   }
@@ -81,7 +81,7 @@ class Storm {
     }
     return static_cast<std::int64_t>(most);
   }
-  [[nodiscard]] std::int64_t refused(poise::Stop why) const {
+  [[nodiscard]] std::int64_t refused(poise::StopReason why) const {
     return std::count(refused_.begin(), refused_.end(), why);
   }
 
@@ -101,9 +101,9 @@ class Storm {
     ++second.attempts;
     if (event.request.attempt == 1) ++second.requests;
     else extra_.push_back(event.at);
-    balancer.pick(event.request).finish(Ending::error);
+    balancer.pick(event.request).finish(Result::error);
     events_.push({event.at + latency, Event::end, event.request});
-    auto const delay = policy_.limits(event.request).hedge_after;
+    auto const delay = policy_.timeouts(event.request).hedge_after;
     if (delay > 0ms && delay < latency)
       events_.push({event.at + delay, Event::hedge, event.request});
   }
@@ -141,17 +141,18 @@ class Storm {
   std::priority_queue<Event> events_{};
   std::vector<Second> seconds_{};
   std::vector<Time> extra_{};
-  std::vector<poise::Stop> refused_{};
+  std::vector<poise::StopReason> refused_{};
   std::uint64_t random_ = 1;
 };
 
-auto const fails = [](Duration) { return Outcome{Ending::error}; };
+auto const fails = [](Duration) { return Outcome{Result::error}; };
 
 }  // namespace
 
-TEST_CASE("when all backends fail, attempts stay within the share and the floor at every second") {
+TEST_CASE(
+    "when all backends fail, attempts stay within the fraction and the minimum in every second") {
   // 1000 requests a second want 2000 retries a second, ten times what the budget allows.
-  Storm storm{"retry(p2c, attempts=3, share=0.2, floor=10)"};
+  Storm storm{"retry(p2c, attempts=3, budget_fraction=0.2, min_retries_per_second=10)"};
   storm.run(1000, 10, fails);
   REQUIRE(storm.seconds() == 10);
   for (std::size_t i = 0; i < 10; ++i) {
@@ -161,14 +162,14 @@ TEST_CASE("when all backends fail, attempts stay within the share and the floor 
     if (i > 0) CHECK(storm.second(i).attempts >= 1000 + 180);  // and most of it is used
   }
   CHECK(storm.most_extra() <= 210);
-  CHECK(storm.refused(poise::Stop::budget) > 8000);
+  CHECK(storm.refused(poise::StopReason::budget) > 8000);
 }
 
 TEST_CASE("a storm after ten seconds of peace is no worse") {
   // Where a token bucket has saved up for ten seconds.
   Storm storm{"retry(p2c, attempts=3)"};
   for (int i = 0; i < 10; ++i) {
-    storm.run(1000, 1, [](Duration) { return Ending::success; });
+    storm.run(1000, 1, [](Duration) { return Result::success; });
     storm.balancer.tick();
   }
   storm.run(1000, 3, fails);
@@ -190,18 +191,20 @@ TEST_CASE("updates and switches of the policy in a storm give nothing extra") {
   for (std::size_t i = 1; i < 40; ++i) CHECK(storm.second(i).attempts >= 1000 + 175);
 }
 
-TEST_CASE("backends that ask everybody to come back at the same moment are not believed") {
+TEST_CASE("clients that were told the same retry time do not come back together") {
   // Every answer says "in the 11th second": ten seconds of budget, spent at once, were a storm.
   Storm storm{"retry(p2c, attempts=2)"};
   storm.run(1000, 20, [](Duration since) {
-    return Outcome{Ending::overloaded, true, std::max<Duration>(10s - since, 1ms)};
+    return Outcome{Result::overloaded, true, std::max<Duration>(10s - since, 1ms)};
   });
   CHECK(storm.most_extra() <= 210);
 }
 
-TEST_CASE("hedges in a storm of slow answers stay within their own share") {
-  Storm storm{"retry(p2c, attempts=3, hedge=at(after=50ms, share=0.05, floor=1))"};
-  storm.run(1000, 10, [](Duration) { return Ending::success; }, 300ms);
+TEST_CASE("hedges in a storm of slow answers stay within their own fraction") {
+  Storm storm{
+      "retry(p2c, attempts=3, hedge=at(after=50ms, budget_fraction=0.05, "
+      "min_hedges_per_second=1))"};
+  storm.run(1000, 10, [](Duration) { return Result::success; }, 300ms);
   for (std::size_t i = 1; i < 10; ++i) {
     CHECK(storm.second(i).hedges <= 51);
     CHECK(storm.second(i).hedges >= 44);
@@ -209,33 +212,35 @@ TEST_CASE("hedges in a storm of slow answers stay within their own share") {
   CHECK(storm.most_extra() <= 51);
 }
 
-TEST_CASE("slow answers that fail, too, are hedged and retried within both shares") {
-  Storm storm{"retry(p2c, attempts=3, hedge=at(after=50ms, share=0.05, floor=1))"};
+TEST_CASE("slow answers that fail, too, are hedged and retried within both fractions") {
+  Storm storm{
+      "retry(p2c, attempts=3, hedge=at(after=50ms, budget_fraction=0.05, "
+      "min_hedges_per_second=1))"};
   storm.run(1000, 10, fails, 300ms);
   CHECK(storm.most_extra() <= 210 + 51);
   CHECK(storm.most_extra() >= 230);
 }
 
-TEST_CASE("few requests are retried all, as far as the floor goes") {
+TEST_CASE("few requests are retried all, up to the minimum per second") {
   Storm storm{"retry(p2c, attempts=3)"};
   storm.run(4, 10, fails);
   for (std::size_t i = 1; i < 9; ++i) CHECK(storm.second(i).attempts >= 4 * 3 - 1);
 }
 
-TEST_CASE("calls keep to the budget and say that it was why they ended") {
+TEST_CASE("calls keep to the budget and report it as their stop reason") {
   poise::VirtualClock const clock;
   Balancer balancer{tests::letters("abc"),
-                    tests::policy("retry(p2c, base=0s, cap=0s)"),
+                    tests::policy("retry(p2c, base_pause=0s, max_pause=0s)"),
                     {.clock = clock, .seed = 1}};
   std::vector<int> attempts(5);
   int ended_by_budget = 0;
   for (int ms = 0; ms < 5000; ++ms) {
     clock.set(Time{ms * 1ms});
     poise::CallReport report;
-    balancer.call(poise::any_request, [](auto&) { return Outcome{Ending::error}; },
+    balancer.call(poise::any_request, [](auto&) { return Outcome{Result::error}; },
                   {.report = &report});
     attempts[static_cast<std::size_t>(ms / 1000)] += static_cast<int>(report.attempts.size());
-    if (report.why == poise::Stop::budget) ++ended_by_budget;
+    if (report.why == poise::StopReason::budget) ++ended_by_budget;
   }
   for (std::size_t second = 0; second < 5; ++second) {
     CHECK(attempts[second] <= 1210);
@@ -244,14 +249,14 @@ TEST_CASE("calls keep to the budget and say that it was why they ended") {
   CHECK(ended_by_budget > 4000);
 }
 
-TEST_CASE("a budget that two balancers share bounds both together") {
+TEST_CASE("a budget shared by two balancers limits both together") {
   poise::RetryBudget const common;
   poise::Retry<poise::P2C> const reads{{.budget = common}};
   poise::Retry<poise::P2C> const writes{{.budget = common}};
   poise::Retry<poise::P2C> const other{{}};
   auto const taken = [](auto const& policy) {
     int count = 0;
-    while (policy.decide({poise::any_request, Ending::error, Time{1h}, 0}).retry) ++count;
+    while (policy.decide({poise::any_request, Result::error, Time{1h}, 0}).retry) ++count;
     return count;
   };
   CHECK(taken(reads) == 10);
@@ -265,14 +270,14 @@ TEST_CASE("a policy keeps its predecessor's budget unless it is given one") {
   poise::RetryBudget const second;
   poise::Retry<poise::P2C> const before{{.budget = first}};
   poise::Retry<poise::P2C> heir{{}};
-  poise::hooks::inherit(heir, before);
+  poise::hooks::take_over(heir, before);
   CHECK(heir.budget() == first);
   poise::Retry<poise::P2C> other{{.budget = second}};
-  poise::hooks::inherit(other, before);
+  poise::hooks::take_over(other, before);
   CHECK(other.budget() == second);
 }
 
-TEST_CASE("a request is counted once, with its first attempt, whoever is asked on the way") {
+TEST_CASE("a request is counted once, with its first attempt, in every composition") {
   poise::RetryBudget const budget;
   using Policy = poise::Retry<poise::P2C>;
   poise::VirtualClock const clock;

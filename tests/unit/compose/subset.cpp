@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
-#include <poise/compose/coverage.hpp>
+#include <poise/compose/subset_assignment.hpp>
 #include <poise/policy/power_of_two.hpp>
 #include <poise/policy/round_robin.hpp>
 
@@ -71,13 +71,13 @@ struct Moves {
 /// are when it joins again: their number does not change.
 Moves moves(Fleet fleet, std::uint32_t trials) {
   auto const all = hashes(fleet.backends);
-  auto const before = poise::detail::cover(all, fleet.clients, fleet.size);
+  auto const before = poise::detail::assign_subsets(all, fleet.clients, fleet.size);
   Moves result{};
   for (std::uint32_t trial = 0; trial < trials; ++trial) {
     auto const gone = static_cast<std::uint32_t>(std::uint64_t{trial} * fleet.backends / trials);
     auto without = all;
     without.erase(without.begin() + gone);
-    auto const after = poise::detail::cover(without, fleet.clients, fleet.size);
+    auto const after = poise::detail::assign_subsets(without, fleet.clients, fleet.size);
     double moved = 0;
     for (std::uint32_t client = 0; client < fleet.clients; ++client)
       for (auto const position : after[client])
@@ -115,7 +115,7 @@ std::set<std::string> used_by(Balancer& balancer, int picks = 100) {
 
 TEST_CASE("1000 backends are covered evenly by 300 clients of 20 each") {
   // 300 * 20 / 1000 = 6, give or take one.
-  auto const used = poise::detail::cover(hashes(1000), 300, 20);
+  auto const used = poise::detail::assign_subsets(hashes(1000), 300, 20);
   auto const [least, most] = coverage(used, 1000);
   CHECK(least >= 5);
   CHECK(most <= 7);
@@ -131,9 +131,10 @@ TEST_CASE("coverage stays within the slack for fleets of any shape") {
         Fleet{100, 300, 20}, Fleet{25, 300, 20}, Fleet{300, 50, 10}, Fleet{1000, 30, 20},
         Fleet{7, 100, 3}, Fleet{50, 1, 20}, Fleet{2000, 500, 1}, Fleet{21, 1000, 20}}) {
     CAPTURE(fleet.backends, fleet.clients, fleet.size);
-    auto const used = poise::detail::cover(hashes(fleet.backends), fleet.clients, fleet.size);
+    auto const used =
+        poise::detail::assign_subsets(hashes(fleet.backends), fleet.clients, fleet.size);
     auto const share = static_cast<std::uint64_t>(fleet.share() + 0.5);
-    auto const slack = poise::detail::coverage_slack(share);
+    auto const slack = poise::detail::assignment_slack(share);
     auto const [least, most] = coverage(used, fleet.backends);
     CHECK(least + slack >= share);
     CHECK(most <= share + slack);
@@ -172,8 +173,8 @@ TEST_CASE("clients agree whatever the order of the backends") {
   auto const all = hashes(100);
   auto reversed = all;
   std::reverse(reversed.begin(), reversed.end());
-  auto const left = poise::detail::cover(all, 30, 10);
-  auto const right = poise::detail::cover(reversed, 30, 10);
+  auto const left = poise::detail::assign_subsets(all, 30, 10);
+  auto const right = poise::detail::assign_subsets(reversed, 30, 10);
   for (std::size_t client = 0; client < 30; ++client) {
     std::set<std::uint64_t> of_left;
     std::set<std::uint64_t> of_right;
@@ -281,7 +282,7 @@ TEST_CASE("a subset is never left") {
   CHECK_FALSE(balancer.pick());
 }
 
-TEST_CASE("the policy of a subset keeps its state and hears each end once") {
+TEST_CASE("the policy of a subset keeps its state and is notified of each outcome once") {
   tests::Probe<> const probe;
   auto balancer = tests::servers_with(
       Subset<tests::Probe<>>{{.client = 1, .clients = 5, .size = 4}, probe}, backends(20));
@@ -304,6 +305,6 @@ TEST_CASE("wrong subset options are refused with the offending value") {
   CHECK(mentions(refusal({.client = 0, .clients = 0, .size = 2}), "client of Subset is 0 of 0"));
 }
 
-TEST_CASE("a subset is named after what it wraps") {
+TEST_CASE("a subset is named after its inner policy") {
   CHECK(poise::hooks::name(Subset<poise::P2C>{{.size = 3}}) == "subset(p2c)");
 }

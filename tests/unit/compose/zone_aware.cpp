@@ -87,7 +87,7 @@ TEST_CASE("requests stay in the local zone while it has its share of the capacit
   CHECK(by_zone(rich, 100) == Counts{{"a", 100}});
 }
 
-TEST_CASE("a zone short of capacity spills to those that have more than their share") {
+TEST_CASE("a zone short of capacity spills to zones with spare capacity") {
   // a has 1 of 6, its clients are a third: half stays. b has its third, c half: all the rest to c.
   // n = 20 000.
   auto balancer = balancer_of({.local = "a"}, zones_of({{"a", 1}, {"b", 2}, {"c", 3}}));
@@ -194,7 +194,7 @@ TEST_CASE("a key keeps its zone while requests leave the local one") {
   }
 }
 
-TEST_CASE("the policy of a zone-aware one keeps its state and hears each end once") {
+TEST_CASE("the policy inside ZoneAware keeps its state and is notified of each outcome once") {
   tests::Probe<> const probe;
   auto balancer = balancer_of({.local = "a"}, zones_of({{"a", 1}, {"b", 3}}), probe);
   (void)by_zone(balancer, 100);
@@ -221,6 +221,6 @@ TEST_CASE("wrong zone options are refused with the offending value") {
                  "no share to the local zone \"a\""));
 }
 
-TEST_CASE("a zone-aware policy is named after what it wraps") {
+TEST_CASE("a zone-aware policy is named after its inner policy") {
   CHECK(poise::hooks::name(ZoneAware<poise::P2C>{{.local = "a"}}) == "zone_aware(p2c)");
 }

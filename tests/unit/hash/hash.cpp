@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The standard hashes against published values. tests/reference/ has them beside other libraries.
+// The standard hashes against published values. tests/integration/reference/ has them beside other
+// libraries.
 
 #include <cstdint>
 #include <string>

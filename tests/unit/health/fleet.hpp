@@ -23,7 +23,7 @@ namespace tests {
 
 struct Node {
   poise::Duration service = std::chrono::milliseconds{10};
-  poise::Ending ending = poise::Ending::success;
+  poise::Result result = poise::Result::success;
   double failing = 0;  // this share of requests ends in an error at once
 };
 
@@ -81,8 +81,8 @@ class Fleet {
     ++window[number];
     auto const& node = nodes[number];
     if (node.failing > 0 && random.unit() < node.failing)
-      return ends.emplace(clock.now(), End{std::move(lease), poise::Ending::error}), void();
-    ends.emplace(clock.now() + node.service, End{std::move(lease), node.ending});
+      return ends.emplace(clock.now(), End{std::move(lease), poise::Result::error}), void();
+    ends.emplace(clock.now() + node.service, End{std::move(lease), node.result});
   }
 
   /// Picks of each server since `from`.
@@ -116,19 +116,19 @@ class Fleet {
  private:
   struct End {
     typename Balancer::Lease lease;
-    poise::Ending ending;
+    poise::Result result;
   };
 
   void finish_until(poise::Time time) {
     while (!ends.empty() && ends.begin()->first <= time) {
       auto first = ends.extract(ends.begin());
       clock.set(std::max(clock.now(), first.key()));
-      first.mapped().lease.finish(first.mapped().ending);
+      first.mapped().lease.finish(first.mapped().result);
     }
   }
 
   std::multimap<poise::Time, End> ends{};
-  poise::Chance chance{5, &poise::detail::mix};
+  poise::RandomSource chance{5, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
 };
 

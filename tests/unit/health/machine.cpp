@@ -43,17 +43,16 @@ std::set<std::string> all_steps() {
 }  // namespace
 
 TEST_CASE("the state machine has these steps and no others") {
-  CHECK(
-      all_steps() ==
-      std::set<std::string>{
-          "healthy doubt suspect",       "healthy degrade degraded",    "healthy eject ejected",
-          "healthy down ejected",        "healthy appeared slow start", "suspect degrade degraded",
-          "suspect eject ejected",       "suspect served healthy",      "suspect down ejected",
-          "suspect up healthy",          "degraded eject ejected",      "degraded served healthy",
-          "degraded down ejected",       "ejected served probation",    "ejected up probation",
-          "probation passed slow start", "probation failed ejected",    "probation down ejected",
-          "slow start degrade degraded", "slow start eject ejected",    "slow start served healthy",
-          "slow start down ejected"});
+  CHECK(all_steps() ==
+        std::set<std::string>{
+            "healthy doubt suspect",     "healthy degrade degraded",    "healthy eject ejected",
+            "healthy down ejected",      "healthy appeared slow start", "suspect degrade degraded",
+            "suspect eject ejected",     "suspect served healthy",      "suspect down ejected",
+            "suspect up healthy",        "degraded eject ejected",      "degraded served healthy",
+            "degraded passed healthy",   "degraded down ejected",       "ejected served probation",
+            "ejected up probation",      "probation passed slow start", "probation failed ejected",
+            "probation down ejected",    "slow start degrade degraded", "slow start eject ejected",
+            "slow start served healthy", "slow start down ejected"});
 }
 
 TEST_CASE("every phase leads back to healthy") {
@@ -83,7 +82,7 @@ TEST_CASE("the world sees six phases as three states") {
 }
 
 TEST_CASE("ejections grow as Envoy's do, with base 30 s and max 300 s") {
-  Recidivism record;
+  EjectionBackoff record;
   std::vector<long> seconds;
   for (int i = 0; i < 13; ++i)
     seconds.push_back(

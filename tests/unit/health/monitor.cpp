@@ -17,8 +17,8 @@
 
 using namespace std::chrono_literals;
 using namespace poise::health;
-using poise::Ending;
 using poise::HealthState;
+using poise::Result;
 using tests::Fleet;
 using tests::stats_of;
 
@@ -28,7 +28,7 @@ using Plain = poise::RoundRobin;
 
 /// A backend fails so often in a row.
 template <class Balancer>
-void fail(Balancer& balancer, std::string const& id, int times, Ending how = Ending::error) {
+void fail(Balancer& balancer, std::string const& id, int times, Result how = Result::error) {
   for (int i = 0; i < times; ++i) balancer.record(id, how);
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("a backend that fails fast gets almost nothing, under every policy") {
   with_each([](poise::AnyPolicy const& policy) {
     AnyFleet fleet{20, AnyFleet::seeded(), policy};
     fleet.run(2s, 2000);
-    fleet.nodes[3] = {.service = 100us, .ending = Ending::error};
+    fleet.nodes[3] = {.service = 100us, .result = Result::error};
     auto const began = fleet.clock.now();
     fleet.run(60s, 2000);
     CHECK(fleet.worst_second(3, began) <= 2 * 2000 / 20);
@@ -75,12 +75,12 @@ TEST_CASE("a backend that fails fast gets almost nothing, under every policy") {
 TEST_CASE("of two backends the failing one is isolated and the other never is") {
   with_each([](poise::AnyPolicy const& policy) {
     AnyFleet fleet{2, AnyFleet::seeded(), policy};
-    fleet.nodes[0].ending = Ending::error;
+    fleet.nodes[0].result = Result::error;
     fleet.run(100s, 500);
     CHECK(fleet.health("0") == HealthState::unhealthy);
     CHECK(fleet.monitor.history("1").empty());
     CHECK(fleet.since(fleet.clock.now() - 20s)[0] <= 1);
-    fleet.nodes[0].ending = Ending::success;
+    fleet.nodes[0].result = Result::success;
     fleet.run(200s, 500);
     CHECK(fleet.phase("0") == Phase::healthy);
     auto const after = fleet.since(fleet.clock.now() - 20s);
@@ -92,9 +92,9 @@ TEST_CASE("a backend that comes back warms up, whatever the policy") {
   with_each([](poise::AnyPolicy const& policy) {
     // Its share must stay near the ramp's: at most 1.5 times it, once steering has settled.
     AnyFleet fleet{10, AnyFleet::seeded(), policy};
-    fleet.nodes[0].ending = Ending::error;
+    fleet.nodes[0].result = Result::error;
     fleet.run(20s, 2000);
-    fleet.nodes[0].ending = Ending::success;
+    fleet.nodes[0].result = Result::success;
     while (fleet.phase("0") != Phase::slow_start) fleet.run(1s, 2000);
     auto const due = 2000.0 / 10;
     for (int second = 0; second < 29; ++second) {
@@ -117,7 +117,7 @@ TEST_CASE("a backend that comes back warms up, whatever the policy") {
 TEST_CASE("five failures in a row eject at once, four do not") {
   Fleet<Plain> fleet{3};
   fail(fleet.balancer, "1", 4);
-  fleet.balancer.record("1", Ending::success);
+  fleet.balancer.record("1", Result::success);
   fail(fleet.balancer, "1", 4);
   CHECK(fleet.health("1") == HealthState::healthy);
   fail(fleet.balancer, "1", 1);
@@ -129,19 +129,19 @@ TEST_CASE("five failures in a row eject at once, four do not") {
 
 TEST_CASE("one refused connection ejects, for a shorter time") {
   Fleet<Plain> fleet{3};
-  fail(fleet.balancer, "1", 1, Ending::refused);
+  fail(fleet.balancer, "1", 1, Result::refused);
   CHECK(fleet.health("1") == HealthState::unhealthy);
   auto const history = fleet.monitor.history("1");
   REQUIRE(history.size() == 1);
   CHECK(*history[0].lasts >= 5s);
   CHECK(*history[0].lasts <= 5500ms);
-  CHECK(history[0].endings[static_cast<std::size_t>(Ending::refused)] == 1);
+  CHECK(history[0].results[static_cast<std::size_t>(Result::refused)] == 1);
 }
 
-TEST_CASE("what is not the backend's fault does not count") {
+TEST_CASE("outcomes that are not the backend's fault do not count") {
   Fleet<Plain> fleet{3};
-  for (auto const ending : {Ending::rejected, Ending::cancelled, Ending::abandoned})
-    fail(fleet.balancer, "1", 50, ending);
+  for (auto const result : {Result::rejected, Result::cancelled, Result::abandoned})
+    fail(fleet.balancer, "1", 50, result);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
   CHECK(fleet.monitor.history("1").empty());
@@ -153,7 +153,7 @@ TEST_CASE("Envoy's example of success rates ejects the one at 50 percent") {
   Fleet<Plain, Only> fleet{5};
   for (int i = 0; i < 100; ++i)
     for (auto const* id : {"0", "1", "2", "3", "4"})
-      fleet.balancer.record(id, *id == '0' && i % 2 == 0 ? Ending::error : Ending::success);
+      fleet.balancer.record(id, *id == '0' && i % 2 == 0 ? Result::error : Result::success);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
   auto const history = fleet.monitor.history("0");
@@ -164,18 +164,18 @@ TEST_CASE("Envoy's example of success rates ejects the one at 50 percent") {
   for (auto const* id : {"1", "2", "3", "4"}) CHECK(fleet.monitor.history(id).empty());
 }
 
-TEST_CASE("success rates of four backends can't be told apart, and are not judged") {
+TEST_CASE("success rates of four backends are too few to compare, and are not judged") {
   using Only = Monitor<SuccessRate>;
   Fleet<Plain, Only> fleet{4};
   for (int i = 0; i < 100; ++i)
     for (auto const* id : {"0", "1", "2", "3"})
-      fleet.balancer.record(id, *id == '0' ? Ending::error : Ending::success);
+      fleet.balancer.record(id, *id == '0' ? Result::error : Result::success);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
   CHECK(fleet.monitor.history("0").empty());
 }
 
-TEST_CASE("a pool where all is well ejects nobody for being last") {
+TEST_CASE("a healthy pool ejects no backend for being last") {
   using Only = Monitor<SuccessRate>;
   Fleet<Plain, Only> fleet{100};
   for (auto& node : fleet.nodes) node.failing = 0.01;
@@ -184,20 +184,20 @@ TEST_CASE("a pool where all is well ejects nobody for being last") {
 }
 
 TEST_CASE("nine failures in ten eject at the interval's end though none came in a row of five") {
-  Fleet<Plain, Monitor<FailureShare>> fleet{2};
+  Fleet<Plain, Monitor<FailureRate>> fleet{2};
   for (int i = 0; i < 40; ++i) {
-    fleet.balancer.record("0", i % 10 == 0 ? Ending::success : Ending::error);
-    fleet.balancer.record("1", Ending::success);
+    fleet.balancer.record("0", i % 10 == 0 ? Result::success : Result::error);
+    fleet.balancer.record("1", Result::success);
   }
   CHECK(fleet.health("0") == HealthState::healthy);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
   CHECK(fleet.health("0") == HealthState::unhealthy);
-  CHECK(last(fleet.monitor, "0").find("failure share 0.90, limit 0.85") != std::string::npos);
+  CHECK(last(fleet.monitor, "0").find("failure rate 0.90, limit 0.85") != std::string::npos);
 }
 
 TEST_CASE("few requests are no reason to eject") {
-  Fleet<Plain, Monitor<FailureShare>> fleet{2};
+  Fleet<Plain, Monitor<FailureRate>> fleet{2};
   fail(fleet.balancer, "0", 19);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
@@ -205,7 +205,7 @@ TEST_CASE("few requests are no reason to eject") {
 }
 
 TEST_CASE("failures of an interval gone by are not counted again") {
-  Fleet<Plain, Monitor<FailureShare>> fleet{2};
+  Fleet<Plain, Monitor<FailureRate>> fleet{2};
   fail(fleet.balancer, "0", 15);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
@@ -234,7 +234,7 @@ TEST_CASE("a latency criterion that is enforced ejects or degrades") {
   for (bool const degrade : {false, true}) {
     using Only = Monitor<Latency>;
     Fleet<Plain, Only> fleet{
-        5, Only{{.seed = 1}, Latency{.enforcement = {.share = 1, .degrade = degrade}}}};
+        5, Only{{.seed = 1}, Latency{.enforcement = {.probability = 1, .degrade = degrade}}}};
     fleet.nodes[1].service = 100ms;
     fleet.run(25s, 500);
     CHECK(fleet.health("1") == (degrade ? HealthState::degraded : HealthState::unhealthy));
@@ -246,7 +246,7 @@ TEST_CASE("one request in ten that takes a hundred times as long does not make a
   for (int second = 0; second < 30; ++second) {
     for (int i = 0; i < 100; ++i)
       for (auto const* id : {"0", "1", "2"})
-        fleet.balancer.record(id, Ending::success, *id == '1' && i % 10 == 0 ? 1000ms : 10ms);
+        fleet.balancer.record(id, Result::success, *id == '1' && i % 10 == 0 ? 1000ms : 10ms);
     fleet.clock.advance(1s);
     fleet.balancer.tick();
   }
@@ -256,8 +256,8 @@ TEST_CASE("one request in ten that takes a hundred times as long does not make a
 TEST_CASE("an enforcement of one half ejects about every other time") {
   // 400 backends, one chance each: 200 expected, deviation 10; the cap is out of the way.
   using Only = Monitor<Consecutive>;
-  MonitorOptions const options{.ejection = {.cap = 1}, .seed = 3};
-  Fleet<Plain, Only> fleet{400, Only{options, Consecutive{.enforcement = {.share = 0.5}}}};
+  MonitorOptions const options{.ejection = {.max_ejected = 1}, .seed = 3};
+  Fleet<Plain, Only> fleet{400, Only{options, Consecutive{.enforcement = {.probability = 0.5}}}};
   for (int i = 0; i < 400; ++i) fail(fleet.balancer, std::to_string(i), 5);
   int ejected = 0;
   int suspect = 0;
@@ -277,7 +277,7 @@ struct Resets {
   Enforcement enforcement{};
   void on_interval(std::span<Subject<>> pool) const {
     for (auto& each : pool)
-      if (auto const n = each.tally.ended(Ending::reset); n > 3)
+      if (auto const n = each.tally.ended(Result::reset); n > 3)
         each.finding = Finding{static_cast<double>(n), 3};
   }
 };
@@ -286,8 +286,8 @@ struct Resets {
 
 TEST_CASE("a criterion of one's own is one small struct") {
   Fleet<Plain, Monitor<Resets>> fleet{2};
-  fail(fleet.balancer, "0", 4, Ending::reset);
-  fail(fleet.balancer, "1", 40, Ending::error);
+  fail(fleet.balancer, "0", 4, Result::reset);
+  fail(fleet.balancer, "1", 40, Result::error);
   fleet.clock.advance(10s);
   fleet.balancer.tick();
   CHECK(fleet.health("0") == HealthState::unhealthy);
@@ -299,7 +299,7 @@ TEST_CASE("a criterion of one's own is one small struct") {
 // -----------------------------------------------------------------------------------------
 
 TEST_CASE("no more than the cap are ejected and the rest is degraded") {
-  Fleet<Plain> fleet{10, Standard{{.ejection = {.cap = 0.3}, .seed = 1}}};
+  Fleet<Plain> fleet{10, Standard{{.ejection = {.max_ejected = 0.3}, .seed = 1}}};
   for (int i = 0; i < 10; ++i) fail(fleet.balancer, std::to_string(i), 5);
   fleet.balancer.tick();
   int out = 0;
@@ -315,7 +315,7 @@ TEST_CASE("no more than the cap are ejected and the rest is degraded") {
 }
 
 TEST_CASE("one may always go, however small the cap") {
-  Fleet<Plain> fleet{3, Standard{{.ejection = {.cap = 0}, .seed = 1}}};
+  Fleet<Plain> fleet{3, Standard{{.ejection = {.max_ejected = 0}, .seed = 1}}};
   fail(fleet.balancer, "0", 5);
   fail(fleet.balancer, "1", 5);
   CHECK(fleet.health("0") == HealthState::unhealthy);
@@ -332,7 +332,7 @@ TEST_CASE("the only backend is never ejected") {
 }
 
 TEST_CASE("the last backend of a tier is never ejected") {
-  Fleet<Plain> fleet{0, Standard{{.ejection = {.cap = 1}, .seed = 1}}};
+  Fleet<Plain> fleet{0, Standard{{.ejection = {.max_ejected = 1}, .seed = 1}}};
   fleet.balancer.update({{.id = "near 1"},
                          {.id = "near 2"},
                          {.id = "far 1", .tier = 1},
@@ -359,7 +359,7 @@ TEST_CASE("one held back by the cap goes when there is room") {
   CHECK(fleet.phase("0") == Phase::ejected);
   fleet.balancer.tick();
   CHECK(fleet.phase("1") == Phase::degraded);
-  fleet.nodes[1].ending = Ending::error;
+  fleet.nodes[1].result = Result::error;
   fleet.run(60s, 100);
   CHECK(fleet.phase("0") != Phase::ejected);
   CHECK(fleet.phase("1") == Phase::ejected);
@@ -368,7 +368,7 @@ TEST_CASE("one held back by the cap goes when there is room") {
 // -- probation
 // ---------------------------------------------------------------------------------------
 
-TEST_CASE("on probation one request at a time is let in, and its end decides") {
+TEST_CASE("on probation one request at a time is admitted, and its result decides") {
   Fleet<Plain> fleet{2, Standard{{.ejection = {.jitter = 0}, .seed = 1}}};
   fail(fleet.balancer, "0", 5);
   fleet.clock.advance(30s);
@@ -383,7 +383,7 @@ TEST_CASE("on probation one request at a time is let in, and its end decides") {
   CHECK(on_trial == 1);
   SECTION("a failure ejects it for twice the time") {
     for (auto& lease : leases)
-      if (lease->id() == "0") lease.finish(Ending::timeout);
+      if (lease->id() == "0") lease.finish(Result::timeout);
     CHECK(fleet.phase("0") == Phase::ejected);
     CHECK(*fleet.monitor.history("0").back().lasts == 60s);
   }
@@ -392,9 +392,9 @@ TEST_CASE("on probation one request at a time is let in, and its end decides") {
       if (lease->id() == "0") lease.finish();
     CHECK(fleet.phase("0") == Phase::slow_start);
   }
-  SECTION("a request that nobody waits for decides nothing, and the next one may try") {
+  SECTION("a cancelled request decides nothing, and the next one may try") {
     for (auto& lease : leases)
-      if (lease->id() == "0") lease.finish(Ending::cancelled);
+      if (lease->id() == "0") lease.finish(Result::cancelled);
     CHECK(fleet.phase("0") == Phase::probation);
     CHECK(tests::picks(fleet.balancer, 2).find('0') != std::string::npos);
   }
@@ -408,7 +408,7 @@ TEST_CASE("a request that was in flight before the probation does not decide it"
   fleet.clock.advance(30s);
   fleet.balancer.tick();
   REQUIRE(fleet.phase("0") == Phase::probation);
-  old.finish(Ending::success);
+  old.finish(Result::success);
   CHECK(fleet.phase("0") == Phase::probation);
 }
 
@@ -417,7 +417,7 @@ TEST_CASE("a backend that flaps gets less and less") {
   Fleet<Plain> fleet{3};
   std::uint64_t last_minutes = 0;
   for (int turn = 0; turn < 120; ++turn) {
-    fleet.nodes[1].ending = turn % 2 == 0 ? Ending::error : Ending::success;
+    fleet.nodes[1].result = turn % 2 == 0 ? Result::error : Result::success;
     auto const before = stats_of(fleet.balancer, "1").failed;
     fleet.run(10s, 100);
     if (turn >= 60) last_minutes += stats_of(fleet.balancer, "1").failed - before;
@@ -429,7 +429,7 @@ TEST_CASE("a backend that flaps gets less and less") {
 // -- panic
 // -------------------------------------------------------------------------------------------
 
-TEST_CASE("in an open panic everybody is picked but whom the operator took out") {
+TEST_CASE("in an open panic all backends are picked except those the operator took out") {
   std::vector<std::string> log;
   Fleet<Plain> fleet{
       5,
@@ -450,7 +450,7 @@ TEST_CASE("in an open panic everybody is picked but whom the operator took out")
   CHECK_FALSE(fleet.monitor.panicking());
 }
 
-TEST_CASE("in a closed panic nobody is picked") {
+TEST_CASE("in a closed panic no backend is picked") {
   Fleet<Plain> fleet{4, Standard{{.panic = {.mode = Panic::Mode::closed}, .seed = 1}}};
   for (auto const* id : {"0", "1", "2"}) fleet.monitor.report(id, Signal::down, "down");
   fleet.balancer.tick();
@@ -473,7 +473,7 @@ TEST_CASE("without a threshold there is no panic") {
 // -- others who have a say
 // ---------------------------------------------------------------------------
 
-TEST_CASE("what somebody else reports goes through the same machine") {
+TEST_CASE("reports from outside go through the same state machine") {
   Fleet<Plain> fleet{3};
   fleet.balancer.report_health("1", HealthState::unhealthy);
   fleet.balancer.tick();
@@ -597,13 +597,13 @@ TEST_CASE("a monitor refuses numbers that make no sense, and says which") {
     }
   };
   CHECK(refused({.interval = 0s}, "interval"));
-  CHECK(refused({.interval = -1s}, "-1000000000 ns"));
+  CHECK(refused({.interval = -1s}, "-1 s"));
   CHECK(refused({.ejection = {.base = 0s}}, "base"));
   CHECK(refused({.ejection = {.base = 400s}}, "max"));
   CHECK(refused({.ejection = {.jitter = 1.5}}, "jitter"));
-  CHECK(refused({.ejection = {.cap = nan}}, "cap"));
+  CHECK(refused({.ejection = {.max_ejected = nan}}, "max_ejected"));
   CHECK(refused({.slow_start = {.window = -1s}}, "window"));
-  CHECK(refused({.slow_start = {.floor = 0}}, "floor"));
+  CHECK(refused({.slow_start = {.min_fraction = 0}}, "min_fraction"));
   CHECK(refused({.slow_start = {.aggression = 0}}, "aggression"));
   CHECK(refused({.slow_start = {.overload = 0.5}}, "overload"));
   CHECK(refused({.panic = {.threshold = 2}}, "threshold"));
@@ -611,7 +611,7 @@ TEST_CASE("a monitor refuses numbers that make no sense, and says which") {
   CHECK(refused({.history = 0}, "history"));
   using Only = Monitor<Consecutive>;
   CHECK_THROWS_AS((Only{{}, Consecutive{.failures = 0}}), poise::ConfigError);
-  CHECK_THROWS_AS((Only{{}, Consecutive{.enforcement = {.share = nan}}}), poise::ConfigError);
+  CHECK_THROWS_AS((Only{{}, Consecutive{.enforcement = {.probability = nan}}}), poise::ConfigError);
   CHECK_THROWS_AS(Standard{}.report("a", Signal::eject, ""), poise::ConfigError);
   CHECK_THROWS_AS((Monitor<Latency>{{}, Latency{.factor = -1}}), poise::ConfigError);
 }

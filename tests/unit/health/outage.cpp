@@ -18,7 +18,7 @@
 #include "support/servers.hpp"
 
 using namespace std::chrono_literals;
-using poise::Ending;
+using poise::Result;
 using poise::health::Standard;
 
 namespace {
@@ -27,9 +27,9 @@ constexpr std::size_t servers = 10;
 constexpr std::size_t clients = 100;
 constexpr std::size_t per_second = 2000;
 
-class Crowd {
+class PoolLoad {
  public:
-  explicit Crowd(std::string_view policy) {
+  explicit PoolLoad(std::string_view policy) {
     clock_.advance(1h);
     for (std::size_t i = 0; i < clients; ++i)
       balancers_.push_back(std::make_unique<Balancer>(
@@ -37,8 +37,8 @@ class Crowd {
           Runtime{.clock = clock_, .seed = i + 1, .observers = {Standard{{.seed = i + 1}}}}));
   }
 
-  /// The most that one server, of those that are up, got in any second.
-  std::uint64_t run(int seconds, std::size_t up, Ending otherwise) {
+  /// The most requests that a server which is up got in any second.
+  std::uint64_t run(int seconds, std::size_t up, Result otherwise) {
     std::uint64_t most = 0;
     for (int second = 0; second < seconds; ++second) {
       std::vector<std::uint64_t> got(servers);
@@ -51,7 +51,7 @@ class Crowd {
         }
         auto const number = static_cast<std::size_t>(std::stoul(lease->id()));
         ++got[number];
-        lease.finish(number < up ? Ending::success : otherwise);
+        lease.finish(number < up ? Result::success : otherwise);
         if (number < up) ++served;
       }
       for (auto& each : balancers_) each->tick();
@@ -79,8 +79,8 @@ TEMPLATE_TEST_CASE_SIG("after a total outage no server that is back gets more th
   static_assert(Number < tests::all_policies.size());
   auto const policy = tests::all_policies[Number];
   CAPTURE(policy);
-  for (auto const how : {Ending::error, Ending::refused}) {
-    Crowd crowd{policy};
+  for (auto const how : {Result::error, Result::refused}) {
+    PoolLoad crowd{policy};
     CHECK(crowd.run(20, servers, how) <= 2 * per_second / servers);
     crowd.run(60, 0, how);
     CHECK(crowd.run(200, servers / 2, how) <= 2 * per_second / (servers / 2));

@@ -21,15 +21,15 @@
 
 using namespace std::chrono_literals;
 using namespace poise::health;
-using poise::Ending;
 using poise::HealthState;
+using poise::Result;
 
 namespace {
 
 /// One random life of a balancer. A failed check says the seed, which replays it.
 class Life {
  public:
-  /// `quiet`: nobody but requests decides, and the set stays as it is; then the cap is exact.
+  /// `quiet`: only requests decide, and the set stays as it is; then the cap is exact.
   Life(std::string_view policy, std::uint64_t seed, bool quiet)
       : dice_{seed},
         seed_{seed},
@@ -65,7 +65,7 @@ class Life {
   }
   Runtime runtime() {
     MonitorOptions options;
-    options.ejection.cap = cap_ = static_cast<double>(roll(11)) / 10;
+    options.ejection.max_ejected = cap_ = static_cast<double>(roll(11)) / 10;
     options.slow_start.window = chance(30) ? 0s : 20s;
     options.seed = seed_;
     monitor_ = Standard{options};
@@ -102,7 +102,7 @@ class Life {
   }
   void fail() {
     auto const id = any();
-    auto const how = chance(20) ? Ending::refused : chance(50) ? Ending::error : Ending::timeout;
+    auto const how = chance(20) ? Result::refused : chance(50) ? Result::error : Result::timeout;
     for (auto left = roll(40); left > 0; --left) balancer_.record(id, how, 1ms);
   }
   void serve(std::uint64_t requests) {
@@ -110,7 +110,7 @@ class Life {
     for (; requests > 0; --requests) {
       clock_.advance(poise::Duration{roll(100'000'000)});
       auto lease = balancer_.pick();
-      lease.finish(chance(static_cast<unsigned>(failing)) ? Ending::error : Ending::success);
+      lease.finish(chance(static_cast<unsigned>(failing)) ? Result::error : Result::success);
     }
   }
   void declare() {
@@ -136,12 +136,12 @@ class Life {
     for (auto const& each : all) selectable = selectable || (!each.drained && !declared_out(each));
     // The open panic sees to it; who is on probation has no request, so there is room for one.
     auto lease = balancer_.pick();
-    if (selectable && !lease) FAIL("nobody is selectable: " << message(lease.error()));
+    if (selectable && !lease) FAIL("no backend is selectable: " << message(lease.error()));
     if (lease) {
       auto const& picked = *std::ranges::find(all, lease->id(), &poise::BackendStats::id);
       if (picked.drained || declared_out(picked)) FAIL("the operator was overridden");
     }
-    lease.finish(Ending::cancelled);
+    lease.finish(Result::cancelled);
     if (quiet_) check_cap(all);
     ++checks;
   }
@@ -150,13 +150,21 @@ class Life {
     return declared_[each.id] == HealthState::unhealthy;
   }
 
+  /// Was it ejected beyond the cap, and has not come back since?
+  bool is_proven(std::string const& id) {
+    auto const history = monitor_.history(id);
+    for (auto each = history.rbegin(); each != history.rend() && is_out(each->to); ++each)
+      if (each->note == Transition::Note::proven) return true;
+    return false;
+  }
+
   void check_cap(std::vector<poise::BackendStats> const& all) {
     std::vector<std::size_t> left(2);
     std::vector<std::size_t> members(2);
     std::size_t out = 0;
     for (auto const& each : all) {
       bool const gone = is_out(*monitor_.phase(each.id));
-      out += gone ? 1U : 0U;
+      out += gone && !is_proven(each.id) ? 1U : 0U;
       left[each.tier] += gone ? 0U : 1U;
       ++members[each.tier];
     }
@@ -191,8 +199,9 @@ class Life {
       for (int i = 0; i < 12; ++i) balancer_.pick().finish();
     }
     for (auto const& each : balancer_.stats().backends) {
-      if (*monitor_.phase(each.id) != Phase::healthy)
-        FAIL(each.id << " stayed " << name(*monitor_.phase(each.id)));
+      auto const phase = monitor_.phase(each.id);
+      if (!phase) FAIL(each.id << " has no phase");
+      if (*phase != Phase::healthy) FAIL(each.id << " stayed " << name(*phase));
       if (each.admission != poise::Admission{}) FAIL(each.id << " stays limited");
     }
     if (monitor_.panicking()) FAIL("panic without an end");
@@ -202,7 +211,7 @@ class Life {
   bool all_is_well() {
     auto const all = balancer_.stats().backends;
     return !monitor_.panicking() && std::ranges::all_of(all, [&](auto const& each) {
-      return *monitor_.phase(each.id) == Phase::healthy && each.admission == poise::Admission{};
+      return monitor_.phase(each.id) == Phase::healthy && each.admission == poise::Admission{};
     });
   }
 

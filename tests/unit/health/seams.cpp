@@ -14,12 +14,12 @@
 #include "support/servers.hpp"
 
 using namespace std::chrono_literals;
-using poise::Ending;
 using poise::HealthState;
+using poise::Result;
 
 namespace {
 
-/// Takes out whoever failed, of the first two of the set only, and tells of it afterwards.
+/// Takes failed backends out, of the first two of the set only, and reports that afterwards.
 struct Strict {
   static constexpr bool uses_time = true;
   struct State {
@@ -29,12 +29,12 @@ struct Strict {
   poise::Time* reviewed;
 
   void on_finish(poise::Finished const& event, State& state) const {
-    if (!is_failure(event.outcome.ending)) return;
+    if (!is_failure(event.outcome.result)) return;
     state.failed = true;
     event.review();
     told->emplace_back("finished");
   }
-  void on_tick(poise::Time now, std::span<poise::Standing> all) const {
+  void on_tick(poise::Time now, std::span<poise::BackendView> all) const {
     *reviewed = now;
     for (auto& each : all.first(2))
       if (each.state<State>().failed) each.health = HealthState::unhealthy;
@@ -45,7 +45,7 @@ struct Strict {
 template <std::uint32_t Limit>
 struct AtMost {
   bool* on;
-  void on_tick(poise::Time, std::span<poise::Standing> all) const {
+  void on_tick(poise::Time, std::span<poise::BackendView> all) const {
     if (!*on) return;
     for (auto& each : all)
       each.admission.max_in_flight = std::min(each.admission.max_in_flight, Limit);
@@ -63,11 +63,11 @@ TEST_CASE("a review gives rules their turn before the request's end returns") {
       tests::letters("abc"),
       {},
       {.clock = clock, .seed = 1, .observers = {Strict{&told, &reviewed}}}};
-  tests::pick_of(balancer, "b").finish(Ending::error);
+  tests::pick_of(balancer, "b").finish(Result::error);
   CHECK(tests::stats_of(balancer, "b").health == HealthState::unhealthy);
   CHECK(reviewed == poise::Time{77s});
   CHECK(told == std::vector<std::string>{"after tick", "finished"});
-  tests::pick_of(balancer, "c").finish(Ending::error);  // the rule sees the whole set, and decides
+  tests::pick_of(balancer, "c").finish(Result::error);  // the rule sees the whole set, and decides
   CHECK(tests::stats_of(balancer, "c").health == HealthState::healthy);
   balancer.tick();
   CHECK(told.size() == 5);
@@ -99,7 +99,7 @@ namespace {
 
 /// Makes the unhealthy eligible, with room for one.
 struct Probation {
-  void arrange(std::span<poise::Standing> all) const {
+  void arrange(std::span<poise::BackendView> all) const {
     for (auto& each : all)
       if (each.health == HealthState::unhealthy) {
         each.health = HealthState::healthy;
@@ -110,7 +110,7 @@ struct Probation {
 
 }  // namespace
 
-TEST_CASE("a rule that arranges may limit whom it makes eligible") {
+TEST_CASE("a rule that arranges may limit backends that it makes eligible") {
   using Runtime = poise::Runtime<poise::VirtualClock, Probation>;
   poise::Balancer<poise::RoundRobin, void, Runtime> balancer{
       tests::letters("ab"), {}, Runtime{{}, 1, {}}};

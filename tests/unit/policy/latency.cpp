@@ -26,7 +26,7 @@
 
 using namespace std::chrono_literals;
 using poise::Duration;
-using poise::Ending;
+using poise::Result;
 using tests::Server;
 using Traffic = tests::Traffic<poise::AnyPolicy>;
 
@@ -84,7 +84,7 @@ TEST_CASE("a backend that fails fast among 19 good ones gets at most its fair sh
                                              {Server{}, 19 * 50.0},
                                              {Server{.workers = 1000}, 19 * 10'000.0}}) {
       Traffic it(20, server, 1, policy);
-      it.servers[7] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+      it.servers[7] = {.service = 100us, .result = Result::error, .workers = 1000};
       auto const time = Duration{static_cast<Duration::rep>(20'000 / per_second * 1e9)};
       CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
       CHECK(it.shares_of(time, per_second)[7] <= 1.0 / 20);
@@ -94,11 +94,50 @@ TEST_CASE("a backend that fails fast among 19 good ones gets at most its fair sh
   test(tests::policy("adaptive"));
 }
 
+TEST_CASE("a backend that rejects everything at once gets at most 1.3 times its fair share") {
+  auto const test = [](poise::AnyPolicy const& policy) {
+    // Nearly idle, busy, with scattered service times, and with hundreds in flight on each.
+    for (std::size_t const count : {3UL, 20UL})
+      for (auto const& [server, per_second] : {std::pair{busy(), rate},
+                                               {busy(1), rate},
+                                               {Server{.scatter = 1}, 70.0},
+                                               {Server{}, 20.0},
+                                               {Server{.workers = 1000}, 10'000.0}}) {
+        CAPTURE(count, server.workers, server.scatter, per_second);
+        auto const all = static_cast<double>(count) * per_second;
+        auto const time = Duration{static_cast<Duration::rep>(20'000 / all * 1e9)};
+        Traffic from_the_start(count, server, 1, policy);
+        from_the_start.servers[1] = {.service = 100us, .result = Result::rejected, .workers = 1000};
+        from_the_start.run(time / 2, all);
+        CHECK(from_the_start.shares_of(time, all)[1] <= 1.3 / static_cast<double>(count));
+        Traffic later(count, server, 1, policy);
+        later.run(time / 4, all);
+        later.servers[1] = {.service = 100us, .result = Result::rejected, .workers = 1000};
+        later.run(time / 2, all);
+        CHECK(later.shares_of(time, all)[1] <= 1.3 / static_cast<double>(count));
+      }
+  };
+  with_each(test);
+  test(tests::policy("adaptive"));
+}
+
+TEST_CASE("rejections that every backend gives alike do not hide a slow one") {
+  auto const test = [](poise::AnyPolicy const& policy) {
+    Traffic it(10, busy(), 1, policy);
+    it.rejects_one_in = 5;
+    it.servers[3].service = 100ms;
+    it.run(1s, 7 * rate);
+    CHECK(it.shares_of(1s, 7 * rate)[3] < 0.5 / 10);
+  };
+  with_each(test);
+  test(tests::policy("adaptive"));
+}
+
 TEST_CASE("a backend that turns bad loses its traffic within 20 mean latencies") {
   with_each([](poise::AnyPolicy const& policy) {
     Traffic it(10, busy(), 1, policy);
     it.run(1s, 10 * rate);
-    it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+    it.servers[3] = {.service = 100us, .result = Result::error, .workers = 1000};
     it.run(200ms, 10 * rate);
     CHECK(it.shares_of(1s, 10 * rate)[3] < 0.25 / 10);
   });
@@ -141,7 +180,7 @@ TEST_CASE("a healed backend is found again where requests are few") {
 TEST_CASE("a backend that healed of failing has its fair share again too") {
   with_each([](poise::AnyPolicy const& policy) {
     Traffic it(10, busy(), 1, policy);
-    it.servers[3] = {.service = 100us, .ending = Ending::error, .workers = 1000};
+    it.servers[3] = {.service = 100us, .result = Result::error, .workers = 1000};
     it.run(5s, 10 * rate);
     it.servers[3] = busy();
     it.run(1s, 10 * rate);
@@ -172,7 +211,7 @@ TEST_CASE("a new backend beside 9 busy ones is neither flooded nor starved") {
 
 TEST_CASE("equal backends end up with equal shares") {
   with_each([](poise::AnyPolicy const& policy) {
-    // Without fading, peaks that nobody renews starved one of three: 14955 / 13820 / 1225 picks.
+    // Without fading, peaks without new samples starved one of three: 14955 / 13820 / 1225 picks.
     for (auto const& [server, per_second] :
          {std::pair{busy(), 3 * rate}, {busy(0.5), 3 * rate}, {Server{.scatter = 0.5}, 3 * 30.0}}) {
       Traffic it(3, server, 1, policy);
@@ -228,8 +267,8 @@ std::vector<std::uint64_t> totals_with(poise::AnyPolicy const& policy,
     auto one = balancer.pick();
     auto other = balancer.pick();
     clock.advance(Duration{step_ns});
-    one.finish(Ending::success, latency);
-    other.finish(Ending::success, latency);
+    one.finish(Result::success, latency);
+    other.finish(Result::success, latency);
   }
   std::vector<std::uint64_t> totals;
   for (auto const& each : balancer.stats().backends) totals.push_back(each.total);
@@ -238,7 +277,7 @@ std::vector<std::uint64_t> totals_with(poise::AnyPolicy const& policy,
 
 }  // namespace
 
-TEST_CASE("latencies that are no latencies change nobody's share much") {
+TEST_CASE("invalid latencies hardly change a backend's share") {
   with_each([](poise::AnyPolicy const& policy) {
     // NaN, zero and negative ones; a clock that goes, stands still, and runs backwards. n = 8000,
     // expected 2000 each.
@@ -262,7 +301,7 @@ TEST_CASE("one backend that reports zeros does not get everything") {
     for (std::size_t i = 0; i < 20'000; ++i) {
       auto& lease = leases[i % leases.size()];
       clock.advance(100us);
-      if (lease) lease.finish(Ending::success, lease->id() == "3" ? 0ms : 10ms);
+      if (lease) lease.finish(Result::success, lease->id() == "3" ? 0ms : 10ms);
       lease = balancer.pick();
     }
     // 16 times the mean is all it is trusted with: the others keep something.
@@ -290,7 +329,7 @@ TEST_CASE("one backend, or several unknown ones, can be picked by latency") {
     CHECK(tests::picks(balancer, 3) == "000");
     balancer.update(tests::numbered(5, 1));
     // Nothing is known of any: they are drawn evenly. n = 5000, expected 1000, deviation 28.
-    for (int i = 0; i < 5000; ++i) balancer.pick().finish(Ending::cancelled);
+    for (int i = 0; i < 5000; ++i) balancer.pick().finish(Result::cancelled);
     for (auto const& each : balancer.stats().backends) {
       CHECK(each.total > 850);
       CHECK(each.total < 1150);
@@ -300,7 +339,7 @@ TEST_CASE("one backend, or several unknown ones, can be picked by latency") {
 
 TEST_CASE("if all backends fail the picks stay even") {
   with_each([](poise::AnyPolicy const& policy) {
-    Traffic it(4, {.service = 1ms, .ending = Ending::refused, .workers = 1000}, 1, policy);
+    Traffic it(4, {.service = 1ms, .result = Result::refused, .workers = 1000}, 1, policy);
     for (auto const share : it.shares_of(2s, 4000)) {
       CHECK(share > 0.8 / 4);
       CHECK(share < 1.2 / 4);
@@ -367,11 +406,11 @@ void check_failures() {
     it.end(latency, outcome);
     return it.ms();
   };
-  CHECK(after({}, Ending::error, 1us) == Approx(160).epsilon(0.05));
-  CHECK(after({}, Ending::refused, 300ms) == Approx(300).epsilon(0.05));
-  CHECK(after({.timeout = 2s}, Ending::reset, 1us) == Approx(2000).epsilon(0.05));
-  CHECK(after({}, {Ending::overloaded, true, 5s}, 1us) == Approx(5000).epsilon(0.05));
-  CHECK(after({}, {Ending::overloaded, true, -5s}, 1us) == Approx(160).epsilon(0.05));
+  CHECK(after({}, Result::error, 1us) == Approx(160).epsilon(0.05));
+  CHECK(after({}, Result::refused, 300ms) == Approx(300).epsilon(0.05));
+  CHECK(after({.timeout = 2s}, Result::reset, 1us) == Approx(2000).epsilon(0.05));
+  CHECK(after({}, {Result::overloaded, true, 5s}, 1us) == Approx(5000).epsilon(0.05));
+  CHECK(after({}, {Result::overloaded, true, -5s}, 1us) == Approx(160).epsilon(0.05));
 }
 
 }  // namespace
@@ -387,8 +426,8 @@ template <class L>
 void check_no_samples() {
   Alone<L> it;
   it.answer(100, 10ms);
-  for (auto const ending : {Ending::cancelled, Ending::rejected, Ending::abandoned})
-    it.end(90ms, ending);
+  for (auto const result : {Result::cancelled, Result::rejected, Result::abandoned})
+    it.end(90ms, result);
   it.end(std::nullopt);
   CHECK(it.ms() == Approx(10));
 }
@@ -403,7 +442,7 @@ TEST_CASE("what says nothing of the backend is no sample") {
 TEST_CASE("a failure without a latency still counts") {
   Alone<poise::PeakEwma> it;
   it.answer(100, 10ms);
-  it.end(std::nullopt, Ending::timeout);
+  it.end(std::nullopt, Result::timeout);
   CHECK(it.ms() == Approx(160));
 }
 
@@ -431,7 +470,7 @@ TEST_CASE("latencies of years and of nanoseconds stay numbers") {
   it.backend.claim(1000);
   for (auto const latency : {Duration::max(), Duration{0}, Duration{1}, Duration::max()}) {
     it.answer(40, latency);
-    it.end(latency, {Ending::overloaded, true, Duration::max()});
+    it.end(latency, {Result::overloaded, true, Duration::max()});
     CHECK(it.ms() >= 0);
     CHECK(it.ms() < 1e30);
   }
@@ -442,7 +481,8 @@ TEST_CASE("latencies of years and of nanoseconds stay numbers") {
 
 TEST_CASE("wrong settings of a latency load are refused with the value") {
   using Catch::Matchers::Contains;
-  CHECK_THROWS_WITH(poise::PeakEwma(poise::LatencyOptions{.window = 0}), Contains("window is 0.0"));
+  CHECK_THROWS_WITH(poise::PeakEwma(poise::LatencyOptions{.window = 0}),
+                    Contains("window of LatencyOptions is 0:"));
   CHECK_THROWS_AS(poise::Ewma(poise::LatencyOptions{.window = not_a_number}), poise::ConfigError);
   CHECK_THROWS_AS(poise::Ewma(poise::LatencyOptions{.window = -3}), poise::ConfigError);
   CHECK_THROWS_WITH(poise::Ewma(poise::LatencyOptions{.timeout = -5ns}), Contains("-5 ns"));
@@ -460,7 +500,7 @@ TEST_CASE("the score adds requests and milliseconds and percents") {
                           tests::numbered(2), clock);
   for (int i = 0; i < 400; ++i) {
     auto lease = balancer.pick();
-    lease.finish(Ending::success, lease->id() == "0" ? 10ms : 30ms);
+    lease.finish(Result::success, lease->id() == "0" ? 10ms : 30ms);
   }
   // 1 x requests + 0.1 x ms: backend 0 leads by two requests, within a millisecond.
   std::vector<decltype(balancer)::Lease> leases;
@@ -500,7 +540,7 @@ struct Ticking {
 
 }  // namespace
 
-TEST_CASE("a load hears the ticks through whatever wraps it") {
+TEST_CASE("a load gets ticks through every wrapper") {
   int ticks = 0;
   using Policy = poise::PowerOfTwo<poise::Weighted<Ticking>>;
   auto balancer =
@@ -509,18 +549,18 @@ TEST_CASE("a load hears the ticks through whatever wraps it") {
   CHECK(ticks == 1);
 }
 
-TEST_CASE("what is known of a backend survives updates and dies with the policy") {
+TEST_CASE("a policy's state of a backend survives updates and ends with the policy") {
   tests::Clock const clock;
   poise::Balancer<poise::LeastLatency, void, poise::Runtime<tests::Clock>> balancer{
       tests::numbered(2), {}, {.clock = clock, .seed = 1}};
   auto const share_of_0 = [&] {
     auto const before = tests::stats_of(balancer, "0").total;
-    for (int i = 0; i < 1000; ++i) balancer.pick().finish(Ending::cancelled);
+    for (int i = 0; i < 1000; ++i) balancer.pick().finish(Result::cancelled);
     return static_cast<double>(tests::stats_of(balancer, "0").total - before) / 1000;
   };
   for (int i = 0; i < 1000; ++i) {
     auto lease = balancer.pick();
-    lease.finish(Ending::success, lease->id() == "0" ? 50ms : 1ms);
+    lease.finish(Result::success, lease->id() == "0" ? 50ms : 1ms);
   }
   CHECK(share_of_0() < 0.05);
   balancer.update({{.id = "x"}, {.id = "1", .address = "1"}, {.id = "0", .address = "0"}});
@@ -536,7 +576,7 @@ TEST_CASE("two threads that learn at once lose no request") {
     auto const work = [&] {
       for (int i = 0; i < 20'000; ++i) {
         auto lease = balancer.pick();
-        lease.finish(i % 7 == 0 ? Ending::error : Ending::success,
+        lease.finish(i % 7 == 0 ? Result::error : Result::success,
                      std::chrono::microseconds{i % 50});
       }
     };

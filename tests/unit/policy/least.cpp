@@ -107,7 +107,7 @@ TEST_CASE("twenty idle backends among a thousand busy ones are drawn evenly") {
   check_shares(idle, std::vector<double>(20, 1));
 }
 
-TEST_CASE("asked again for the same request it avoids who refused and whom the request excludes") {
+TEST_CASE("a second pick for a request avoids backends that refused it and that it excludes") {
   Stage<poise::LeastConnections> stage{{1, 1, 1}};
   stage.backends[2].claim(5);
   std::uint64_t const excluded[]{1};
@@ -118,7 +118,7 @@ TEST_CASE("asked again for the same request it avoids who refused and whom the r
     REQUIRE(stage.policy.pick(poise::Candidates{stage.roster}, context) == 2);
 }
 
-TEST_CASE("with nobody usable least still returns an index that exists") {
+TEST_CASE("without a usable backend least still returns a valid index") {
   Stage<poise::LeastConnections> stage{{1, 1}};
   std::uint64_t const excluded[]{1, 2};
   poise::Request const request{.excluded = excluded};
@@ -188,6 +188,6 @@ TEST_CASE("exploring picks heed exclusions") {
 }
 
 TEST_CASE("a load that needs time makes its policy need time") {
-  CHECK(poise::hooks::uses_time(poise::Least<poise::Weighted<Timed>>{}));
-  CHECK_FALSE(poise::hooks::uses_time(poise::LeastConnections{}));
+  CHECK(poise::hooks::traits(poise::Least<poise::Weighted<Timed>>{}).uses_time);
+  CHECK_FALSE(poise::hooks::traits(poise::LeastConnections{}).uses_time);
 }

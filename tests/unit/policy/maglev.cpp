@@ -18,6 +18,7 @@
 
 #include <poise/balancer.hpp>
 #include <poise/hash/xxhash.hpp>
+#include <poise/hashing/dialect/envoy.hpp>
 
 #include "support/catch.hpp"
 #include "support/clock.hpp"
@@ -184,7 +185,7 @@ TEST_CASE("a flip makes no table and moves only the keys of the backend that wen
   CHECK(stage.plan->get() == table);
 }
 
-TEST_CASE("keys of one that is out spread over the others, in the same way for everybody") {
+TEST_CASE("keys of an ineligible backend spread over the others, in the same way for all clients") {
   auto endpoints = tests::numbered(5);
   auto balancer = balancer_of(endpoints);
   std::reverse(endpoints.begin(), endpoints.end());

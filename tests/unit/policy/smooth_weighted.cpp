@@ -118,7 +118,7 @@ TEST_CASE("weights 1 to 8 come in nginx's order") {
 
 TEST_CASE("2000 random weight vectors come in the order of nginx's loop with exact counts") {
   // Half of them draw from few weights, so that classes of equal ones appear.
-  poise::Chance chance{2024, &poise::detail::mix};
+  poise::RandomSource chance{2024, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
   for (int round = 0; round < 2000; ++round) {
     auto const count = 1 + random.below(12);
@@ -166,7 +166,7 @@ TEST_CASE("one period never takes more than its size cap") {
 TEST_CASE("past the size cap a count stays as close to its share as stated") {
   // n = 300 000 consecutive picks from each of 6 sets; the [big] test goes on to 10^7. The sequence
   // is deterministic, and the bound holds for all weights: only which weights are tried is chance.
-  poise::Chance chance{7, &poise::detail::mix};
+  poise::RandomSource chance{7, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
   for (std::size_t const count : {2U, 3U, 5U, 20U, 200U, 1000U}) {
     auto const weights = random_weights(random, count, 1'000'000'000);
@@ -179,7 +179,7 @@ TEST_CASE("past the size cap a count stays as close to its share as stated") {
 }
 
 TEST_CASE("past the size cap the gaps between two turns of a backend take at most three values") {
-  poise::Chance chance{11, &poise::detail::mix};
+  poise::RandomSource chance{11, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
   for (std::size_t const count : {2U, 7U, 100U}) {
     auto const weights = random_weights(random, count, 1'000'000'000);
@@ -190,7 +190,7 @@ TEST_CASE("past the size cap the gaps between two turns of a backend take at mos
 }
 
 TEST_CASE("past the size cap a count stays within 8 of its share over ten million picks", "[big]") {
-  poise::Chance chance{8, &poise::detail::mix};
+  poise::RandomSource chance{8, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
   auto const weights = random_weights(random, 20, 1'000'000'000);
   Stage<poise::SmoothWeighted> stage{weights};
@@ -199,8 +199,8 @@ TEST_CASE("past the size cap a count stays within 8 of its share over ten millio
 
 TEST_CASE("no weights at all can take the golden rotation beyond the stated error") {
   // The greatest |points in an arc - their due| over every arc, and so over every backend of every
-  // weight, from the sorted points: 1 + max(i - n x_i) - min(i - n x_i). The lengths are those that
-  // reach new records, found by a search over all lengths up to 30 000.
+  // weight, from the sorted points: 1 + max(i - n x_i) - min(i - n x_i). The lengths reach new
+  // records; they were found by a search over all lengths up to 30 000.
   for (std::size_t const n : {1U, 19U, 169U, 883U, 1870U, 7921U, 12'816U, 25'632U}) {
     std::vector<std::uint64_t> points(n);
     for (std::size_t k = 0; k < n; ++k) points[k] = k * std::uint64_t{0x9e3779b97f4a7c15U};
@@ -239,7 +239,7 @@ TEST_CASE("a backend with a million times the weight of the others leaves them t
 }
 
 TEST_CASE("a thousand backends with random weights get a plan of bounded size at each flip") {
-  poise::Chance chance{9, &poise::detail::mix};
+  poise::RandomSource chance{9, &poise::detail::mix};
   poise::Rng random{chance, poise::sync::Lane::shared};
   Stage<poise::SmoothWeighted> stage{random_weights(random, 1000, 100)};
   for (std::size_t flip = 0; flip < 5; ++flip) {

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+#include <asio.hpp>
+
+int main() {}

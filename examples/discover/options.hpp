@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The command line of discover: a source as text, and what to do with it.
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <poise/discovery/feed.hpp>
+#include <poise/discovery/json/registration.hpp>
+#include <poise/discovery/source.hpp>
+
+namespace discover {
+
+/// A command line that can't be obeyed; what() says what would be right.
+class Wrong : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct Options {
+  std::vector<std::string> sources{};
+  poise::discovery::FeedOptions feed{};
+  bool watch = false;
+  bool registers = false;  ///< `discover register`: the only source is where to.
+  std::string address{};   ///< To register.
+  unsigned ttl = 10;       ///< Of the entry, in seconds.
+  bool help = false;
+};
+
+/// *Errors* Wrong.
+Options parse(int argc, char** argv);
+
+/// "file:PATH", "consul:http://H:P/SERVICE" ... *Errors* Wrong; ConfigError.
+std::unique_ptr<poise::discovery::Source> make_source(std::string const& text);
+
+/// Where an entry goes to: "consul:http://H:P/SERVICE" or "etcd:http://H:P/PREFIX".
+struct Target {
+  std::string url{};
+  std::unique_ptr<poise::discovery::json::EntryConversation> entry{};
+};
+/// *Errors* Wrong; ConfigError.
+Target make_target(Options const& options);
+
+extern char const* const usage;
+
+}  // namespace discover

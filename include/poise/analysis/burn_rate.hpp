@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// How fast an error budget is spent, over two windows at once.
+//
+// An objective of 99.9 % leaves a budget of 0.1 % failures. A burn rate of 1 spends it in exactly
+// its period (30 days). The long window says that much was spent, the short one that it goes on:
+// so an alert fires only if both exceed the rate, and clears soon after the failures end.
+//
+// Not for a few requests an hour: one failure is then a large fraction. See min_failures.
+//
+// Source: Google, The Site Reliability Workbook, chapter 5, table 5-8.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <poise/base/check.hpp>
+#include <poise/time.hpp>
+
+namespace poise::inline v0_1_0::analysis {
+
+/// One row of the table.
+struct BurnWindow {
+  Duration long_window{};
+  Duration short_window{};
+  double rate = 0;  ///< Times the rate that spends the budget in its period.
+};
+/// 2 % of a month's budget in an hour; 5 % in six hours; 10 % in three days.
+inline constexpr BurnWindow page_fast{std::chrono::hours{1}, std::chrono::minutes{5}, 14.4};
+inline constexpr BurnWindow page_slow{std::chrono::hours{6}, std::chrono::minutes{30}, 6};
+inline constexpr BurnWindow ticket{std::chrono::hours{72}, std::chrono::hours{6}, 1};
+
+struct BurnOptions {
+  double objective = 0.999;  ///< The fraction of requests that are to succeed.
+  BurnWindow window = page_fast;
+  std::uint64_t min_failures = 10;   ///< In the long window; with fewer the rate counts as 0.
+  std::uint64_t min_requests = 100;  ///< The same.
+
+  /// *Errors* ConfigError.
+  void check() const {
+    if (!(objective > 0 && objective < 1))
+      poise::detail::reject_option("objective of analysis::BurnOptions",
+                                   poise::detail::in_words(objective),
+                                   "use a fraction between 0 and 1, 0.999 for instance");
+    poise::detail::check_positive("short_window of analysis::BurnWindow", window.short_window);
+    poise::detail::check_at_least("long_window of analysis::BurnWindow", window.long_window,
+                                  window.short_window, "use at least short_window");
+    poise::detail::check_positive("rate of analysis::BurnWindow", window.rate);
+    if (window.rate * (1 - objective) >= 1)
+      poise::detail::reject_option("rate of analysis::BurnWindow",
+                                   poise::detail::in_words(window.rate),
+                                   "with an objective of " + poise::detail::in_words(objective) +
+                                       " it is reached by no outage; use less than " +
+                                       poise::detail::in_words(1 / (1 - objective)));
+  }
+};
+
+/// The burn rate of a stream of requests over a long and a short window.
+///
+/// *Threads* one. *Cost* of add(): one addition, and O(long / short * 30) each thirtieth of the
+/// short window; 9 kB for page_fast. Reads no clock.
+class BurnRate {
+ public:
+  /// *Errors* ConfigError.
+  explicit BurnRate(BurnOptions options = {}) : options_{options} {
+    options_.check();
+    slot_ = std::max(options_.window.short_window / slots_in_short, Duration{1});
+  }
+
+  /// The requests since the last call. A time before that of an earlier call counts as that one's.
+  void add(Time now, std::uint64_t requests, std::uint64_t failures) {
+    if (slots_.empty()) first_ = now_ = now;
+    now_ = std::max(now_, now);
+    if (slots_.empty() || now_ - slots_.back().begin >= slot_) {
+      slots_.push_back({now_, 0, 0});
+      forget();
+    }
+    slots_.back().requests += static_cast<double>(requests);
+    slots_.back().failures += static_cast<double>(std::min(failures, requests));
+  }
+
+  /// Of the window that ends at the last add(). Too few requests: 0.
+  [[nodiscard]] double long_rate() const noexcept {
+    auto const sums = sums_of(options_.window.long_window);
+    if (sums.failures < static_cast<double>(options_.min_failures) ||
+        sums.requests < static_cast<double>(options_.min_requests))
+      return 0;
+    // A process younger than a quarter of the window would fire at the first failures. It counts
+    // as a quarter old, without failures before.
+    auto const quarter = options_.window.long_window / 4;
+    auto const age = std::max(now_ - first_, slot_);
+    auto const scale = age < quarter ? ratio(quarter, age) : 1.0;
+    return burn(sums.failures, sums.requests * scale);
+  }
+  [[nodiscard]] double short_rate() const noexcept {
+    auto const sums = sums_of(options_.window.short_window);
+    return burn(sums.failures, sums.requests);
+  }
+  /// Fires above options().window.rate: the lower of the two.
+  [[nodiscard]] double rate() const noexcept { return std::min(long_rate(), short_rate()); }
+  [[nodiscard]] BurnOptions const& options() const noexcept { return options_; }
+
+ private:
+  static constexpr int slots_in_short = 30;
+  struct Slot {
+    Time begin{};
+    double requests = 0;
+    double failures = 0;
+  };
+
+  static double ratio(Duration one, Duration other) noexcept {
+    return static_cast<double>(one.count()) / static_cast<double>(other.count());
+  }
+  [[nodiscard]] double burn(double failures, double requests) const noexcept {
+    return requests > 0 ? failures / requests / (1 - options_.objective) : 0;
+  }
+  [[nodiscard]] Slot sums_of(Duration window) const noexcept {
+    Slot sums;
+    for (auto slot = slots_.rbegin(); slot != slots_.rend() && now_ - slot->begin < window;
+         ++slot) {
+      sums.requests += slot->requests;
+      sums.failures += slot->failures;
+    }
+    return sums;
+  }
+  /// Drops what is older than the long window, many at a time.
+  void forget() {
+    auto const old = [this](Slot const& slot) {
+      return now_ - slot.begin >= options_.window.long_window;
+    };
+    if (slots_.size() < 64 || !old(slots_[slots_.size() / 8])) return;
+    slots_.erase(slots_.begin(), std::ranges::find_if_not(slots_, old));
+  }
+
+  BurnOptions options_;
+  Duration slot_{};
+  std::vector<Slot> slots_;
+  Time first_{};
+  Time now_{};
+};
+
+}  // namespace poise::inline v0_1_0::analysis

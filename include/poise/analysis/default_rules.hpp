@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The rules that need no tuning. docs/analysis.md has them as a table, with the reason for each
+// number. A rule whose number is not known (PoolState) never fires.
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <poise/analysis/alerts.hpp>
+#include <poise/analysis/burn_rate.hpp>
+#include <poise/time.hpp>
+
+namespace poise::inline v0_1_0::analysis {
+
+struct Objectives {
+  double success = 0.999;                       ///< The fraction of requests that are to succeed.
+  std::optional<Duration> latency{};            ///< Of the quantile in PoolState::latency.
+  Duration list_age = std::chrono::minutes{5};  ///< A list of backends this old is stale.
+};
+
+namespace detail {
+
+inline std::vector<std::string> copied(std::span<std::string_view const> ids) {
+  return {ids.begin(), ids.end()};
+}
+inline std::optional<Reading> count_of(std::span<std::string_view const> ids) {
+  return Reading{static_cast<double>(ids.size()), copied(ids)};
+}
+inline std::optional<Reading> reading_of(std::optional<double> value) {
+  if (!value) return {};
+  return Reading{*value};
+}
+inline std::optional<Reading> seconds_of(std::optional<Duration> time) {
+  if (!time) return {};
+  return Reading{std::chrono::duration<double>{*time}.count()};
+}
+/// Of all backends. A pool without backends is not judged.
+inline std::optional<Reading> healthy_fraction(PoolState const& pool) {
+  if (pool.backends == 0) return {};
+  return Reading{static_cast<double>(pool.healthy) / static_cast<double>(pool.backends),
+                 copied(pool.unhealthy)};
+}
+
+/// Ejections of the last five minutes, per backend.
+class EjectionRate {
+ public:
+  std::optional<Reading> operator()(PoolState const& pool) {
+    if (pool.ejections > 0) recent_.emplace_back(pool.now, pool.ejections);
+    while (!recent_.empty() && pool.now - recent_.front().first >= std::chrono::minutes{5})
+      recent_.pop_front();
+    if (pool.backends == 0) return {};
+    double sum = 0;
+    for (auto const& [time, count] : recent_) sum += static_cast<double>(count);
+    return Reading{sum / static_cast<double>(pool.backends), copied(pool.unhealthy)};
+  }
+
+ private:
+  std::deque<std::pair<Time, std::uint64_t>> recent_;
+};
+
+/// A rule that fires at the window's rate, and clears as the window does.
+inline Rule burn_rule(std::string name, BurnOptions const& options, Severity severity) {
+  return {std::move(name),
+          "errors",
+          severity,
+          [burn = BurnRate{options}](PoolState const& pool) mutable -> std::optional<Reading> {
+            burn.add(pool.now, pool.requests, pool.failures);
+            return Reading{burn.rate(), copied(pool.unhealthy)};
+          },
+          options.window.rate,
+          0.8 * options.window.rate,
+          {},
+          {},
+          "the error budget is being spent: look at failures by backend and by cause"};
+}
+
+inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
+  for (auto const& [name, window, severity] :
+       {std::tuple{"error budget, 1 h", page_fast, Severity::page},
+        std::tuple{"error budget, 6 h", page_slow, Severity::page},
+        std::tuple{"error budget, 3 d", ticket, Severity::ticket}})
+    if (window.rate * (1 - objective) < 1)  // else no outage reaches it
+      rules.push_back(burn_rule(name, {.objective = objective, .window = window}, severity));
+}
+
+}  // namespace detail
+
+/// *Errors* ConfigError: an objective that is no fraction between 0 and 1, or no duration above 0.
+[[nodiscard]] inline std::vector<Rule> default_rules(Objectives const& objectives = {}) {
+  using namespace std::chrono_literals;
+  BurnOptions{.objective = objectives.success, .window = ticket}.check();
+  poise::detail::check_positive("list_age of analysis::Objectives", objectives.list_age);
+  auto const ill = [](PoolState const& pool) { return detail::healthy_fraction(pool); };
+  std::vector<Rule> rules{
+      {"panic", "errors", Severity::page,
+       [](PoolState const& pool) -> std::optional<Reading> {
+         return Reading{pool.panic ? 1.0 : 0.0, detail::copied(pool.unhealthy)};
+       },
+       1, 0, 5s, 60s,
+       "so few backends are healthy that all are used: restore some, or the balancer's list"},
+      {"few healthy", "errors", Severity::ticket, ill, 0.6, 0.75, 10s, 60s,
+       "see the history of the listed backends for what ejected them"},
+      {"ejections", "errors", Severity::ticket, detail::EjectionRate{}, 0.5, 0.2, 0s, 60s,
+       "backends are ejected again and again: see their history"},
+      {"changed", "latency", Severity::ticket,
+       [](PoolState const& pool) { return detail::count_of(pool.changed); }, 1, 0, 5s, 60s,
+       "the listed backends are slower or fail more than their peers: look at them first"},
+      {"unfair", "", Severity::ticket,
+       [](PoolState const& pool) { return detail::count_of(pool.unfair); }, 1, 0, 60s, 60s,
+       "the listed backends get another share than intended: compare weights and speeds"},
+      {"breach ahead", "latency", Severity::ticket,
+       [](PoolState const& pool) { return detail::count_of(pool.breaching); }, 1, 0, 60s, 300s,
+       "latency rises towards its objective: add capacity before it is reached"},
+      {"retry budget", "errors", Severity::ticket,
+       [](PoolState const& pool) { return detail::reading_of(pool.retry_budget); }, 0.05, 0.3, 10s,
+       60s, "retries are refused: the failures are more than retries can hide"},
+      {"ticks", "", Severity::page,
+       [](PoolState const& pool) { return detail::seconds_of(pool.tick_age); }, 10, 3, 0s, 10s,
+       "nothing calls tick(): see poise::Ticker; ejections do not end without it"},
+      {"stale list", "", Severity::ticket,
+       [](PoolState const& pool) { return detail::seconds_of(pool.list_age); },
+       std::chrono::duration<double>{objectives.list_age}.count(),
+       std::chrono::duration<double>{objectives.list_age}.count() / 2, 0s, 0s,
+       "discovery has not confirmed the list of backends: look at its source"},
+  };
+  if (objectives.latency) {
+    poise::detail::check_positive("latency of analysis::Objectives", *objectives.latency);
+    auto const limit = std::chrono::duration<double>{*objectives.latency}.count();
+    rules.push_back({"latency", "latency", Severity::page,
+                     [](PoolState const& pool) { return detail::reading_of(pool.latency); }, limit,
+                     0.9 * limit, 30s, 60s, "the pool is slower than its objective"});
+  }
+  detail::add_burn_rules(rules, objectives.success);
+  return rules;
+}
+
+}  // namespace poise::inline v0_1_0::analysis

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Balancer::call: runs the attempts of a call one after the other on the caller's thread, and
+// sleeps between them.
+
+#include <exception>
+#include <type_traits>
+#include <utility>
+
+#include <poise/backend.hpp>
+#include <poise/call.hpp>
+#include <poise/engine/call.hpp>
+#include <poise/error.hpp>
+#include <poise/outcome.hpp>
+#include <poise/request.hpp>
+
+namespace poise::inline v0_1_0::detail {
+
+template <class Core>
+class BlockingCall {
+  using Lease = typename Core::Lease;
+  using Backend = BackendWith<typename Core::PayloadType>;
+
+ public:
+  /// *Requires* that the core lives until the first pick. From then on the lease keeps it alive, so
+  /// fn may destroy the balancer.
+  template <class Fn>
+  [[gnu::always_inline]] static auto call(Core& core, Request const& request, Fn& fn,
+                                          CallOptions const& options) {
+    Terms const terms{core, request, options.report};
+    if (terms.too_late() || options.stop.stop_requested()) [[unlikely]]
+      refuse(core, request, terms, options);
+    auto const deadline = terms.deadline_at(terms.began);
+    if (!deadline) [[likely]]
+      return call_for(core, request, request, terms, fn, options);
+    auto timed = request;
+    timed.deadline = deadline;
+    return call_for(core, request, timed, terms, fn, options);
+  }
+
+ private:
+  /// `first` is the first attempt's request: `request` with the attempt's own deadline.
+  template <class Fn>
+  static auto call_for(Core& core, Request const& request, Request const& first, Terms const& terms,
+                       Fn& fn, CallOptions const& options) {
+    auto lease = core.pick(first);
+    if (!lease) [[unlikely]]
+      refuse(core, request, terms, options, lease.error());
+    auto result = run(*lease, first, fn);
+    if (result.outcome.result != Result::success || options.report != nullptr) [[unlikely]]
+      return go_on(core, request, first, terms, lease.release(), std::move(result), fn, options);
+    lease.finish(result.outcome);
+    return result.take();
+  }
+
+  /// One attempt.
+  template <class Fn>
+  [[gnu::always_inline]] static auto run(Backend& backend, Request const& request, Fn& fn) {
+    using Reply = std::remove_cvref_t<decltype(invoke(fn, backend, request))>;
+    AttemptResult<Reply> result;
+    try {
+      if constexpr (std::is_void_v<Reply>) {
+        invoke(fn, backend, request);
+        result.keep(fn);
+      } else {
+        result.keep(fn, invoke(fn, backend, request));
+      }
+    } catch (...) {
+      result.keep_exception([](std::exception_ptr const& thrown) { return outcome_of(thrown); });
+    }
+    return result;
+  }
+
+  /// Continues a call whose first attempt failed, or which fills a report.
+  template <class Reply, class Fn>
+  [[gnu::noinline]] static Reply go_on(Core& core, Request const& request, Request const& first,
+                                       Terms terms, typename Lease::Token token,
+                                       AttemptResult<Reply> result, Fn& fn,
+                                       CallOptions const& options) {
+    Call<Core> call{core, request, terms, options.report};
+    auto attempt = call.adopt(Lease::adopt(token), first);
+    for (;;) {
+      auto const pause = call.ended(attempt, result.outcome);
+      if (!pause || !call.wait(*pause, options.stop) || !call.again(attempt, *pause))
+        return result.take();
+      result = run(*attempt.lease, *attempt.request, fn);
+    }
+  }
+
+  [[noreturn, gnu::noinline]] static void refuse(Core& core, Request const& request, Terms terms,
+                                                 CallOptions const& options,
+                                                 Error const& error = {}) {
+    Call<Core> call{core, request, terms, options.report};
+    auto const why = error.reason != PickError::none ? StopReason::no_backend
+                     : options.stop.stop_requested() ? StopReason::cancelled
+                                                     : StopReason::deadline;
+    call.refuse(why, error);
+  }
+};
+
+}  // namespace poise::inline v0_1_0::detail

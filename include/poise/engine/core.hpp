@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The engine behind Balancer: picks, and how requests are completed.
+//
+// Reading and changing are two halves. A pick reads one immutable Snapshot (rosters, plan, policy)
+// inside a read section and claims a record with one atomic add. A change (engine/writer.hpp)
+// publishes the next snapshot.
+//
+//   engine/record            a backend and its lifetime                 (invariants C1, C2)
+//   engine/snapshot          what picks see
+//   policy/pick_info         what a lease carries from its pick to its end
+//   policy/claim             claims a policy's first proposal
+//   engine/select            from a snapshot to a claimed record
+//   engine/policy_link       from a completed request to the policy
+//   engine/observers         the calls of observers
+//   engine/waiting           requests that wait for room                (invariants Q1 to Q4)
+//   engine/writer            the lock, and every change                 (invariants C3, C4)
+//   engine/draft             a change before it is published
+//   engine/rules             where rules see and change a draft
+//   engine/snapshot_builder  from a draft to the next snapshot
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <poise/backend.hpp>
+#include <poise/call.hpp>
+#include <poise/engine/record.hpp>
+#include <poise/engine/select.hpp>
+#include <poise/engine/snapshot.hpp>
+#include <poise/engine/waiting.hpp>
+#include <poise/engine/writer.hpp>
+#include <poise/error.hpp>
+#include <poise/handle.hpp>
+#include <poise/lease.hpp>
+#include <poise/observer.hpp>
+#include <poise/policy.hpp>
+#include <poise/policy/pick_info.hpp>
+#include <poise/random.hpp>
+#include <poise/request.hpp>
+#include <poise/stats.hpp>
+#include <poise/sync/epoch.hpp>
+#include <poise/sync/grace.hpp>
+#include <poise/sync/relaxed.hpp>
+#include <poise/sync/stop.hpp>
+
+namespace poise::inline v0_1_0::detail {
+
+template <class P, class Payload, class R>
+class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
+  using Base = Writer<Core, P, Payload, R>;
+
+ public:
+  using PayloadType = Payload;
+  using Record = detail::Record<Core>;
+  using Lease = poise::Lease<Core>;
+  using Handle = BackendHandle<Core>;
+  using typename Base::Observed;
+
+  Core(P policy, typename Base::Maker make, R runtime)
+      : Base{std::move(policy), std::move(make), std::move(runtime.observers)},
+        clock_{std::move(runtime.clock)},
+        own_lanes_{!runtime.seed.has_value()},
+        chance_{runtime.seed ? *runtime.seed : fresh_seed(), &mix} {
+    sync::start();
+  }
+
+  // -- waiting (engine/waiting.hpp) --------------------------------------------------------------
+
+  using MembershipType = typename Base::Membership;
+
+  [[nodiscard]] WaitingRoom<Core>& room() noexcept { return room_; }
+  /// The room, which keeps the core alive.
+  [[nodiscard]] std::shared_ptr<sync::Queue> queue() { return {this->shared_from_this(), &room_}; }
+  [[nodiscard]] std::shared_ptr<MembershipType const> membership() noexcept {
+    return this->current_membership().membership;
+  }
+  [[nodiscard]] static Record& record_of(Handle const& backend) noexcept {
+    return static_cast<Record&>(*backend);
+  }
+  /// A pick that waits at most so long for room. *Requires* that the caller keeps the core.
+  [[nodiscard]] Lease pick_for(Request const& request, Duration timeout) {
+    auto lease = pick_unless_queued(request);
+    if (!lease && is_worth_waiting(lease.error()))
+      lease = BlockingWait<Core>::pick(this->shared_from_this(), request, timeout, lease.error());
+    notify_of_pick(request, lease);
+    return lease;
+  }
+  /// Without a queue in front of it: the lease, or why there is none.
+  [[nodiscard]] Lease pick_unless_queued(Request const& request) {
+    return room_.is_empty() ? find(request) : Lease{why_not(request)};
+  }
+  [[nodiscard]] static bool is_worth_waiting(Error const& error) noexcept {
+    return error.refused != 0;
+  }
+  void notify_of_pick(Request const& request, Lease const& lease) noexcept {
+    if constexpr (Observed::pick || Observed::refused)
+      this->observers_.notify_of_pick(request, lease);
+  }
+  /// Drains a backend for good: afterwards no pick that began before brings a request to it.
+  [[nodiscard]] Handle drain_for_good(std::string_view id) {
+    this->set_drained(id, true);
+    sync::wait_for_readers();
+    return find_backend(id);
+  }
+  [[nodiscard]] bool drain_and_wait(std::string_view id, Duration timeout) {
+    auto backend = drain_for_good(id);
+    return !backend ||
+           BlockingWait<Core>::until_empty(this->shared_from_this(), std::move(backend), timeout);
+  }
+
+  // -- picking ---------------------------------------------------------------------------------
+
+  [[nodiscard, gnu::always_inline]] Lease pick(Request const& request) {
+    if constexpr (!Observed::pick && !Observed::refused) {
+      return find(request);
+    } else {
+      auto lease = find(request);
+      this->observers_.notify_of_pick(request, lease);
+      return lease;
+    }
+  }
+
+  /// At most `count` distinct backends of one snapshot; if there are none, `error` says why.
+  [[nodiscard]] std::vector<Lease> pick_many(std::size_t count, Request request, Error& error) {
+    std::vector<std::uint64_t> excluded{request.excluded.begin(), request.excluded.end()};
+    return collect_leases(
+        request, error, [&](Snapshot const& snapshot, Time now, auto lane, auto const& keep) {
+          while (count-- != 0) {
+            request.excluded = excluded;
+            Context context{request, chance_, lane};
+            context.now = now;
+            auto const& group = Selector::group(snapshot, request, context.random);
+            if (group.roster.eligible == 0) return;
+            auto const found = Selector::any(snapshot, group, context, false);
+            if (found.claimed == nullptr) return;
+            keep(static_cast<Record&>(*found.claimed), found.path_and_rest);
+            excluded.push_back(found.claimed->serial());  // last: it may throw
+          }
+        });
+  }
+  /// Every backend that takes the request now.
+  [[nodiscard]] std::vector<Lease> pick_all(Request const& request, Error& error) {
+    return collect_leases(request, error,
+                          [&](Snapshot const& snapshot, Time now, auto lane, auto const& keep) {
+                            Context context{request, chance_, lane};
+                            context.now = now;
+                            Selector::claim_all(snapshot, context, keep);
+                          });
+  }
+
+  /// Completes a request; a negative latency is one that the caller did not measure.
+  [[gnu::always_inline]] static void finish(Record& record, Run run, Outcome outcome,
+                                            Duration latency) noexcept {
+    if constexpr (!timed_by_flag)
+      return record.owner().template end<true>(record, run, outcome, latency);
+    if (run.is(Run::timed | Run::heard)) return finish_on_slow_path(record, run, outcome, latency);
+    record.owner().template end<false>(record, run, outcome, latency);
+  }
+
+  /// Counts a request that was not picked here. Policy and observers are notified as of any other.
+  bool record(std::string_view id, Outcome outcome, Duration latency) noexcept {
+    // The membership keeps the record alive outside the section, where observers may use the
+    // balancer.
+    auto const [membership, flags] = this->current_membership();
+    auto* record = membership == nullptr ? nullptr : membership->find(id);
+    if (record == nullptr) return false;
+    auto const now = timed(flags) ? clock_.now() : Time{};
+    // The result is counted before the request, as in finish. In the other order, a read between
+    // the two counts would take the request for a success.
+    record->count(outcome, latency);
+    record->count_recorded();
+    if constexpr (hooks::has_on_finish<P>)
+      if ((flags & Run::heard) != 0)
+        this->link_.notify(*record, Run{Time{}, Path{}, Run::scanned}, outcome, latency, now);
+    if constexpr (Observed::finish)
+      this->observers_.notify_of_finish(*record, outcome, latency, now, reporter());
+    return true;
+  }
+
+  /// As Writer's, with warnings.
+  [[nodiscard]] Stats stats() {
+    auto stats = Base::stats();
+    if (stats.ticks_missing)
+      stats.warnings.emplace_back(
+          "the health monitor gets no ticks: call tick() once a second, or use a poise::Ticker");
+    constexpr std::uint64_t few = 1000;  // a program's warm-up, a test
+    std::uint64_t picks = 0;
+    for (auto const& each : stats.backends) picks += each.total;
+    if (picks < few) return stats;
+    if constexpr (hooks::has_decide<P>)
+      if (!called_.load() && stats.policy.find("retry(") != std::string::npos)
+        stats.warnings.push_back(
+            stats.policy + " retries in call() only, but all " + std::to_string(picks) +
+            " requests were picked by pick(): use call(), or leave the retry out");
+    if (!key_seen_.load() && looks_at_keys())
+      stats.warnings.push_back(
+          stats.policy + " spreads requests by their keys, but none of " + std::to_string(picks) +
+          " requests had one: set Request::route_key or client_id, or take another policy");
+    return stats;
+  }
+
+  // -- calls (engine/call.hpp) -------------------------------------------------------------------
+
+  [[nodiscard]] CallTimeouts timeouts(Request const& request) {
+    if constexpr (hooks::has_decide<P>)
+      if (!called_.load()) called_.store(true);
+    if constexpr (hooks::has_timeouts<P>) {
+      sync::ReadSection const section;
+      if (auto const* snapshot = this->link_.current.load(); snapshot != nullptr)
+        return hooks::timeouts(*snapshot->policy, request);
+    }
+    return {};
+  }
+
+  /// Decides on another attempt. The request excludes the backends that were tried. No retry if
+  /// there are no backends at all: no pause would change that.
+  [[nodiscard]] Decision decide(Request const& request, Outcome outcome, Time now, bool running) {
+    if constexpr (hooks::has_decide<P>) {
+      sync::ReadSection const section;
+      auto const* snapshot = this->link_.current.load();
+      if (snapshot == nullptr || snapshot->membership->records.empty())
+        return {.why = StopReason::no_backend};
+      Rng random{chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+      return hooks::decide(*snapshot->policy, Attempt{request, outcome, now, random(), running,
+                                                      !Selector::has_untried(*snapshot, request)});
+    }
+    return {};
+  }
+
+  /// Ends early on a stop request if the clock's sleep takes a stop token.
+  void sleep(Duration time, sync::StopToken const& stop) {
+    if (time <= Duration::zero()) return;
+    if constexpr (requires { clock_.sleep(time, stop); }) clock_.sleep(time, stop);
+    else clock_.sleep(time);
+  }
+
+  void notify_of_call(Called const& called) noexcept { this->observers_.notify_of_call(called); }
+
+  /// Empty if there is no such backend.
+  [[nodiscard]] Handle find_backend(std::string_view id) noexcept {
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    auto* record = snapshot == nullptr ? nullptr : snapshot->membership->find(id);
+    return record == nullptr ? Handle{} : Handle{*record};
+  }
+
+  template <class Fn>
+  void for_each(Fn& fn) {
+    auto const membership = this->current_membership().membership;
+    if (!membership) return;
+    for (auto* record : membership->records) fn(static_cast<BackendWith<Payload>&>(*record));
+  }
+
+  /// What keeps a backend alive without a request in flight; null if it was removed.
+  [[nodiscard]] std::shared_ptr<void const> owner_of(Backend const& backend) {
+    auto current = this->current_membership().membership;
+    if (!current || current->position_of(static_cast<Record const&>(backend)) == IdIndex::absent)
+      return nullptr;
+    return current;
+  }
+
+  [[nodiscard]] Time now() const { return clock_.now(); }
+
+ private:
+  using Snapshot = detail::Snapshot<Record, P>;
+  using Group = detail::Group<P>;
+  using Selector = detail::Selector<Record, P>;
+
+  // -- how requests begin ----------------------------------------------------------------------
+
+  static constexpr bool always_timed =
+      Observed::time || hooks::time_use<P> == hooks::UsesTime::always;
+  static constexpr bool never_timed =
+      !Observed::time && hooks::time_use<P> == hooks::UsesTime::never;
+
+  /// True if only the running program knows whether requests are timed.
+  static constexpr bool timed_by_flag = !always_timed && !never_timed;
+
+  /// A constant where the types decide; otherwise the flag decides.
+  static constexpr bool timed(std::uint32_t flags) noexcept {
+    return always_timed || (!never_timed && (flags & Run::timed) != 0);
+  }
+
+  /// Runs claim(snapshot, now, keep) in a read section; keep(record, path and flags) takes what was
+  /// claimed.
+  template <class Claim>
+  [[nodiscard]] std::vector<Lease> collect_leases(Request const& request, Error& error,
+                                                  Claim const& claim) {
+    std::vector<Lease> leases;
+    {
+      sync::ReadSection const section;
+      auto const* snapshot = this->link_.current.load();
+      if (snapshot == nullptr) {
+        error = {.reason = PickError::closed};
+      } else {
+        auto const now = timed(snapshot->flags) ? clock_.now() : Time{};
+        auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
+        claim(*snapshot, now, lane, [&](Record& record, std::uint64_t path_and_flags) {
+          leases.push_back(Lease{record, Run{now, path_and_flags | snapshot->flags}});
+        });
+        if (leases.empty()) error = Selector::explain_failure(*snapshot, request);
+      }
+    }
+    if constexpr (Observed::pick || Observed::refused) {
+      for (auto const& lease : leases) this->observers_.notify_of_pick(request, lease);
+      if (leases.empty()) this->observers_.notify_of_pick(request, Lease{error});
+    }
+    return leases;
+  }
+
+  /// Why a request finds no backend while others wait in front of it.
+  [[nodiscard, gnu::noinline, gnu::cold]] Error why_not(Request const& request) noexcept {
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    if (snapshot == nullptr) return {.reason = PickError::closed};
+    return Selector::explain_failure(*snapshot, request);
+  }
+
+  friend class WaitingRoom<Core>;
+
+  /// The usual case, all of it inline: one proposal, which is accepted. Context and lease never
+  /// leave the registers: the next atomic operation would wait for a store in the store buffer. The
+  /// rare cases are called with few arguments and work out the others again.
+  [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    if (snapshot == nullptr) [[unlikely]]
+      return Lease{Error{.reason = PickError::closed}};
+    auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
+    Time now{};
+    if (timed(snapshot->flags)) now = clock_.now();
+    if ((snapshot->flags & Run::keyed) != 0)
+      if (!key_seen_.load() && !request.key().empty()) [[unlikely]]
+        key_seen_.store(true);
+
+    Proposal first{nullptr, not_asked};
+    if ((snapshot->flags & Run::slow_path) == 0 && !request.restricted() &&
+        request.preferred.empty()) [[likely]] {
+      first = Selector::first(*snapshot, snapshot->healthy, request, chance_, lane, now);
+      if (first.claimed != nullptr) [[likely]]
+        return Lease{static_cast<Record&>(*first.claimed),
+                     Run{now, first.path_and_rest | snapshot->flags}};
+    }
+    auto const found = find_on_slow_path(request, *snapshot, now, first.path_and_rest);
+    if (found.claimed == nullptr) return Lease{Selector::explain_failure(*snapshot, request)};
+    return Lease{static_cast<Record&>(*found.claimed),
+                 Run{now, found.path_and_rest | snapshot->flags}};
+  }
+
+  [[gnu::noinline]] Proposal find_on_slow_path(Request const& request, Snapshot const& snapshot,
+                                               Time now, std::uint64_t path_and_first) {
+    sync::ReadSection const section;
+    Context context{request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
+    context.now = now;
+    if (path_and_first == not_asked) {
+      auto const& group = Selector::group(snapshot, request, context.random);
+      if (group.roster.eligible == 0) return {};
+      return Selector::any(snapshot, group, context);
+    }
+    context.path = Path{high_half(path_and_first)};
+    return Selector::next(snapshot, snapshot.healthy, context, low_half(path_and_first));
+  }
+
+  // -- how requests end ------------------------------------------------------------------------
+
+  /// Not inline, so that the fast path has more registers.
+  [[gnu::noinline]] static void finish_on_slow_path(Record& record, Run run, Outcome outcome,
+                                                    Duration latency) noexcept {
+    record.owner().template end<true>(record, run, outcome, latency);
+  }
+
+  /// Without `InFull` no latency is measured, and the policy's on_finish is not called.
+  template <bool InFull>
+  [[gnu::always_inline]] void end(Record& record, Run run, Outcome outcome,
+                                  Duration latency) noexcept {
+    Time now{};
+    if (InFull && timed(run.flags())) {
+      now = clock_.now();
+      // Negative if the clock jumped back; then it counts as unmeasured.
+      if (latency < Duration::zero()) latency = now - run.start;
+    }
+    if (outcome.result == Result::abandoned) latency = unmeasured;
+    record.count(outcome, latency);
+    if constexpr (InFull && hooks::has_on_finish<P>)
+      if (run.is(Run::heard)) this->link_.notify(record, run, outcome, latency, now);
+    if constexpr (Observed::finish)
+      this->observers_.notify_of_finish(record, outcome, latency, now, reporter());
+    record.release();
+  }
+
+  [[nodiscard, gnu::always_inline]] Reporter reporter() noexcept {
+    return {this, &Core::report_to, &Core::review_at};
+  }
+  static void report_to(void* core, Backend const& backend, HealthState health) noexcept {
+    static_cast<Core*>(core)->report(backend, health);
+  }
+  static void review_at(void* core, Time now) noexcept { static_cast<Core*>(core)->review(now); }
+
+  [[nodiscard]] bool looks_at_keys() const {
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    return snapshot != nullptr && (snapshot->flags & Run::keyed) != 0;
+  }
+
+  static constexpr auto not_asked = Proposal::none - 1;  // in the place of a proposed index
+
+  decltype(R::clock) clock_;
+  bool const own_lanes_;
+  sync::Relaxed<bool> called_{false};    // call() was used
+  sync::Relaxed<bool> key_seen_{false};  // a policy that looks at keys was given one
+  RandomSource chance_;
+  WaitingRoom<Core> room_{*this};
+};
+
+}  // namespace poise::inline v0_1_0::detail

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Snapshots as JSON: {"balancers": [{...}, ...]}. Times are seconds; what is unknown is null; whole
+// numbers above 2^53, which a double can't hold, are strings.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <poise/backend.hpp>
+#include <poise/health/phase.hpp>
+#include <poise/observe/escape.hpp>
+#include <poise/observe/histogram.hpp>
+#include <poise/observe/prometheus.hpp>
+#include <poise/observe/snapshot.hpp>
+#include <poise/outcome.hpp>
+#include <poise/time.hpp>
+
+namespace poise::inline v0_1_0::observe {
+
+namespace detail {
+
+/// Writes values into one text; commas come by themselves.
+class JsonWriter {
+ public:
+  /// Runs `fill` between braces.
+  template <class Fill>
+  void object(std::string_view key, Fill const& fill) {
+    nested(key, '{', '}', fill);
+  }
+  template <class Fill>
+  void array(std::string_view key, Fill const& fill) {
+    nested(key, '[', ']', fill);
+  }
+
+  void text(std::string_view key, std::string_view value) { put(key, json_string(value)); }
+  void flag(std::string_view key, bool value) { put(key, value ? "true" : "false"); }
+  void number(std::string_view key, double value) {
+    put(key, std::isfinite(value) ? as_number(value) : "null");
+  }
+  void count(std::string_view key, std::uint64_t value) {
+    bool const exact = value <= std::uint64_t{1} << 53U;
+    put(key, exact ? std::to_string(value) : '"' + std::to_string(value) + '"');
+  }
+  void time(std::string_view key, std::optional<Duration> value) {
+    put(key, value ? as_number(static_cast<double>(value->count()) / 1e9) : "null");
+  }
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  void begin(std::string_view key) {
+    if (needs_comma_) text_ += ',';
+    needs_comma_ = true;
+    if (!key.empty()) text_ += json_string(key) + ':';
+  }
+  void put(std::string_view key, std::string_view value) {
+    begin(key);
+    text_ += value;
+  }
+  template <class Fill>
+  void nested(std::string_view key, char open, char close, Fill const& fill) {
+    begin(key);
+    text_ += open;
+    needs_comma_ = false;
+    fill();
+    text_ += close;
+    needs_comma_ = true;
+  }
+
+  std::string text_{};
+  bool needs_comma_ = false;
+};
+
+class SnapshotJson {
+ public:
+  [[nodiscard]] std::string write(std::span<Snapshot const> snapshots) {
+    json_.object("", [&] {
+      json_.array("balancers", [&] {
+        for (auto const& each : snapshots) json_.object("", [&] { balancer(each); });
+      });
+    });
+    return json_.take() + '\n';
+  }
+
+ private:
+  void balancer(Snapshot const& of) {
+    json_.text("name", of.balancer);
+    json_.text("policy", of.facts.policy);
+    json_.time("at", of.at.time_since_epoch());
+    requests("requests", of.requests);
+    if (of.measures_latency) latency(of);
+    calls(of);
+    set(of);
+    json_.array("backends", [&] {
+      for (auto const& each : of.backends) json_.object("", [&] { backend(each); });
+    });
+    json_.object("other", [&] {
+      json_.count("backends", of.unlisted);
+      requests("requests", of.other);
+      if (of.measures_latency) sums(of.other_latency);
+    });
+  }
+
+  void requests(std::string_view key, Requests const& of) {
+    json_.object(key, [&] {
+      for (std::size_t i = 0; i < result_count; ++i)
+        json_.count(as_word(name(static_cast<Result>(i))), of.completed[i]);
+      json_.count("in_flight", of.in_flight);
+    });
+  }
+  void percentiles(std::string_view key, Percentiles const& of) {
+    json_.object(key, [&] {
+      json_.count("count", of.count);
+      json_.time("seconds", of.window);
+      json_.time("p50", of.p50);
+      json_.time("p90", of.p90);
+      json_.time("p99", of.p99);
+      json_.time("p999", of.p999);
+    });
+  }
+  void sums(LatencySummary const& of) {
+    json_.count("attempts", of.count);
+    json_.number("attempt_seconds", of.sum_s);
+  }
+  void latency(Snapshot const& of) {
+    json_.object("latency", [&] {
+      json_.number("error_bound", Scale::bound);
+      json_.count("one_in", std::uint64_t{1} << of.sampling);
+      sums({of.attempts.total(), of.attempts_sum_s, {}});
+      percentiles("last_10s", of.last_10s);
+      percentiles("last_60s", of.last_60s);
+    });
+  }
+  void calls(Snapshot const& of) {
+    json_.count("retries", of.retries);
+    json_.count("hedges", of.hedges);
+    json_.count("hedges_won", of.hedges_won);
+    json_.object("refusals", [&] {
+      for (std::size_t i = 0; i < refusal_count; ++i)
+        json_.count(name(static_cast<Refusal>(i)), of.refusals[i]);
+    });
+    json_.array("retry_budgets", [&] {
+      for (auto const& each : of.budgets)
+        json_.object("", [&] {
+          json_.text("name", each.name);
+          json_.count("requests", each.requests);
+          json_.count("retries", each.retries);
+          json_.count("hedges", each.hedges);
+        });
+    });
+  }
+  void set(Snapshot const& of) {
+    json_.object("set", [&] {
+      json_.count("healthy", of.set.healthy);
+      json_.count("degraded", of.set.degraded);
+      json_.count("unhealthy", of.set.unhealthy);
+      json_.count("drained", of.set.drained);
+      json_.count("changes", of.set_changes);
+      json_.count("fingerprint", of.fingerprint);
+      json_.flag("panic", of.facts.panicking);
+      json_.flag("ticks_missing", of.facts.ticks_missing);
+      json_.count("retired_snapshots", of.facts.retired_snapshots);
+      json_.count("stranded_snapshots", of.facts.stranded_snapshots);
+      json_.count("observer_failures", of.facts.observer_failures);
+    });
+    json_.array("ejections", [&] {
+      for (auto const& each : of.ejections)
+        json_.object("", [&] {
+          json_.text("cause", each.cause);
+          json_.text("enforcement", each.enforcement);
+          json_.count("count", each.count);
+        });
+    });
+  }
+  void backend(BackendSnapshot const& of) {
+    json_.text("id", of.id);
+    json_.text("address", of.address);
+    json_.text("zone", of.zone);
+    json_.count("tier", of.tier);
+    json_.text("health", name(of.health));
+    json_.text("phase", name(of.phase));
+    json_.flag("drained", of.drained);
+    json_.count("weight", of.weight);
+    json_.number("admitted", of.admitted);
+    json_.count("max_in_flight", of.max_in_flight);
+    json_.number("intended_share", of.intended_share);
+    json_.number("observed_share", of.observed_share);
+    requests("requests", of.requests);
+    if (of.latency.count == 0) return;
+    sums(of.latency);
+    percentiles("recent", of.latency.recent);
+  }
+
+  JsonWriter json_{};
+};
+
+}  // namespace detail
+
+/// *Cost* about 600 bytes and 5 us a backend by name.
+[[nodiscard]] inline std::string json(std::span<Snapshot const> snapshots) {
+  return detail::SnapshotJson{}.write(snapshots);
+}
+
+}  // namespace poise::inline v0_1_0::observe

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A snapshot as a table for people, in plain text: worst backends first.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/backend.hpp>
+#include <poise/health/phase.hpp>
+#include <poise/observe/escape.hpp>
+#include <poise/observe/histogram.hpp>
+#include <poise/observe/snapshot.hpp>
+#include <poise/outcome.hpp>
+#include <poise/time.hpp>
+
+namespace poise::inline v0_1_0::observe {
+
+namespace detail {
+
+inline std::string fixed(double value, int decimals) {
+  std::array<char, 48> text{};
+  auto const size = std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
+  return {text.data(), std::min(static_cast<std::size_t>(std::max(size, 0)), text.size() - 1)};
+}
+inline std::string in_ms(std::optional<Duration> time) {
+  if (!time) return "-";
+  auto const ms = static_cast<double>(time->count()) / 1e6;
+  return fixed(ms, ms < 10 ? 2 : ms < 100 ? 1 : 0);
+}
+inline std::string percent(double fraction) { return fixed(100 * fraction, 1); }
+
+inline std::uint64_t failures_of(Requests const& requests) noexcept {
+  std::uint64_t failures = 0;
+  for (std::size_t i = 0; i < result_count; ++i)
+    if (is_failure(static_cast<Result>(i))) failures += requests.completed[i];
+  return failures;
+}
+
+/// Columns as wide as their widest cell; the first one to the left, numbers to the right.
+class Columns {
+ public:
+  using Row = std::vector<std::string>;
+  void add(Row row) { rows_.push_back(std::move(row)); }
+  [[nodiscard]] std::string write() const {
+    std::vector<std::size_t> widths;
+    for (auto const& row : rows_) {
+      widths.resize(std::max(widths.size(), row.size()));
+      for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+    }
+    std::string text;
+    for (auto const& row : rows_) {
+      for (std::size_t i = 0; i < row.size(); ++i) {
+        std::string const gap(widths[i] - width(row[i]), ' ');
+        text += i < left_columns ? row[i] + gap : gap + row[i];
+        text += i + 1 < row.size() ? "  " : "\n";
+      }
+    }
+    return text;
+  }
+
+ private:
+  static constexpr std::size_t left_columns = 2;
+  static std::size_t width(std::string_view text) noexcept {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        text, [](char letter) { return (static_cast<unsigned char>(letter) & 0xc0U) != 0x80; }));
+  }
+  std::vector<Row> rows_{};
+};
+
+/// The word for its state: what an operator should look at comes first.
+inline std::string_view state_of(BackendSnapshot const& backend) noexcept {
+  if (backend.drained) return "drained";
+  if (backend.phase != health::Phase::healthy) return name(backend.phase);
+  return name(backend.health);
+}
+inline int badness_of(BackendSnapshot const& backend) noexcept {
+  if (backend.health == HealthState::unhealthy) return 0;
+  if (backend.health == HealthState::degraded) return 1;
+  if (backend.phase != health::Phase::healthy) return 2;
+  return backend.drained ? 3 : 4;
+}
+
+inline Columns::Row row_of(std::string name, std::string_view state, std::string weight,
+                           std::string intended, std::string observed, Requests const& requests,
+                           Percentiles const& recent) {
+  return {std::move(name),
+          std::string{state},
+          std::move(weight),
+          std::move(intended),
+          std::move(observed),
+          std::to_string(requests.in_flight),
+          std::to_string(requests.all_completed()),
+          std::to_string(failures_of(requests)),
+          in_ms(recent.p50),
+          in_ms(recent.p99)};
+}
+
+}  // namespace detail
+
+/// *Cost* sorts the backends.
+[[nodiscard]] inline std::string table(Snapshot const& of) {
+  using namespace detail;  // NOLINT(google-build-using-namespace)
+  auto const& set = of.set;
+  auto text = as_cell(of.balancer.empty() ? "balancer" : of.balancer, 40) + ", policy " +
+              (of.facts.policy.empty() ? "-" : as_cell(of.facts.policy, 40)) + ": " +
+              std::to_string(set.all()) + " backends, " + std::to_string(set.healthy) +
+              " healthy, " + std::to_string(set.degraded) + " degraded, " +
+              std::to_string(set.unhealthy) + " unhealthy, " + std::to_string(set.drained) +
+              " drained\n";
+  if (of.facts.panicking) text += "PANIC: too few backends are left; health is ignored\n";
+  if (of.facts.ticks_missing) text += "NO TICKS: let a poise::Ticker watch this balancer\n";
+  std::uint64_t refusals = 0;
+  for (auto const count : of.refusals) refusals += count;
+  text += std::to_string(of.retries) + " retries, " + std::to_string(of.hedges) + " hedges (" +
+          std::to_string(of.hedges_won) + " won), " + std::to_string(refusals) + " refusals\n\n";
+
+  std::vector<BackendSnapshot const*> sorted;
+  for (auto const& each : of.backends) sorted.push_back(&each);
+  std::ranges::stable_sort(sorted, {}, [](auto const* each) { return badness_of(*each); });
+  Columns columns;
+  columns.add({"backend", "state", "weight", "share %", "got %", "in flight", "completed", "failed",
+               "p50 ms", "p99 ms"});
+  for (auto const* each : sorted)
+    columns.add(row_of(as_cell(each->id, 40), state_of(*each), std::to_string(each->weight),
+                       percent(each->intended_share), percent(each->observed_share), each->requests,
+                       each->latency.recent));
+  columns.add(row_of("other (" + std::to_string(of.unlisted) + ")", "", "", "", "", of.other, {}));
+  columns.add(row_of("all", "", "", "", "", of.requests, of.last_60s));
+  return text + columns.write();
+}
+
+}  // namespace poise::inline v0_1_0::observe

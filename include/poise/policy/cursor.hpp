@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The position of a rotation. A policy keeps it, and its picks advance it.
+//
+// Every thread rotates on its own lane, from a random start: after any number of picks two equal
+// backends differ by at most one pick per thread. With an injected seed there is one shared lane
+// that starts at 0, and the rotation is exact over all threads.
+//
+// Only the first proposal of a request should advance a rotation (Context::unrestricted). If
+// retries advanced it too, then with two backends every first attempt could hit the failing one.
+
+#include <cstdint>
+
+#include <poise/policy.hpp>
+#include <poise/random.hpp>
+#include <poise/sync/lanes.hpp>
+
+namespace poise::inline v0_1_0 {
+
+/// A copy starts at a new position: positions belong to one balancer.
+class Cursor {
+ public:
+  Cursor() noexcept : lanes_{0, &random_start} {}
+  Cursor(Cursor const&) noexcept : Cursor{} {}
+  Cursor& operator=(Cursor const&) noexcept { return *this; }
+
+  /// The next place on a circle of `size` places. *Requires* size > 0.
+  [[gnu::always_inline]] std::uint64_t turn(Context const& context,
+                                            std::uint64_t size) const noexcept {
+    return lanes_.turn(context.lane, size);
+  }
+  /// The next number of an endless count.
+  [[gnu::always_inline]] std::uint64_t count(Context const& context) const noexcept {
+    return lanes_.advance(context.lane, 1);
+  }
+  /// Like turn, but one rotation for all threads, which costs a shared cache line.
+  [[gnu::always_inline]] std::uint64_t turn_together(Context const& context,
+                                                     std::uint64_t size) const noexcept {
+    auto const seeded = context.lane == sync::Lane::shared;
+    return lanes_.turn(seeded ? sync::Lane::shared : sync::Lane::spare, size);
+  }
+
+ private:
+  static std::uint64_t random_start(std::uint64_t) { return fresh_seed(); }
+
+  mutable sync::Lanes lanes_;
+};
+
+}  // namespace poise::inline v0_1_0

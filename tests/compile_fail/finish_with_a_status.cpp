@@ -1,0 +1,9 @@
+// expect: for a status of HTTP write poise::outcome_of_http
+// SPDX-License-Identifier: MIT
+// A status is no outcome.
+#include <poise/poise.hpp>
+
+int main() {
+  poise::Balancer<> balancer{poise::endpoints({"a"})};
+  balancer.pick().finish(500);
+}

@@ -1,0 +1,99 @@
+#!/bin/sh
+# sh tests/tools/discover/check.sh <discover>
+#
+# The command line of examples/discover: lists, files, changes, and what it refuses.
+
+set -eu
+discover=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+
+fail() {
+  echo "FAILED: $*" >&2
+  failed=1
+}
+
+expect() { # what, pattern of the output, status, arguments
+  what=$1
+  pattern=$2
+  wanted=$3
+  shift 3
+  status=0
+  output=$("$discover" "$@" 2>&1 </dev/null) || status=$?
+  [ "$status" = "$wanted" ] || fail "$what: status $status, wanted $wanted: $output"
+  echo "$output" | grep -q -e "$pattern" || fail "$what: got
+$output
+wanted $pattern"
+}
+
+expect "a list" '"id":"a:1","address":"a:1","weight":1,"zone":"","tier":0},{"id":"b:2"' 0 list:a:1,b:2
+expect "a list is applied" '"applied":true' 0 list:a:1
+BACKENDS='a:1 weight=7' expect "a variable" '"weight":7' 0 env:BACKENDS
+expect "a variable that is not set" 'failed: NO_SUCH is not set; 0 endpoints stay; next look in' 1 env:NO_SUCH
+printf 'a:1 zone=z # one\n\nb:2 tier=3\n' >"$scratch/lines"
+expect "a file of lines" '"zone":"z","tier":0},{"id":"b:2","address":"b:2","weight":1,"zone":"","tier":3' 0 "file:$scratch/lines"
+echo '["a:1", {"address": "b:2", "weight": 9}]' >"$scratch/list.json"
+expect "a file of JSON" '"weight":9' 0 "file:$scratch/list.json"
+expect "two sources, a tier each" '"tier":1' 0 list:a:1 list:b:2 --merge tiers
+expect "a fallback" '"id":"b:2"' 0 "file:$scratch/none" list:b:2 --merge first
+expect "a missing file" 'No such file' 1 "file:$scratch/none"
+expect "a name" '"address":"127.0.0.1:80"' 0 dns:127.0.0.1:80
+expect "a registry that is down" 'failed: consul web at http://127.0.0.1:1' 1 consul:http://127.0.0.1:1/web
+expect "secrets are not shown" 'at http://127.0.0.1:1: ' 1 consul:http://user:secret@127.0.0.1:1/web
+if "$discover" http://user:secret@127.0.0.1:1/x?token=secret 2>&1 | grep -q secret; then
+  fail "a message shows a secret"
+fi
+cat >"$scratch/eds.json" <<'END'
+{"cluster_name": "web", "endpoints": [{"priority": 2, "lb_endpoints": [
+  {"endpoint": {"address": {"socket_address": {"address": "::1", "port_value": 80}}}}]}]}
+END
+expect "a file of Envoy's" '"address":"\[::1\]:80","weight":1,"zone":"","tier":2' 0 "eds:$scratch/eds.json"
+expect "help" 'usage:' 0 --help
+expect "no source" 'a SOURCE is missing' 2
+expect "an unknown source" 'there is no kind of source "nfs"' 2 nfs:x
+expect "an unknown option" 'there is no option --wach' 2 --wach list:a:1
+expect "a wrong guard" '--guard is on, off or obey-empty, not "maybe"' 2 --guard maybe list:a:1
+expect "a wrong list" '"a:0" is not host:port' 2 list:a:0
+expect "a wrong URL" 'is no URL followed by' 2 consul:localhost/web
+
+expect "register without an address" 'the address to register, ""' 2 register etcd:http://127.0.0.1:1/web/
+expect "register with a file" 'with consul: and etcd:, not with' 2 register file:x --address a:1
+expect "a wrong TTL" '--ttl is a number of seconds' 2 register --ttl 0 etcd:http://127.0.0.1:1/web/
+
+# Changes: a replaced file is a line, an emptied one is held, and a large loss is.
+printf 'a:1\nb:1\nc:1\nd:1\n' >"$scratch/f"
+"$discover" "file:$scratch/f" --watch --snapshot "$scratch/snapshot" >"$scratch/out" 2>"$scratch/err" &
+watching=$!
+lines() { # how many, at least
+  for _ in $(seq 500); do
+    if [ "$(wc -l <"$scratch/out")" -ge "$1" ]; then return; fi
+    sleep 0.02
+  done
+  fail "no line number $1: $(cat "$scratch/out" "$scratch/err")"
+}
+replace() {
+  printf "$1" >"$scratch/f.tmp"
+  mv "$scratch/f.tmp" "$scratch/f"
+}
+lines 1
+replace 'a:1\nb:1\nc:1\ne:1\n'
+lines 2
+sed -n 2p "$scratch/out" | grep -q '"id":"e:1"' || fail "line 2: $(sed -n 2p "$scratch/out")"
+replace ''
+lines 3
+sed -n 3p "$scratch/out" | grep -q '"applied":false,"held":"the source names no backend: the last 4 stay' ||
+  fail "line 3: $(sed -n 3p "$scratch/out")"
+replace 'a:1\n'
+lines 4
+sed -n 4p "$scratch/out" | grep -q 'more than 50 % went missing: 3 stay' ||
+  fail "line 4: $(sed -n 4p "$scratch/out")"
+kill "$watching"
+wait "$watching" || fail "status $? after SIGTERM"
+grep -q 'held: the source names no backend' "$scratch/err" || fail "stderr: $(cat "$scratch/err")"
+
+# The snapshot serves a start without the file.
+rm "$scratch/f"
+expect "a start without the source" '"id":"e:1"' 0 "file:$scratch/f" --snapshot "$scratch/snapshot"
+
+exit "$failed"

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// A monitor does no harm where there is little choice.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/policies.hpp"
+#include "unit/health/calls.hpp"
+
+using namespace std::chrono_literals;
+using namespace poise::health;
+using tests::Behaviour;
+using tests::Calls;
+
+namespace {
+
+Standard seeded(std::uint64_t seed = 7) { return Standard{{.seed = seed}}; }
+
+std::string retrying(std::string_view policy) { return "retry(" + std::string{policy} + ")"; }
+
+struct Share {
+  double steady = 0;   // percent of calls that failed in the last minute of two
+  double without = 0;  // the same without a monitor
+};
+
+Share share_of_failed(std::string_view policy, std::size_t n, std::size_t dead, Behaviour how,
+                      bool probes, double per_second = 100) {
+  Share result;
+  {
+    Calls<> calls{tests::numbered(n), tests::policy(retrying(policy)), seeded()};
+    calls.probes = probes;
+    calls.run(5s, per_second);
+    for (std::size_t i = 0; i < dead; ++i) calls.servers[i] = how;
+    calls.run(60s, per_second);
+    calls.failed_percent();
+    calls.run(60s, per_second);
+    result.steady = calls.failed_percent();
+    CHECK(calls.refused == 0);
+  }
+  Calls<tests::NoMonitor> calls{tests::numbered(n), tests::policy(retrying(policy))};
+  calls.run(5s, per_second);
+  for (std::size_t i = 0; i < dead; ++i) calls.servers[i] = how;
+  calls.run(60s, per_second);
+  calls.failed_percent();
+  calls.run(60s, per_second);
+  result.without = calls.failed_percent();
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("calls succeed while at least one server works") {
+  struct Case {
+    std::size_t n;
+    std::size_t dead;
+  };
+  struct Kind {
+    char const* name;
+    Behaviour how;
+  };
+  for (auto const policy : tests::all_policies)
+    for (auto const& kind : {Kind{"refuses", tests::refuses}, Kind{"fails", tests::fails},
+                             Kind{"resets", tests::resets}, Kind{"hangs", tests::hangs}})
+      for (auto const [n, dead] : {Case{3, 1}, Case{3, 2}, Case{6, 4}, Case{20, 19}})
+        for (bool const probes : {false, true}) {
+          auto const share = share_of_failed(policy, n, dead, kind.how, probes);
+          INFO(policy << ' ' << kind.name << ' ' << dead << " of " << n << (probes ? " probed" : "")
+                      << ": " << share.steady << " %, without monitor " << share.without);
+          if (std::getenv("POISE_TABLE") != nullptr)
+            std::cout << policy << ' ' << kind.name << ' ' << dead << " of " << n
+                      << (probes ? " probed" : "") << ": " << share.steady << " without "
+                      << share.without << '\n';
+          CHECK(share.steady <= 1.0);
+          CHECK(share.steady <= share.without + 0.5);
+        }
+}
+
+TEST_CASE("a stall that all servers share convicts none of them") {
+  for (auto const policy : tests::all_policies) {
+    CAPTURE(policy);
+    Calls<> calls{tests::numbered(3), tests::policy(retrying(policy)), seeded()};
+    calls.run(5s, 600);
+    for (auto& each : calls.servers) each = tests::hangs;
+    calls.run(30ms, 600);
+    for (auto& each : calls.servers) each = tests::well;
+    calls.run(10s, 600);
+    for (auto const* id : {"0", "1", "2"}) {
+      INFO(id);
+      for (auto const& each : calls.monitor.history(id)) CHECK(each.to != Phase::ejected);
+    }
+    calls.failed_percent();
+    calls.servers[0] = tests::refuses;
+    calls.run(5s, 600);
+    calls.failed_percent();
+    calls.run(60s, 600);
+    CHECK(calls.failed_percent() <= 1);
+  }
+}
+
+TEST_CASE("a backend that the cap protects is degraded no longer once it succeeds") {
+  Calls<> calls{tests::numbered(3), tests::policy("round_robin"), seeded()};
+  calls.run(2s, 100);
+  for (int i = 0; i < 5; ++i) calls.balancer.record("0", poise::Result::error);
+  for (int i = 0; i < 5; ++i) calls.balancer.record("1", poise::Result::error);
+  calls.run(1s, 100);
+  CHECK(calls.monitor.phase("1") == Phase::degraded);
+  calls.run(20s, 100);
+  CHECK(calls.monitor.phase("1") == Phase::healthy);
+}
+
+TEST_CASE("a cap that binds does not flush the history") {
+  Calls<> calls{tests::numbered(2), tests::policy("round_robin"), seeded()};
+  calls.run(2s, 100);
+  for (auto& each : calls.servers) each = tests::fails;
+  calls.run(100s, 100);
+  for (auto const* id : {"0", "1"}) CHECK(calls.monitor.history(id).size() <= 12);
+}
+
+TEST_CASE("out of an open panic nothing is refused") {
+  for (auto const policy : tests::all_policies) {
+    CAPTURE(policy);
+    Calls<> calls{tests::numbered(4), tests::policy(policy), seeded()};
+    for (auto& each : calls.servers) each.after = 2s;
+    calls.run(5s, 100);
+    for (auto const* id : {"0", "1", "2", "3"}) calls.monitor.report(id, Signal::down, "probe");
+    calls.run(5s, 100);
+    CHECK(calls.monitor.panicking());
+    for (auto const* id : {"0", "1", "2", "3"}) calls.monitor.report(id, Signal::up, "probe");
+    calls.run(10s, 100);
+    CHECK_FALSE(calls.monitor.panicking());
+    CHECK(calls.refused == 0);
+  }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include <poise/observe/log.hpp>
+
+#include <chrono>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <poise/health/monitor.hpp>
+#include <poise/poise.hpp>
+#include <support/catch.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace poise;
+using observe::Level;
+using Log = observe::Log<VirtualClock>;
+
+struct Lines {
+  std::vector<std::pair<Level, std::string>> all{};
+  Log::Sink sink() {
+    return [this](Level level, std::string const& line) { all.emplace_back(level, line); };
+  }
+};
+
+health::Transition ejection(std::string id) {
+  return {.id = std::move(id),
+          .from = health::Phase::healthy,
+          .to = health::Phase::ejected,
+          .cause = "errors"};
+}
+
+}  // namespace
+
+TEST_CASE("300 flapping backends get ten lines a second, and a count of the rest", "[observe]") {
+  Lines lines;
+  VirtualClock const clock;
+  Log const log{lines.sink(), {}, clock};
+  for (int second = 0; second < 3; ++second) {
+    for (int i = 0; i < 300; ++i) log.on_transition(ejection(std::to_string(i)));
+    clock.advance(1s);
+  }
+  log.after_tick();
+  REQUIRE(lines.all.size() == 3 * 11);
+  CHECK(lines.all[0].second == "0: healthy -> ejected: errors");
+  CHECK(lines.all[10].second == "290 more lines were left out");
+  CHECK(lines.all[32].second == "290 more lines were left out");
+  log.after_tick();
+  CHECK(lines.all.size() == 3 * 11);
+}
+
+TEST_CASE("a backend that is taken out is a warning, panic an error", "[observe]") {
+  Lines lines;
+  Log const log{lines.sink(), {.least = Level::warning}};
+  log.on_transition(ejection("a"));
+  log.on_transition({.id = "a", .from = health::Phase::ejected, .to = health::Phase::probation});
+  log.on_transition({.cause = "panic begins", .value = 1, .limit = 2});
+  log.on_event({.kind = Event::Kind::added, .id = "b"});
+  REQUIRE(lines.all.size() == 2);
+  CHECK(lines.all[0].first == Level::warning);
+  CHECK(lines.all[1].first == Level::error);
+}
+
+TEST_CASE("what a balancer's backends go through is logged", "[observe]") {
+  using R = Runtime<VirtualClock, health::Standard, Log>;
+  Lines lines;
+  VirtualClock const clock;
+  Balancer<RoundRobin, void, R> servers{
+      endpoints({"a", "b", "c"}),
+      {},
+      R{.clock = clock, .observers = {{}, {lines.sink(), {.lines_per_second = 100}, clock}}}};
+  servers.tick();
+  for (int i = 0; i < 30; ++i) {
+    auto lease = servers.pick();
+    clock.advance(1ms);
+    lease.finish(lease->id() == "c" ? Result::error : Result::success);
+  }
+  servers.drain("a");
+  servers.set_weight("b", 7);
+  std::string text;
+  for (auto const& [level, line] : lines.all) text += line + '\n';
+  CHECK(text.find("c: healthy -> ejected") != std::string::npos);
+  CHECK(text.find("a: drained") != std::string::npos);
+  CHECK(text.find("b: weight 7") != std::string::npos);
+}
+
+TEST_CASE("an id can't forge a line of the log", "[observe]") {
+  Lines lines;
+  Log const log{lines.sink()};
+  log.on_transition(ejection("a\nERROR all is lost\x1b[2J" + std::string(10'240, 'x')));
+  REQUIRE(lines.all.size() == 1);
+  CHECK(lines.all[0].second.find('\n') == std::string::npos);
+  CHECK(lines.all[0].second.find('\x1b') == std::string::npos);
+  CHECK(lines.all[0].second.size() < 600);
+}
+
+TEST_CASE("a log without a sink is silent", "[observe]") {
+  Log const log;
+  log.on_transition(ejection("a"));
+  log.on_event({.kind = Event::Kind::added, .id = "b"});
+  log.after_tick();
+  SUCCEED();
+}

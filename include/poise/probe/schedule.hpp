@@ -6,7 +6,8 @@
 //
 //   up               every `interval`, counted from start to start
 //   one probe fails  every `doubt_interval`, until `fall` in a row say down, or one says up
-//   down             doubt_interval, then twice that, and so on up to `max_down_interval`
+//   down             doubt_interval, then as long as it is down by now, up to `interval`; after ten
+//                    intervals a tenth of the outage, up to `max_down_interval`
 //   up again         after `rise` in a row, doubt_interval apart
 //
 // Each wait is stretched by up to `jitter`, so that clients that started together drift apart. The
@@ -185,9 +186,8 @@ class Schedule {
     std::uint64_t ticket = 0;
     bool running = false;
     Pace pace = Pace::unknown;
-    bool down = false;
+    std::optional<Time> down_since{};
     std::uint32_t streak = 0;  // answers in a row that speak for a change
-    std::uint32_t backoff = 0;
   };
   using Entries = std::map<std::string, Entry, std::less<>>;
 
@@ -199,15 +199,15 @@ class Schedule {
 
   std::optional<Report> conclude(std::string const& id, Entry& entry, Probed const& result,
                                  Time now) {
-    auto const signal = result.passed ? pass(entry) : fail(entry);
+    auto const signal = result.passed ? pass(entry) : fail(entry, now);
     // Counted from the start, so that slow answers don't make probes rare.
-    plan(entry, id, std::max(now, after(entry.started, stretched(wait(entry)))));
+    plan(entry, id, std::max(now, after(entry.started, stretched(wait(entry, now)))));
     if (!signal) return std::nullopt;
     return Report{id, *signal, result.cause};
   }
 
   std::optional<Signal> pass(Entry& entry) const {
-    if (!entry.down) {
+    if (!entry.down_since) {
       bool const was_in_doubt = std::exchange(entry.streak, 0U) != 0;
       return was_in_doubt ? std::optional{Signal::up} : std::nullopt;
     }
@@ -219,26 +219,24 @@ class Schedule {
     return Signal::up;
   }
 
-  std::optional<Signal> fail(Entry& entry) const {
-    if (entry.down) {
+  std::optional<Signal> fail(Entry& entry, Time now) const {
+    if (entry.down_since) {
       entry.streak = 0;
-      ++entry.backoff;
       return Signal::down;  // again, since the monitor takes a silent prober for dead
     }
     if (++entry.streak < options_.fall) return Signal::doubt;
-    entry.down = true;
+    entry.down_since = now;
     entry.streak = 0;
     return Signal::down;
   }
 
-  [[nodiscard]] Duration wait(Entry const& entry) const {
-    if (!entry.down) return entry.streak == 0 ? options_.interval : options_.doubt_interval;
+  [[nodiscard]] Duration wait(Entry const& entry, Time now) const {
+    if (!entry.down_since) return entry.streak == 0 ? options_.interval : options_.doubt_interval;
     if (entry.streak != 0) return options_.doubt_interval;
-    constexpr std::uint32_t enough = 20;  // a million times
-    auto const factor = std::int64_t{1} << std::min(entry.backoff, enough);
-    return options_.max_down_interval / factor < options_.doubt_interval
-               ? options_.max_down_interval
-               : options_.doubt_interval * factor;
+    auto const outage = now - *entry.down_since;
+    auto const patience = std::max(options_.interval, outage / 10);
+    return std::clamp(std::min(outage, patience), options_.doubt_interval,
+                      options_.max_down_interval);
   }
 
   Duration stretched(Duration time) {

@@ -20,7 +20,7 @@
 #   5. The preprocessor asks what the compiler and the platform define, and defines nothing.
 #   6. All names stand in one inline namespace, that of the version: .ci/set_version writes it.
 
-cmake_minimum_required(VERSION 3.25)
+cmake_minimum_required(VERSION 3.22)
 
 set(free_headers fwd.hpp version.hpp)
 

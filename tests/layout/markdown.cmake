@@ -3,7 +3,7 @@
 # Lines of README.md and docs/ have at most 120 columns. Exempt are rows of tables, which Markdown
 # cannot wrap, and lines that one link fills.
 
-cmake_minimum_required(VERSION 3.25)
+cmake_minimum_required(VERSION 3.22)
 
 # Appends a line `file:line: what` to `errors` for each line of the page that is too long.
 function(check_page root file)

@@ -9,6 +9,16 @@ macro(run)
   execute_process(COMMAND ${ARGN} COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
 endmacro()
 
+# As a part of the consumer's build, whose installation must not bring poise along.
+macro(build_within)
+  run(${CMAKE_COMMAND} -S ${consumer} -B ${SCRATCH} ${ARGN})
+  run(${CMAKE_COMMAND} --build ${SCRATCH})
+  run(${CMAKE_COMMAND} --install ${SCRATCH} --prefix ${prefix})
+  if(EXISTS ${prefix})
+    message(FATAL_ERROR "installing the consumer also installed poise, to ${prefix}")
+  endif()
+endmacro()
+
 file(REMOVE_RECURSE ${SCRATCH})
 file(MAKE_DIRECTORY ${SCRATCH})
 
@@ -18,8 +28,10 @@ if(WAY STREQUAL "find_package")
   run(${CMAKE_COMMAND} --build ${SCRATCH})
 
 elseif(WAY STREQUAL "add_subdirectory")
-  run(${CMAKE_COMMAND} -S ${consumer} -B ${SCRATCH} -D POISE_SUBDIRECTORY=${SOURCE})
-  run(${CMAKE_COMMAND} --build ${SCRATCH})
+  build_within(-D POISE_SUBDIRECTORY=${SOURCE})
+
+elseif(WAY STREQUAL "fetch_content")  # CMake's own switch puts a folder in place of the download
+  build_within(-D POISE_FETCHED=ON -D FETCHCONTENT_SOURCE_DIR_POISE=${SOURCE})
 
 elseif(WAY STREQUAL "pkg_config")
   run(${CMAKE_COMMAND} --install ${BINARY} --prefix ${prefix})

@@ -383,6 +383,7 @@ class Accounts {
                          .latency = series.latency(),
                          .health = life.health.load(),
                          .phase = life.phase.load(),
+                         .transition = life.transition(),
                          .drained = life.drained.load(),
                          .weight = life.weight.load(),
                          .admitted = life.admitted.load() / 4294967295.0,

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/health/journal.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/observe/histogram.hpp>
 #include <poise/observer.hpp>
@@ -60,7 +61,17 @@ class Life {
     if (living_.empty() || !living_.back()->shares_counts(backend)) return false;
     living_.push_back(&backend);
     phase.store({});  // it has not been judged
+    transition_.reset();
     return true;
+  }
+  void move(std::shared_ptr<health::Transition const> transition) noexcept {
+    std::scoped_lock const lock{mutex_};
+    phase.store(transition->to);
+    transition_ = std::move(transition);
+  }
+  [[nodiscard]] std::shared_ptr<health::Transition const> transition() const noexcept {
+    std::scoped_lock const lock{mutex_};
+    return transition_;
   }
   void leave(Backend const& backend) noexcept {
     std::scoped_lock const lock{mutex_};
@@ -107,6 +118,7 @@ class Life {
   mutable std::mutex mutex_;
   std::vector<Backend const*> living_{};
   RequestCounts last_{};
+  std::shared_ptr<health::Transition const> transition_{};
 };
 
 /// A life with latencies.

@@ -21,16 +21,13 @@
 #include <poise/base/saturating.hpp>
 #include <poise/call.hpp>
 #include <poise/health/journal.hpp>
-#include <poise/health/phase.hpp>
 #include <poise/observe/escape.hpp>
+#include <poise/observe/event_log.hpp>
 #include <poise/observer.hpp>
 #include <poise/outcome.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::observe {
-
-/// How much a line matters.
-enum class Level : std::uint8_t { info, warning, error };
 
 /// Which lines are written, and how many.
 struct LogOptions {
@@ -58,12 +55,7 @@ class Log {
   }
   void on_event(Event const& event) const {
     if (event.kind == Event::Kind::health) return;  // a transition says more
-    write(Level::info, [&] {
-      auto line = event.id + ": " + std::string{name(event.kind)};
-      if (event.kind == Event::Kind::policy) line = "another policy";
-      if (event.kind == Event::Kind::weight) line += " " + std::to_string(event.weight);
-      return line;
-    });
+    write(Level::info, [&] { return message(event); });
   }
   void on_call(Called const& called) const {
     if (!shared_ || !shared_->options.calls) return;
@@ -103,13 +95,6 @@ class Log {
     std::uint32_t written = 0;
     std::uint64_t left_out = 0;
   };
-
-  static Level level_of(health::Transition const& transition) noexcept {
-    using Note = health::Transition::Note;
-    if (transition.id.empty()) return transition.cause == "panic ends" ? Level::info : Level::error;
-    if (transition.note != Note::none) return Level::warning;
-    return is_out(transition.to) && !is_out(transition.from) ? Level::warning : Level::info;
-  }
 
   /// The line is made only if it is written.
   template <class Line>

@@ -14,7 +14,8 @@
 //
 // Requests are counted by the backends anyway. With latencies, each completed request adds one to a
 // histogram of its backend; without, a request costs nothing. All else is counted where it is rare:
-// refusals, retries, changes of the set, health decisions.
+// refusals, retries, changes of the set, health decisions. The last 256 of these changes and
+// decisions are kept as lines, too.
 //
 // Without a reader nothing grows: what a removed backend counted is added to the sums of the rest.
 
@@ -41,6 +42,7 @@
 #include <poise/health/notice.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/observe/accounts.hpp>
+#include <poise/observe/event_log.hpp>
 #include <poise/observe/histogram.hpp>
 #include <poise/observe/life.hpp>
 #include <poise/observe/snapshot.hpp>
@@ -198,8 +200,9 @@ class Ledger {
   }
   void moved(health::Transition const& transition) {
     using Note = health::Transition::Note;
+    events_.add(transition);
     if (transition.id.empty()) return;
-    if (transition.to != transition.from) set_phase(transition.id, transition.to);
+    if (transition.to != transition.from) move(transition);
     bool const left = transition.to == health::Phase::ejected && transition.from != transition.to;
     auto const note = transition.note;
     if (note == Note::watched) ejections_.add(transition.cause, "watched");
@@ -208,8 +211,16 @@ class Ledger {
     else if (left) ejections_.add(transition.cause, "enforced");
   }
 
+  void changed(Event const& event) {
+    if (event.kind == Event::Kind::added && is_first_set()) return;
+    events_.add(event);
+  }
+
   // -- readers -----------------------------------------------------------------------------------
 
+  [[nodiscard]] std::vector<LogEntry> events(std::uint64_t after, Time now) {
+    return events_.after(after, now);
+  }
   void set_options(ReaderOptions const& options) {
     std::scoped_lock const lock{accounts_mutex_};
     accounts_.set_options(options);
@@ -286,10 +297,15 @@ class Ledger {
     if (changed) accounts_.follow(set);
   }
 
-  void set_phase(std::string const& id, health::Phase phase) {
+  [[nodiscard]] bool is_first_set() {
     std::scoped_lock const lock{set_mutex_};
-    if (auto const found = by_id_.find(id); found != by_id_.end())
-      found->second->phase.store(phase);
+    return set_changes_ <= 1;
+  }
+  void move(health::Transition const& transition) {
+    auto kept = std::make_shared<health::Transition const>(transition);
+    std::scoped_lock const lock{set_mutex_};
+    if (auto const found = by_id_.find(transition.id); found != by_id_.end())
+      found->second->move(std::move(kept));
   }
 
   static constexpr std::size_t max_departed = 256;
@@ -313,6 +329,7 @@ class Ledger {
   sync::Relaxed<std::uint64_t> hedges_won_{};
   Histogram calls_{};
   EjectionCounts ejections_{};
+  EventLog events_{};
 };
 
 }  // namespace detail
@@ -344,6 +361,7 @@ class Meter {
   void on_refused(Refused const& event) const noexcept { ledger_->refused(event.error); }
   void on_call(Called const& called) const noexcept { ledger_->called(called.report); }
   void on_transition(health::Transition const& transition) const { ledger_->moved(transition); }
+  void on_event(Event const& event) const { ledger_->changed(event); }
 
   void arrange(std::span<BackendView> all) const {
     ledger_->serve_only(identity_);

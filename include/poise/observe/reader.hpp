@@ -27,6 +27,7 @@
 #include <poise/engine/call.hpp>
 #include <poise/error.hpp>
 #include <poise/observe/accounts.hpp>
+#include <poise/observe/event_log.hpp>
 #include <poise/observe/meter.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/sync/relaxed.hpp>
@@ -92,6 +93,13 @@ class Reader {
       snapshot.budgets.push_back({name, recent.requests, recent.retries, recent.hedges});
     }
     return snapshot;
+  }
+  /// What happened to the backends: of the last EventLog::max events those with a higher number.
+  [[nodiscard]] std::vector<LogEntry> events(std::uint64_t after = 0) const {
+    BalancerFacts facts;
+    Time now{Duration{last_read_.load()}};
+    ask_(facts, now);
+    return ledger_->events(after, now);
   }
   [[nodiscard]] std::string const& name() const noexcept { return name_; }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/call.hpp>
+#include <poise/health/journal.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/observe/histogram.hpp>
 #include <poise/outcome.hpp>
@@ -67,6 +69,9 @@ struct BackendSnapshot {
   LatencySummary latency{};
   HealthState health{};
   health::Phase phase{};  ///< As a health monitor of the same runtime told.
+  /// How it came into its phase: since when, why, and how long it takes. Null if it never left
+  /// `healthy`.
+  std::shared_ptr<health::Transition const> transition{};
   bool drained = false;
   std::uint32_t weight = 0;         ///< As picks see it; 0 if drained.
   double admitted = 1;              ///< The fraction of its picks that it accepts: slow start.

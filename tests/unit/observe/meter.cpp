@@ -430,6 +430,83 @@ TEST_CASE("a reader outlives its balancer and repeats what was counted", "[obser
   CHECK(snapshot.requests.in_flight == 0);
 }
 
+TEST_CASE("a reader tells why and since when a backend is out, and for how long", "[observe]") {
+  World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c"})};
+  Reader const reader{"", *world.servers};
+  CHECK(reader.read().backends[2].transition == nullptr);
+  auto const began = world.clock.now();
+  while (find(reader.read(), "c")->phase == health::Phase::healthy) {
+    auto lease = world.servers->pick();
+    world.clock.advance(1ms);
+    lease.finish(lease->id() == "c" ? Result::error : Result::success);
+  }
+  auto const snapshot = reader.read();
+  auto const& why = snapshot.backends[2].transition;
+  REQUIRE(why);
+  CHECK(why->to == health::Phase::ejected);
+  CHECK(why->cause == "consecutive failures");
+  CHECK(why->value == why->limit);
+  CHECK(why->at > began);
+  CHECK(why->at <= snapshot.at);
+  CHECK(why->lasts > 1s);
+  CHECK(snapshot.backends[0].transition == nullptr);
+}
+
+TEST_CASE("a backend that replaces an ejected one has no reason to be out", "[observe]") {
+  World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c"})};
+  Reader const reader{"", *world.servers};
+  while (find(reader.read(), "c")->phase == health::Phase::healthy) {
+    auto lease = world.servers->pick();
+    lease.finish(lease->id() == "c" ? Result::error : Result::success);
+  }
+  auto all = endpoints({"a", "b", "c"});
+  all[2].address = "elsewhere:1";
+  world.servers->update(all);
+  auto const snapshot = reader.read();
+  auto const* const replaced = find(snapshot, "c");
+  REQUIRE(replaced);
+  CHECK(replaced->phase != health::Phase::ejected);
+  CHECK((!replaced->transition || replaced->transition->to == replaced->phase));
+}
+
+TEST_CASE("events are numbered, dated, and told from a number on", "[observe]") {
+  World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c"})};
+  Reader const reader{"", *world.servers};
+  CHECK(reader.events().empty());
+  world.clock.advance(5s);
+  world.servers->drain("a");
+  world.servers->set_weight("b", 7);  // some change weights every second
+  auto const first = reader.events();
+  REQUIRE(first.size() == 1);
+  CHECK(first[0].line == "a: drained");
+  CHECK(first[0].id == "a");
+  CHECK(first[0].at == world.clock.now());
+  world.clock.advance(5s);
+  CHECK(reader.events()[0].at == first[0].at);
+  CHECK(reader.events(first[0].number).empty());
+  while (find(reader.read(), "c")->phase == health::Phase::healthy) {
+    auto lease = world.servers->pick();
+    lease.finish(lease->id() == "c" ? Result::error : Result::success);
+  }
+  auto const more = reader.events(first[0].number);
+  REQUIRE(more.size() == 1);
+  CHECK(more[0].level == observe::Level::warning);
+  CHECK(more[0].line.starts_with("c: healthy -> ejected for "));
+}
+
+TEST_CASE("of events only the last are kept", "[observe]") {
+  World<> world{endpoints({"a", "b"})};
+  Reader const reader{"", *world.servers};
+  for (int i = 0; i < 200; ++i) {
+    world.servers->drain("a");
+    world.servers->undrain("a");
+  }
+  auto const events = reader.events();
+  REQUIRE(events.size() == observe::EventLog::max);
+  CHECK(events.back().number == 400);
+  CHECK(events.back().line == "a: undrained");
+}
+
 TEST_CASE("a meter serves one balancer", "[observe]") {
   using R = Runtime<VirtualClock, Meter<>>;
   Balancer<RoundRobin, void, R> one{endpoints({"a"})};

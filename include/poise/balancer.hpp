@@ -211,6 +211,10 @@ class Balancer {
   void apply(Changes const& changes) { core().apply(changes); }
   /// Another policy of the same type; its per-backend state starts afresh.
   void set_policy(P policy) { core().set_policy(std::move(policy)); }
+  /// Asks the policy to plan anew, after something changed that it reads when it plans and the
+  /// balancer cannot see: Clients, or what a Filter's condition looks at. Statistics, health and
+  /// what the policy learned stay. *Cost* that of a change of members.
+  void replan() { core().replan(); }
 
   /// Periodic work: call it about once a second, from one place.
   void tick() { core().tick(core().now()); }

@@ -11,11 +11,13 @@
 // number of clients, and k. How even the table is and how little a change moves:
 // subset_assignment.hpp.
 //
-// The table ignores weights. In a large fleet several clients may have the same number.
+// The table ignores weights. In a large fleet several clients may have the same number. Where a
+// registry knows the clients, `live` takes them from there, and nobody counts by hand: clients.hpp.
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +25,7 @@
 #include <poise/backend.hpp>
 #include <poise/base/check.hpp>
 #include <poise/candidates.hpp>
+#include <poise/compose/clients.hpp>
 #include <poise/compose/planned_subset.hpp>
 #include <poise/compose/subset_assignment.hpp>
 #include <poise/compose/wrapper.hpp>
@@ -36,6 +39,8 @@ struct SubsetOptions {
   std::uint32_t client = 0;   ///< This client's number, below `clients`.
   std::uint32_t clients = 1;  ///< How many numbers there are; the same for all.
   std::uint32_t size = 20;    ///< How many backends each uses; the same for all.
+  /// The clients by their ids instead, once it has a list: number and count follow it.
+  Clients live{};
 };
 
 /// Uses all backends if there are at most `size`. If one of the client's backends is not eligible,
@@ -44,7 +49,8 @@ struct SubsetOptions {
 /// limits, a pick fails.
 /// *Errors* ConfigError: size 0, no clients, a client number that is not below `clients`.
 /// *Cost* a pick as in Filter. When backends come, go or change weight, about 10 ns per backend and
-/// client: 3 ms for 300 clients of 1000 backends; when health changes, O(n log n).
+/// client: 3 ms for 300 clients of 1000 backends, and as much when live clients come or go (at
+/// replan()); when health changes, O(n log n).
 template <class P>
 class Subset : public detail::Around<P> {
  public:
@@ -64,9 +70,11 @@ class Subset : public detail::Around<P> {
   [[nodiscard]] Plan plan(Candidates const& candidates, Plan const* before) const {
     Plan plan;
     plan.generation = candidates.generation();
-    plan.own =
-        before != nullptr && before->generation == plan.generation ? before->own : own(candidates);
-    auto const used = with_stand_ins(plan.own, candidates);
+    auto const clients = options_.live.view();
+    plan.own = before != nullptr && before->generation == plan.generation
+                   ? before->own
+                   : own(candidates, clients.get());
+    auto const used = with_stand_ins(plan.own, candidates, own_key(clients.get()));
     plan.subset =
         detail::PlannedSubset<P>{this->inner(), candidates,
                                  [&](Backend const& backend) {
@@ -88,19 +96,32 @@ class Subset : public detail::Around<P> {
  private:
   using Backends = std::vector<Backend const*>;  // in the order of their addresses
 
-  [[nodiscard]] std::vector<std::uint32_t> own(Candidates const& candidates) const {
+  [[nodiscard]] std::uint64_t own_key(Clients::View const* live) const {
+    return live == nullptr ? detail::client_key(options_.client)
+                           : detail::stable_hash(live->ids[live->self]);
+  }
+  [[nodiscard]] std::vector<std::uint64_t> keys(Clients::View const* live) const {
+    std::vector<std::uint64_t> keys(live == nullptr ? options_.clients : live->ids.size());
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      keys[i] = live == nullptr ? detail::client_key(i) : detail::stable_hash(live->ids[i]);
+    return keys;
+  }
+
+  [[nodiscard]] std::vector<std::uint32_t> own(Candidates const& candidates,
+                                               Clients::View const* live) const {
     std::vector<std::uint64_t> hashes(candidates.members());
     for (std::size_t position = 0; position < hashes.size(); ++position)
       hashes[position] = detail::stable_hash(candidates.member(position).id());
     if (hashes.size() > options_.size)
-      return detail::assign_subsets(hashes, options_.clients, options_.size)[options_.client];
+      return detail::assign_subsets(hashes, keys(live),
+                                    options_.size)[live == nullptr ? options_.client : live->self];
     std::vector<std::uint32_t> all(hashes.size());
     for (std::uint32_t position = 0; position < all.size(); ++position) all[position] = position;
     return all;
   }
 
   [[nodiscard]] Backends with_stand_ins(std::vector<std::uint32_t> const& own,
-                                        Candidates const& candidates) const {
+                                        Candidates const& candidates, std::uint64_t key) const {
     Backends used;
     std::size_t missing = 0;
     for (auto const position : own) {
@@ -112,8 +133,7 @@ class Subset : public detail::Around<P> {
     std::vector<std::pair<std::uint64_t, Backend const*>> others;
     for (std::size_t i = 0; i < candidates.size(); ++i)
       if (auto const* other = &candidates[i]; !std::binary_search(used.begin(), used.end(), other))
-        others.emplace_back(detail::pair_score(options_.client, detail::stable_hash(other->id())),
-                            other);
+        others.emplace_back(detail::pair_score(key, detail::stable_hash(other->id())), other);
     std::sort(others.begin(), others.end());
     others.resize(std::min(missing, others.size()));
     for (auto const& [score, other] : others) used.push_back(other);

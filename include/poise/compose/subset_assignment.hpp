@@ -36,9 +36,14 @@ constexpr std::uint64_t stable_hash(std::string_view text) noexcept {
   return mix(hash);
 }
 
+/// What stands for a client in scores: its number, or its id's stable_hash.
+constexpr std::uint64_t client_key(std::uint64_t number) noexcept {
+  return (number + 1) * 0x9e3779b97f4a7c15U;
+}
+
 /// A client's preference for a backend; less is better.
-constexpr std::uint64_t pair_score(std::uint64_t client, std::uint64_t backend_hash) noexcept {
-  return mix(backend_hash + (client + 1) * 0x9e3779b97f4a7c15U);
+constexpr std::uint64_t pair_score(std::uint64_t client_key, std::uint64_t backend_hash) noexcept {
+  return mix(backend_hash + client_key);
 }
 
 /// Pairs two sides in the order of score(proposer, receiver), each while it has room. *Cost* one
@@ -142,14 +147,16 @@ class Matching {
 /// 1 for targets below 8, about an eighth of larger ones: chains are as long as target / slack.
 constexpr std::uint64_t assignment_slack(std::uint64_t target) noexcept { return 1 + target / 8; }
 
-/// The backends of each client, as ascending positions in `backends`, which holds their hashes. The
-/// assignment does not depend on the order of that list.
+/// The backends of each client, as ascending positions in `backends`, which holds their hashes;
+/// `keys` holds the clients'. The assignment does not depend on the order of either.
 ///
 /// Each backend has its target number of clients, give or take `assignment_slack`; each client has
 /// exactly `size` backends. *Requires* size <= backends.size().
 [[nodiscard]] inline std::vector<std::vector<std::uint32_t>> assign_subsets(
-    std::vector<std::uint64_t> const& backends, std::uint32_t clients, std::uint32_t size) {
+    std::vector<std::uint64_t> const& backends, std::vector<std::uint64_t> const& keys,
+    std::uint32_t size) {
   auto const count = backends.size();
+  auto const clients = static_cast<std::uint32_t>(keys.size());
   auto const target = (2 * std::uint64_t{clients} * size + count) / (2 * count);
   auto const slack = assignment_slack(target);
   std::vector<std::vector<std::uint32_t>> used(clients);
@@ -162,7 +169,7 @@ constexpr std::uint64_t assignment_slack(std::uint64_t target) noexcept { return
   // At least target - slack clients for every backend.
   auto const min = static_cast<std::uint32_t>(target - std::min(target, slack));
   auto const by_backend = [&](std::uint32_t backend, std::uint32_t client) {
-    return pair_score(client, backends[backend]);
+    return pair_score(keys[client], backends[backend]);
   };
   std::vector<std::uint32_t> rooms(clients, size);
   Matching{std::vector<std::uint32_t>(count, min), rooms, by_backend}.each_pair(
@@ -173,7 +180,7 @@ constexpr std::uint64_t assignment_slack(std::uint64_t target) noexcept { return
     rooms[client] = size - static_cast<std::uint32_t>(used[client].size());
   auto const by_client = [&](std::uint32_t client, std::uint32_t backend) {
     return taken[client * count + backend] ? std::numeric_limits<std::uint64_t>::max()
-                                           : pair_score(client, backends[backend]);
+                                           : pair_score(keys[client], backends[backend]);
   };
   auto const more = static_cast<std::uint32_t>(target + slack - min);
   std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs;

@@ -26,6 +26,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/candidates.hpp>
+#include <poise/compose/clients.hpp>
 #include <poise/compose/partition.hpp>
 #include <poise/error.hpp>
 #include <poise/policy.hpp>
@@ -37,6 +38,8 @@ struct ZoneOptions {
   std::string local{};  ///< The zone that this client is in.
   /// How clients are spread over zones, in any unit. Empty: evenly over the zones of the backends.
   std::map<std::string, double> clients{};
+  /// The clients as a registry knows them, once it has a list: instead of `clients`.
+  Clients live{};
 };
 
 /// The capacity of a zone is the weight of its eligible backends. If the local zone has no eligible
@@ -125,6 +128,10 @@ class ZoneAware : public detail::PartitionedPolicy<P, std::string> {
   [[nodiscard]] std::map<std::string, double> client_shares(
       std::vector<std::string> const& zones) const {
     auto result = options_.clients;
+    if (auto const live = options_.live.view()) {
+      result = live->zones;
+      result.try_emplace(options_.local, 1);  // this client
+    }
     if (result.empty())
       for (auto const& zone : zones)
         if (!zone.empty()) result[zone] = 1;

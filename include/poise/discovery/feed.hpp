@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <poise/base/check.hpp>
+#include <poise/compose/clients.hpp>
 #include <poise/discovery/follower.hpp>
 #include <poise/discovery/look.hpp>
 #include <poise/discovery/merge.hpp>
@@ -41,6 +42,19 @@ template <class Balancer>
   return [&balancer](std::vector<Endpoint> const& endpoints) {
     if (detail::serves_any(endpoints)) balancer.update(endpoints);
     else balancer.clear();
+  };
+}
+
+/// A sink for the clients' own list, from a registry in which they register, too: Subset and
+/// ZoneAware with these `clients` follow it. The balancers must outlive it. (`into` follows the
+/// backends, with a feed of its own.)
+template <class... Balancers>
+[[nodiscard]] Sink clients_into(Clients clients, Balancers&... balancers) {
+  return [clients = std::move(clients), due = false,
+          &balancers...](std::vector<Endpoint> const& endpoints) mutable {
+    due = clients.set(endpoints) || due;
+    if (due) (balancers.replan(), ...);
+    due = false;
   };
 }
 

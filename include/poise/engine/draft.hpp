@@ -172,6 +172,9 @@ class Draft {
     if (keeps_events_) events.push_back({Event::Kind::policy, {}});
   }
 
+  /// Plans are made anew, from tables too.
+  void replan() { changed = replanned = true; }
+
   /// Ends the edit. *Errors* ConfigError if weights are checked, a weight was set or a backend was
   /// added, and now every weight is 0.
   void finish_edit(bool check_weights) {
@@ -201,6 +204,7 @@ class Draft {
   bool changed = false;
   bool members_changed = false;
   bool weights_changed = false;
+  bool replanned = false;
 
  private:
   std::vector<std::unique_ptr<Record>>

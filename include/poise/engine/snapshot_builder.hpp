@@ -52,10 +52,10 @@ class SnapshotBuilder {
   }
 
  private:
-  /// True if members, weights, or weights that rules arrange have changed. Then the generation
-  /// changes, and policies rebuild tables that depend on them.
+  /// True if members, weights, or weights that rules arrange have changed, or replan() asks for it.
+  /// Then the generation changes, and policies rebuild tables that depend on them.
   [[nodiscard]] bool tables_are_stale() const noexcept {
-    if (draft_.members_changed || draft_.weights_changed) return true;
+    if (draft_.members_changed || draft_.weights_changed || draft_.replanned) return true;
     if (before_ == nullptr) return false;
     Candidates const last{before_->healthy.roster};
     for (std::size_t i = 0; i < views_.size(); ++i)

@@ -131,6 +131,10 @@ class Writer : public std::enable_shared_from_this<Core> {
     });
   }
 
+  void replan() {
+    change([](Draft& draft) { draft.replan(); });
+  }
+
   /// Everything periodic: frees retired snapshots, lets the error rates of idle backends decay, and
   /// calls on_tick of policy and rules. All that the rules change is published once.
   void tick(Time now) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -59,6 +60,44 @@ TEST_CASE("etcd: an entry is found by followers as it was registered, and gone o
   CHECK_FALSE(is_there(server));
   CHECK_FALSE(registration.registered());
   CHECK(registration.leave(5s));  // a second time does nothing
+}
+
+TEST_CASE("etcd: clients know of each other, and share the backends anew when one goes") {
+  tests::EtcdServer const server;
+  Watcher watcher;
+  std::vector<poise::Endpoint> backends;
+  for (auto const* id : {"a", "b", "c", "d"}) backends.push_back({.id = id});
+  struct Client {
+    poise::Clients clients;
+    poise::Balancer<poise::Subset<poise::RoundRobin>> servers;
+    Registration registration;
+    Watcher::Handle followed;
+    Client(Watcher& watcher, std::string const& url, std::string const& id,
+           std::vector<poise::Endpoint> const& backends)
+        : clients{id},
+          servers{backends, poise::Subset<poise::RoundRobin>{{.size = 2, .live = clients}}},
+          registration{
+              watcher, url,
+              std::make_unique<EtcdEntry>(Entry{
+                  .service = "clients/", .endpoint = {.id = id, .address = id + ":1"}, .ttl = 3s})},
+          followed{watcher.follow(std::make_unique<Feed>(from_etcd(url, "clients/"),
+                                                         clients_into(clients, servers)))} {}
+    [[nodiscard]] std::size_t known() const {
+      auto const view = clients.view();
+      return view ? view->ids.size() : 0;
+    }
+  };
+  Client one{watcher, server.url(), "one", backends};
+  {
+    Client two{watcher, server.url(), "two", backends};
+    REQUIRE(tests::soon([&] { return one.known() == 2 && two.known() == 2; }));
+    std::set<std::string> used;  // a table for two: every backend has a client
+    for (auto* client : {&one, &two})
+      for (int i = 0; i < 4; ++i) used.insert(client->servers.pick()->id());
+    CHECK(used.size() == 4);
+    CHECK(two.registration.leave(5s));
+  }
+  CHECK(tests::soon([&] { return one.known() == 1; }));
 }
 
 TEST_CASE("etcd: an entry lives for longer than its TTL, and dies with its process's will") {

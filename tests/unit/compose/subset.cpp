@@ -41,6 +41,12 @@ std::vector<std::uint64_t> hashes(std::uint32_t count) {
   return result;
 }
 
+std::vector<std::uint64_t> keys(std::uint32_t clients) {
+  std::vector<std::uint64_t> result;
+  for (std::uint32_t i = 0; i < clients; ++i) result.push_back(poise::detail::client_key(i));
+  return result;
+}
+
 struct Fleet {
   std::uint32_t backends;
   std::uint32_t clients;
@@ -71,13 +77,13 @@ struct Moves {
 /// are when it joins again: their number does not change.
 Moves moves(Fleet fleet, std::uint32_t trials) {
   auto const all = hashes(fleet.backends);
-  auto const before = poise::detail::assign_subsets(all, fleet.clients, fleet.size);
+  auto const before = poise::detail::assign_subsets(all, keys(fleet.clients), fleet.size);
   Moves result{};
   for (std::uint32_t trial = 0; trial < trials; ++trial) {
     auto const gone = static_cast<std::uint32_t>(std::uint64_t{trial} * fleet.backends / trials);
     auto without = all;
     without.erase(without.begin() + gone);
-    auto const after = poise::detail::assign_subsets(without, fleet.clients, fleet.size);
+    auto const after = poise::detail::assign_subsets(without, keys(fleet.clients), fleet.size);
     double moved = 0;
     for (std::uint32_t client = 0; client < fleet.clients; ++client)
       for (auto const position : after[client])
@@ -115,7 +121,7 @@ std::set<std::string> used_by(Balancer& balancer, int picks = 100) {
 
 TEST_CASE("1000 backends are covered evenly by 300 clients of 20 each") {
   // 300 * 20 / 1000 = 6, give or take one.
-  auto const used = poise::detail::assign_subsets(hashes(1000), 300, 20);
+  auto const used = poise::detail::assign_subsets(hashes(1000), keys(300), 20);
   auto const [least, most] = coverage(used, 1000);
   CHECK(least >= 5);
   CHECK(most <= 7);
@@ -132,7 +138,7 @@ TEST_CASE("coverage stays within the slack for fleets of any shape") {
         Fleet{7, 100, 3}, Fleet{50, 1, 20}, Fleet{2000, 500, 1}, Fleet{21, 1000, 20}}) {
     CAPTURE(fleet.backends, fleet.clients, fleet.size);
     auto const used =
-        poise::detail::assign_subsets(hashes(fleet.backends), fleet.clients, fleet.size);
+        poise::detail::assign_subsets(hashes(fleet.backends), keys(fleet.clients), fleet.size);
     auto const share = static_cast<std::uint64_t>(fleet.share() + 0.5);
     auto const slack = poise::detail::assignment_slack(share);
     auto const [least, most] = coverage(used, fleet.backends);
@@ -173,8 +179,8 @@ TEST_CASE("clients agree whatever the order of the backends") {
   auto const all = hashes(100);
   auto reversed = all;
   std::reverse(reversed.begin(), reversed.end());
-  auto const left = poise::detail::assign_subsets(all, 30, 10);
-  auto const right = poise::detail::assign_subsets(reversed, 30, 10);
+  auto const left = poise::detail::assign_subsets(all, keys(30), 10);
+  auto const right = poise::detail::assign_subsets(reversed, keys(30), 10);
   for (std::size_t client = 0; client < 30; ++client) {
     std::set<std::uint64_t> of_left;
     std::set<std::uint64_t> of_right;

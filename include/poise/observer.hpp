@@ -14,6 +14,8 @@
 //   after_tick()                       the rules were called: report what they found here
 //   after_tick(tell)                   the same; tell(transition) calls every on_transition
 //   on_transition(health::Transition)  a health monitor of this runtime moved a backend, and why
+//   warning(Backend, State, Time now)  asked by stats() of each backend: a sentence for
+//                                      Stats::warnings, or an empty string
 //
 // A rule is an observer that also decides. These two run under the balancer's lock, and must not
 // call the balancer:
@@ -28,7 +30,8 @@
 //
 //   decides_health = true    it judges every backend by itself: a backend that replaces another of
 //                       the same id starts as found healthy
-//   State               per-backend data of the observer's own, for on_finish(Finished, State&)
+//   State               per-backend data of the observer's own, for on_pick(Picked, State&),
+//                       on_finish(Finished, State&) and warning()
 //   uses_time = true    latencies are measured for it
 
 #include <array>
@@ -82,7 +85,8 @@ struct Finished {
   Backend const& backend;
   Outcome outcome;
   std::optional<Duration> latency;
-  Time now;  ///< Set only if the policy or an observer uses time.
+  Time now;                     ///< Set only if the policy or an observer uses time.
+  std::optional<Time> started;  ///< Of its pick, as `now`; empty if it was recorded, not picked.
 
   /// Reports what this rule found. Published before the call returns, or, if a change is in
   /// progress on another thread, at the end of that change: neither requests nor picks wait.
@@ -160,7 +164,11 @@ struct MeasureLatency {
 namespace detail {
 
 template <class O>
+inline constexpr bool observes_pick_with_state = requires(
+    O& observer, Picked const& event, hooks::StateOf<O>& state) { observer.on_pick(event, state); };
+template <class O>
 inline constexpr bool observes_pick =
+    observes_pick_with_state<O> ||
     requires(O& observer, Picked const& event) { observer.on_pick(event); };
 template <class O>
 inline constexpr bool observes_refused =
@@ -202,6 +210,11 @@ inline constexpr bool rule_decides_health = [] {
 template <class O>
 inline constexpr bool arranges =
     requires(O& rule, std::span<BackendView> all) { rule.arrange(all); };
+template <class O>
+inline constexpr bool warns =
+    requires(O& observer, Backend const& backend, hooks::StateOf<O>& state, Time now) {
+      { observer.warning(backend, state, now) } -> std::convertible_to<std::string>;
+    };
 
 /// Names that are easily written for a hook's.
 template <class O>
@@ -211,7 +224,7 @@ inline constexpr bool has_unknown_observer_hook =
     requires { &O::on_ended; } || requires { &O::on_done; } || requires { &O::on_complete; } ||
     requires { &O::on_completed; } || requires { &O::on_events; } || requires { &O::on_called; } ||
     requires { &O::on_transitions; } || requires { &O::on_after_tick; } ||
-    requires { &O::on_arrange; };
+    requires { &O::on_arrange; } || requires { &O::on_warning; } || requires { &O::warnings; };
 
 /// An argument of any type, for hooks whose parameter is not known here.
 struct AnyArgument {
@@ -221,7 +234,7 @@ struct AnyArgument {
 template <class O>
 inline constexpr bool has_known_hook =
     observes_pick<O> || observes_refused<O> || observes_event<O> || observes_call<O> ||
-    observes_tick<O> || observes_finish<O> || rules_on_tick<O> || arranges<O> ||
+    observes_tick<O> || observes_finish<O> || rules_on_tick<O> || arranges<O> || warns<O> ||
     hooks::declares_time<O> || requires { &O::on_transition; } ||
     requires(O& observer, AnyArgument const& news) { observer.on_transition(news); };
 
@@ -230,7 +243,8 @@ inline constexpr bool has_known_hook =
 template <class O>
 consteval bool check_observer() {
   if constexpr (requires { &O::on_pick; })
-    static_assert(observes_pick<O>, "a poise observer's on_pick: void on_pick(Picked const&)");
+    static_assert(observes_pick<O>,
+                  "a poise observer's on_pick: void on_pick(Picked const&[, State&])");
   if constexpr (requires { &O::on_refused; })
     static_assert(observes_refused<O>,
                   "a poise observer's on_refused: void on_refused(Refused const&)");
@@ -249,15 +263,19 @@ consteval bool check_observer() {
                   "a poise rule's on_tick: void or bool on_tick(Time, std::span<BackendView>)");
   if constexpr (requires { &O::arrange; })
     static_assert(arranges<O>, "a poise rule's arrange: void arrange(std::span<BackendView>)");
+  if constexpr (requires { &O::warning; })
+    static_assert(warns<O>,
+                  "a poise observer's warning: "
+                  "std::string warning(Backend const&, State const&, Time now)");
   static_assert(
       !has_unknown_observer_hook<O>,
       "poise has no hook of this name. An observer's hooks are on_pick, on_refused, "
-      "on_finish, on_event, on_call, on_transition and after_tick; a rule's are on_tick and "
-      "arrange");
+      "on_finish, on_event, on_call, on_transition, after_tick and warning; a rule's are on_tick "
+      "and arrange");
   static_assert(
       has_known_hook<O>,
       "this observer has no hook that poise calls: on_pick, on_refused, on_finish, on_event, "
-      "on_call, on_transition, after_tick, on_tick or arrange (or uses_time = true)");
+      "on_call, on_transition, after_tick, warning, on_tick or arrange (or uses_time = true)");
   return true;
 }
 
@@ -281,6 +299,7 @@ struct ObserverTraits<std::tuple<Observers...>> {
   static constexpr bool decides_health = (rule_decides_health<Observers> || ...);
   static constexpr bool after_tick = (observes_tick<Observers> || ...);
   static constexpr bool arrange = (arranges<Observers> || ...);
+  static constexpr bool warning = (warns<Observers> || ...);
   static constexpr bool time = (hooks::declares_time<Observers> || ...);
   using States = std::tuple<hooks::StateOf<Observers>...>;
 };

@@ -81,7 +81,7 @@ struct Stats {
   /// A health monitor gets no ticks, or got none for a long time: see poise::Ticker.
   bool ticks_missing = false;
   /// Uses that are probably not meant, as sentences: retries without calls, keyed policies
-  /// without keys, missing ticks.
+  /// without keys, missing ticks, and what observers say (observe::LeaseWatch).
   std::vector<std::string> warnings{};
   std::uint64_t observer_failures = 0;  ///< Hooks of observers or of the policy that threw.
 };

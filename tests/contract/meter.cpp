@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <poise/observe/lease_watch.hpp>
 #include <poise/observe/meter.hpp>
 #include <poise/observe/reader.hpp>
 #include <poise/poise.hpp>
@@ -30,7 +31,8 @@ std::vector<Endpoint> numbered(std::size_t count) {
   return all;
 }
 
-bool cycles(Metered& servers) {
+template <class Servers>
+bool cycles(Servers& servers) {
   bool good = true;
   for (int i = 0; i < 1000; ++i) {
     auto lease = servers.pick();
@@ -47,6 +49,18 @@ TEST_CASE("a metered request allocates nothing, takes no lock and makes no syste
   Metered servers{numbered(5)};
   observe::Reader const reader{"", servers};
   (void)reader.read();
+  servers.pick().finish();
+  auto const before = tests::counts();
+  auto const good = cycles(servers);
+  auto const after = tests::counts();
+  CHECK(good);
+  CHECK(after.allocations == before.allocations);
+  CHECK(after.locks == before.locks);
+  CHECK(tests::in_sandbox([&] { return cycles(servers); }) != tests::Sandbox::made_a_system_call);
+}
+
+TEST_CASE("a watch for leases allocates nothing, takes no lock and makes no system call") {
+  Balancer<RoundRobin, void, Runtime<tests::Clock, observe::LeaseWatch>> servers{numbered(5)};
   servers.pick().finish();
   auto const before = tests::counts();
   auto const good = cycles(servers);

@@ -2,6 +2,7 @@
 // The concurrent parts as one thread sees them: the in-flight word, lanes, drop box, published
 // values.
 
+#include <poise/sync/age_counts.hpp>
 #include <poise/sync/drop_box.hpp>
 #include <poise/sync/epoch.hpp>
 #include <poise/sync/exclusive.hpp>
@@ -281,4 +282,47 @@ TEST_CASE("the last holder learns that it is the last") {
   count.add();
   CHECK_FALSE(count.drop());
   CHECK(count.drop());
+}
+
+TEST_CASE("what is open is counted by the interval in which it was opened") {
+  poise::sync::AgeCounts<4> counts;
+  counts.open(-1);
+  counts.open(0);
+  counts.open(0);
+  counts.open(2);
+  CHECK(counts.opened_before(-1).count == 0);
+  CHECK(counts.opened_before(2).count == 3);
+  CHECK(counts.opened_before(3).count == 4);
+  CHECK(counts.opened_before(3).oldest == -1);
+  counts.close(-1);
+  counts.close(0);
+  CHECK(counts.opened_before(3).count == 2);
+  CHECK(counts.opened_before(3).oldest == 0);
+}
+
+TEST_CASE("what is older than all slots stays counted, and is closed by its own interval") {
+  poise::sync::AgeCounts<4> counts;
+  counts.open(1);
+  counts.open(1);
+  counts.open(5);  // takes over the slot
+  CHECK(counts.opened_before(2).count == 2);
+  CHECK_FALSE(counts.opened_before(2).oldest);
+  counts.open(1);  // late
+  CHECK(counts.opened_before(6).count == 4);
+  counts.close(1);
+  counts.close(1);
+  counts.close(1);
+  CHECK(counts.opened_before(5).count == 0);
+  CHECK(counts.opened_before(6).oldest == 5);
+}
+
+TEST_CASE("intervals and counts at their limits do not run into each other") {
+  poise::sync::AgeCounts<4> counts;
+  constexpr auto last = std::int64_t{1} << 36U;
+  counts.close(-last);  // of a count that another thread is about to add
+  for (int i = 0; i < (1 << 23); ++i) counts.open(last);
+  counts.open(-last);
+  CHECK(counts.opened_before(last).count == 0);
+  CHECK(counts.opened_before(last + 1).count == 1 << 23);
+  CHECK(counts.opened_before(last + 1).oldest == last);
 }

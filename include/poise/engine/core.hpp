@@ -181,7 +181,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
       if ((flags & Run::heard) != 0)
         this->link_.notify(*record, Run{Time{}, Path{}, Run::scanned}, outcome, latency, now);
     if constexpr (Observed::finish)
-      this->observers_.notify_of_finish(*record, outcome, latency, now, reporter());
+      this->observers_.notify_of_finish(*record, outcome, latency, now, std::nullopt, reporter());
     return true;
   }
 
@@ -191,6 +191,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     if (stats.ticks_missing)
       stats.warnings.emplace_back(
           "the health monitor gets no ticks: call tick() once a second, or use a poise::Ticker");
+    if constexpr (Observed::warning) add_observers_warnings(stats.warnings);
     constexpr std::uint64_t few = 1000;  // a program's warm-up, a test
     std::uint64_t picks = 0;
     for (auto const& each : stats.backends) picks += each.total;
@@ -392,7 +393,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     if constexpr (InFull && hooks::has_on_finish<P>)
       if (run.is(Run::heard)) this->link_.notify(record, run, outcome, latency, now);
     if constexpr (Observed::finish)
-      this->observers_.notify_of_finish(record, outcome, latency, now, reporter());
+      this->observers_.notify_of_finish(record, outcome, latency, now, run.start, reporter());
     record.release();
   }
 
@@ -403,6 +404,13 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     static_cast<Core*>(core)->report(backend, health);
   }
   static void review_at(void* core, Time now) noexcept { static_cast<Core*>(core)->review(now); }
+
+  void add_observers_warnings(std::vector<std::string>& warnings) {
+    auto const membership = this->current_membership().membership;
+    if (!membership) return;
+    for (auto* record : membership->records)
+      this->observers_.add_warnings(*record, clock_.now(), warnings);
+  }
 
   [[nodiscard]] bool looks_at_keys() const {
     sync::ReadSection const section;

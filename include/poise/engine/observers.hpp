@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -38,20 +39,38 @@ class ObserverList {
 
   template <class Lease>
   void notify_of_pick(Request const& request, Lease const& lease) noexcept {
-    notify([&](auto& observer) {
+    if (!lease) {
+      notify([&](auto& observer) {
+        if constexpr (observes_refused<std::remove_reference_t<decltype(observer)>>)
+          observer.on_refused(Refused{request, lease.error()});
+      });
+      return;
+    }
+    auto& record = static_cast<typename Lease::Record&>(*lease);
+    Picked const event{request, record, lease.started()};
+    notify_with_state(record, [&](auto& observer, auto& state) {
       using O = std::remove_reference_t<decltype(observer)>;
-      if constexpr (observes_pick<O>)
-        if (lease) observer.on_pick(Picked{request, *lease, lease.started()});
-      if constexpr (observes_refused<O>)
-        if (!lease) observer.on_refused(Refused{request, lease.error()});
+      if constexpr (observes_pick_with_state<O>) observer.on_pick(event, state);
+      else if constexpr (observes_pick<O>) observer.on_pick(event);
+    });
+  }
+
+  /// What the observers have to say against the use of this backend.
+  template <class Record>
+  void add_warnings(Record& record, Time now, std::vector<std::string>& warnings) noexcept {
+    notify_with_state(record, [&](auto& observer, auto& state) {
+      if constexpr (warns<std::remove_reference_t<decltype(observer)>>)
+        if (std::string text = observer.warning(record, state, now); !text.empty())
+          warnings.push_back(std::move(text));
     });
   }
 
   template <class Record>
   [[gnu::always_inline]] void notify_of_finish(Record& record, Outcome outcome, Duration latency,
-                                               Time now, Reporter reporter) noexcept {
+                                               Time now, std::optional<Time> started,
+                                               Reporter reporter) noexcept {
     // Everything is inlined: an event whose address is not taken is never written to memory.
-    notify_each({record, outcome, known(latency), now, reporter}, record.observer_states,
+    notify_each({record, outcome, known(latency), now, started, reporter}, record.observer_states,
                 std::make_index_sequence<std::tuple_size_v<Observers>>{});
   }
 
@@ -130,6 +149,14 @@ class ObserverList {
             "a poise observer's on_transition: "
             "void on_transition(health::Transition const&)");
     });
+  }
+
+  /// Calls tell_one(observer, its state of this backend).
+  template <class Record, class Tell>
+  void notify_with_state(Record& record, Tell const& tell_one) noexcept {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (guarded([&] { tell_one(std::get<I>(all_), std::get<I>(record.observer_states)); }), ...);
+    }(std::make_index_sequence<std::tuple_size_v<Observers>>{});
   }
 
   template <class Tell>

@@ -60,7 +60,7 @@ class Subset : public detail::Around<P> {
     detail::PlannedSubset<P> subset{};
   };
 
-  explicit Subset(SubsetOptions options, P inner = detail::default_policy<P>())
+  explicit Subset(SubsetOptions const& options, P inner = detail::default_policy<P>())
       : detail::Around<P>{std::move(inner)}, options_{options} {
     check(options);
   }

@@ -11,10 +11,11 @@
 #include <numeric>
 #include <string_view>
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
+
+#include "../terminal.hpp"
 
 namespace demo {
 
@@ -35,22 +36,6 @@ bool is_set(char const* variable) {
   return value != nullptr && *value != '\0';
 }
 
-bool is_dumb() {
-  auto const* const kind = std::getenv("TERM");
-  return kind == nullptr || std::string_view{kind} == "dumb";
-}
-
-/// Columns of the terminal; else $COLUMNS, else 120.
-std::size_t columns_of_output() {
-  constexpr std::size_t least = 20;
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0)
-    return std::max<std::size_t>(least, size.ws_col);
-  auto const* const given = std::getenv("COLUMNS");
-  auto const columns = given == nullptr ? 0UL : std::strtoul(given, nullptr, 10);
-  return columns == 0 ? 120 : std::clamp<std::size_t>(columns, least, 1000);
-}
-
 /// A bar in steps of an eighth of a cell, filled up with blanks.
 std::string bar(double share, std::size_t bar_width) {
   constexpr std::array<std::string_view, 8> eighths{"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
@@ -67,9 +52,9 @@ std::string bar(double share, std::size_t bar_width) {
 
 Screen::Screen(Scenario const& scenario)
     : scenario_{scenario},
-      is_terminal_{isatty(STDOUT_FILENO) == 1 && !is_dumb()},
+      is_terminal_{examples::is_terminal(STDOUT_FILENO)},
       has_colours_{is_terminal_ && !is_set("NO_COLOR")},
-      width_{columns_of_output()} {}
+      width_{examples::columns_of(STDOUT_FILENO, 120)} {}
 
 void Screen::begin(std::string const& policy, std::size_t number, std::size_t of) {
   title_ = fmt::format("{:>2}/{}  {:<20}", number, of, policy);

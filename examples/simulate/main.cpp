@@ -9,12 +9,14 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
 #include <poise/error.hpp>
 
+#include "../terminal.hpp"
 #include "options.hpp"
 #include "picture.hpp"
 #include "report.hpp"
@@ -30,9 +32,14 @@ std::ofstream opened(std::string const& path) {
   return file;
 }
 
+/// Text for terminals is folded; in files and pipes a row stays a line, unless $COLUMNS is set.
+std::size_t columns() {
+  return examples::columns_of(STDOUT_FILENO, std::numeric_limits<std::size_t>::max());
+}
+
 /// On a terminal all the time; else a line now and then, for logs.
 void show_progress(std::size_t done, std::size_t all) {
-  static bool const watched = isatty(STDERR_FILENO) != 0;
+  static bool const watched = examples::is_terminal(STDERR_FILENO);
   using Clock = std::chrono::steady_clock;
   static auto next = Clock::now() + std::chrono::seconds{10};
   if (watched) {
@@ -55,8 +62,8 @@ void simulate_all(Options const& options) {
   auto csv = options.csv.empty() ? std::ofstream{} : opened(options.csv);
   auto picture = options.picture.empty() ? std::ofstream{} : opened(options.picture);
   auto const tables = run(options.plan, show_progress);
-  for (auto const& table : tables) fmt::print("{}\n", table_text(table));
-  fmt::print("{}", advice(tables));
+  for (auto const& table : tables) fmt::print("{}\n", table_text(table, columns()));
+  fmt::print("{}", advice(tables, columns()));
   if (csv.is_open()) write_csv(csv, tables, options.plan.seeds);
   if (picture.is_open())
     picture << (options.picture.ends_with(".svg") ? svg(tables) : html(tables));

@@ -199,12 +199,15 @@ Options parse(std::vector<std::string> const& words) {
 std::string help() {
   return R"(Which policy is best for your servers? Simulates them all in virtual time.
 
-Every policy drives real balancers, one per client, against simulated servers; nothing of a policy
-is written twice. Beside them stand bounds that no client can reach: dispatchers that see all.
+Every policy drives real balancers, one per client, against simulated servers;
+nothing of a policy is written twice. Beside them stand bounds that no client
+can reach: dispatchers that see all.
 
-  --scenario NAME   a scenario of --list, a file, several with commas, or all (default: grey).
-                    NAME@1s scales all its times so that the mean work is 1 s
-  --policies NAMES  policies of --list, with parameters if wanted, or all (default)
+  --scenario NAME   a scenario of --list, a file, several with commas, or all
+                    (default: grey). NAME@1s scales all its times so that the
+                    mean work is 1 s
+  --policies NAMES  policies of --list, with parameters if wanted, or all
+                    (default)
   --trace FILE      work as in this file: one latency in ms a line
   --seeds 1,2,3     one run each; tables show medians (default: 1 to 5)
   --csv FILE        every run as a line
@@ -213,9 +216,11 @@ is written twice. Beside them stand bounds that no client can reach: dispatchers
   --list            scenarios and policies
   --help            this text
 
-Columns: latencies in ms as the client sees them; an error or timeout counts as the timeout.
-  errors %   requests without a good answer
-  imbalance  the most tries per capacity that a server got, over the mean: 1 is even
+Columns: latencies in ms as the client sees them; an error or timeout counts as
+the timeout. Rows are folded to the terminal's width, else to $COLUMNS if set.
+  err %      requests without a good answer
+  imbal.     imbalance: the most tries per capacity that a server got, over the
+             mean; 1 is even
   p99/bound  the median over seeds of p99 divided by the best bound's
 
 docs/simulator.md explains the format of scenarios.

@@ -11,6 +11,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -43,34 +45,112 @@ std::size_t widest_name(Table const& table) {
   return width;
 }
 
-std::string row(Line const& line, std::size_t width) {
+/// Breaks text at blanks, so that no line is wider.
+std::string wrapped(std::string_view text, std::size_t columns) {
+  std::string result;
+  std::size_t used = 0;
+  auto const next_line = [&] {
+    result += '\n';
+    used = 0;
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    auto const end = std::min(text.find_first_of(" \n", at), text.size());
+    auto const word = text.substr(at, end - at);
+    if (used != 0 && used + 1 + word.size() > columns) next_line();
+    if (used != 0) result += ' ';
+    result += word;
+    used += word.size() + (used != 0 ? 1 : 0);
+    if (end < text.size() && text[end] == '\n') next_line();
+    at = end + 1;
+  }
+  return result;
+}
+
+/// Rows of a name and of numbers, each right-aligned in its column. A name that is too wide stands
+/// on a line of its own; numbers that do not fit follow on further lines.
+class Grid {
+ public:
+  Grid(std::size_t columns, std::size_t widest, std::vector<std::size_t> widths)
+      : columns_{columns}, widths_{std::move(widths)} {
+    auto const numbers =
+        std::accumulate(widths_.begin(), widths_.end(), widths_.size());  // a blank before each
+    name_ = std::min(widest, columns > numbers + least_name ? columns - numbers : least_name);
+  }
+  [[nodiscard]] std::string row(std::string const& name,
+                                std::vector<std::string> const& numbers) const {
+    auto text = fmt::format("{:<{}}", name, name_);
+    if (name.size() > name_) text += '\n' + std::string(name_, ' ');
+    auto used = name_;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      if (used + 1 + widths_[i] > columns_) {
+        text += '\n' + std::string(least_name, ' ');
+        used = least_name;
+      }
+      text += fmt::format(" {:>{}}", numbers[i], widths_[i]);
+      used += 1 + widths_[i];
+    }
+    return text + '\n';
+  }
+
+ private:
+  static constexpr std::size_t least_name = 6;
+  std::size_t columns_;
+  std::vector<std::size_t> widths_;
+  std::size_t name_ = 0;
+};
+
+/// Five letters up to 100 %.
+std::string percent(double share) {
+  auto const value = 100 * share;
+  return fmt::format("{:.{}f}", value, value < 10 ? 3 : value < 100 ? 2 : 1);
+}
+
+std::string row(Line const& line, Grid const& grid) {
   auto const of = [&](double Summary::* number) {
     return median(line, [&](Summary const& it) { return it.*number; });
   };
-  return fmt::format("{:<{}} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8.3f} {:>9.2f} {:>9.3f}\n",
-                     line.policy, width, ms(of(&Summary::mean)), ms(of(&Summary::p50)),
-                     ms(of(&Summary::p90)), ms(of(&Summary::p99)), ms(of(&Summary::p999)),
-                     ms(of(&Summary::max)), 100 * of(&Summary::error_share),
-                     of(&Summary::imbalance), median_over_bound(line));
+  return grid.row(
+      line.policy,
+      {ms(of(&Summary::mean)), ms(of(&Summary::p50)), ms(of(&Summary::p90)), ms(of(&Summary::p99)),
+       ms(of(&Summary::p999)), ms(of(&Summary::max)), percent(of(&Summary::error_share)),
+       fmt::format("{:.2f}", of(&Summary::imbalance)),
+       fmt::format("{:.3f}", median_over_bound(line))});
 }
 
-std::string watched_rows(Table const& table, std::size_t width) {
+std::string watched_rows(Table const& table, std::size_t columns) {
   std::string text;
+  Grid const grid{columns, widest_name(table), {11, 15, 9}};
   auto const hosts =
       table.policies.empty() ? std::vector<Monitored>{} : table.policies[0].seeds[0].watched;
   for (std::size_t k = 0; k < hosts.size(); ++k) {
-    text += fmt::format("\n{:<{}} {:>11} {:>15} {:>9}\n", fmt::format("server {}", hosts[k].host),
-                        width, "% of tries", "last quarter %", "p99 ms");
+    text += '\n' + grid.row(fmt::format("server {}", hosts[k].host),
+                            {"% of tries", "last quarter %", "p99 ms"});
     for (auto const* line : ranked(table)) {
       auto const of = [&](double Monitored::* number) {
         return median(*line, [&](Summary const& it) { return it.watched[k].*number; });
       };
-      text += fmt::format("{:<{}} {:>11.3f} {:>15.2f} {:>9}\n", line->policy, width,
-                          100 * of(&Monitored::share), 100 * of(&Monitored::last_quarter),
-                          ms(of(&Monitored::p99)));
+      text += grid.row(line->policy, {fmt::format("{:.3f}", 100 * of(&Monitored::share)),
+                                      fmt::format("{:.2f}", 100 * of(&Monitored::last_quarter)),
+                                      ms(of(&Monitored::p99))});
     }
   }
   return text;
+}
+
+/// Policies whose p99 is the timeout: their order by p99 says nothing.
+std::string ties(Table const& table) {
+  auto const timeout = table.its_case->scenario.patience();
+  std::string names;
+  std::size_t count = 0;
+  for (auto const* line : ranked(table)) {
+    if (median(*line, [](Summary const& it) { return it.p99; }) < 0.999 * timeout) continue;
+    names += (count++ == 0 ? "" : ", ") + line->policy;
+  }
+  if (count < 2) return {};
+  return fmt::format(
+      "The p99 of {} is the timeout, {} ms: more than 1 % of their requests fail or wait as long. "
+      "So p99 does not say which is better; compare errors and the mean.\n",
+      names, ms(timeout));
 }
 
 std::string overload(Table const& table) {
@@ -79,7 +159,7 @@ std::string overload(Table const& table) {
   auto const growth = (1 - 1 / scenario.load()) * scenario.request_rate() * 1e9;
   auto text = fmt::format(
       "The load is {:.0f} % of what the servers can do: without timeouts the queue would grow by "
-      "{:.0f}\nrequests a second, whatever the policy. Waiting at the end of each tenth:",
+      "{:.0f} requests a second, whatever the policy. Waiting at the end of each tenth:",
       100 * scenario.load(), growth);
   for (auto const each : table.bounds[0].seeds[0].in_system) text += fmt::format(" {:.0f}", each);
   return text + "\n";
@@ -193,25 +273,26 @@ std::vector<Line const*> ranked(Table const& table) {
   return lines;
 }
 
-std::string table_text(Table const& table) {
+std::string table_text(Table const& table, std::size_t columns) {
   auto const& scenario = table.its_case->scenario;
-  auto const width = widest_name(table);
-  auto text = fmt::format(
-      "{}: {} client{}, {} server{}, {} requests/s, load {} %\n{}{:<{}} {:>8} {:>8} {:>8} "
-      "{:>8} {:>8} {:>8} {:>8} {:>9} {:>9}\n",
-      table.its_case->name, scenario.clients, scenario.clients == 1 ? "" : "s",
-      scenario.servers.size(), scenario.servers.size() == 1 ? "" : "s",
-      rounded(scenario.request_rate() * 1e9), rounded(100 * scenario.load()),
-      empty(table) ? "No request came within the window: it is too short, or the rate too low.\n"
-                   : overload(table),
-      "policy", width, "mean ms", "p50", "p90", "p99", "p99.9", "max", "errors %", "imbalance",
-      "p99/bound");
-  for (auto const& line : table.bounds) text += row(line, width);
-  for (auto const* line : ranked(table)) text += row(*line, width);
-  return text + watched_rows(table, width);
+  Grid const grid{columns, widest_name(table), {5, 5, 5, 5, 5, 5, 5, 6, 9}};
+  auto text = wrapped(
+      fmt::format("{}: {} client{}, {} server{}, {} requests/s, load {} %; times in ms\n{}",
+                  table.its_case->name, scenario.clients, scenario.clients == 1 ? "" : "s",
+                  scenario.servers.size(), scenario.servers.size() == 1 ? "" : "s",
+                  rounded(scenario.request_rate() * 1e9), rounded(100 * scenario.load()),
+                  empty(table)
+                      ? "No request came within the window: it is too short, or the rate too low.\n"
+                      : overload(table)),
+      columns);
+  text += grid.row("policy",
+                   {"mean", "p50", "p90", "p99", "p99.9", "max", "err %", "imbal.", "p99/bound"});
+  for (auto const& line : table.bounds) text += row(line, grid);
+  for (auto const* line : ranked(table)) text += row(*line, grid);
+  return text + wrapped(ties(table), columns) + watched_rows(table, columns);
 }
 
-std::string advice(std::vector<Table> const& tables) {
+std::string advice(std::vector<Table> const& tables, std::size_t columns) {
   if (tables.empty() || tables[0].policies.empty()) return {};
   if (std::all_of(tables.begin(), tables.end(), empty)) return "There is nothing to compare.\n";
   auto const& policies = tables[0].policies;
@@ -224,28 +305,29 @@ std::string advice(std::vector<Table> const& tables) {
 
   std::string text;
   if (tables.size() > 1) {
-    text += fmt::format("p99 / bound, geometric mean of {} scenarios in {} groups:\n",
-                        tables.size(), count_groups(tables));
-    auto const width = std::max<std::size_t>(widest_name(tables[0]), 32);
+    text += wrapped(fmt::format("p99 / bound, geometric mean of {} scenarios in {} groups:\n",
+                                tables.size(), count_groups(tables)),
+                    columns);
+    Grid const grid{columns, std::max<std::size_t>(widest_name(tables[0]), 32), {7}};
     for (auto const i : order)
-      text += fmt::format("  {:<{}} {:>7.3f}\n", policies[i].policy, width, scores[i]);
+      text += grid.row(policies[i].policy, {fmt::format("{:.3f}", scores[i])});
     text += "\n";
   }
   auto const [take, why] = choose(tables, order, scores);
-  text += fmt::format(
+  auto sentence = fmt::format(
       "Take {}: its p99 is {:.2f} times what a dispatcher that sees everything could do{}",
       policies[take].policy, scores[take], why);
   for (auto const i : order) {
     if (i == take || (i == order[0] && !why.empty())) continue;
-    text += fmt::format(". Next is {} with {:.2f}", policies[i].policy, scores[i]);
+    sentence += fmt::format(". Next is {} with {:.2f}", policies[i].policy, scores[i]);
     break;
   }
   if (order.back() != take && order.size() > 2)
-    text += fmt::format("; the last is {} with {:.2f}", policies[order.back()].policy,
-                        scores[order.back()]);
+    sentence += fmt::format("; the last is {} with {:.2f}", policies[order.back()].policy,
+                            scores[order.back()]);
   if (auto const failed = errors(tables, take); failed >= 0.0001)
-    text += fmt::format(". {:.2f} % of its requests failed", 100 * failed);
-  return text + ".\n";
+    sentence += fmt::format(". {:.2f} % of its requests failed", 100 * failed);
+  return text + wrapped(sentence + ".\n", columns);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 # The command line of examples/simulate: what it prints and writes, and what it refuses.
 
 set -eu
+unset COLUMNS
 simulate=$(realpath "$1")
 cd "$(dirname "$0")/../.." # where its scenarios are
 scratch=$(mktemp -d)
@@ -80,6 +81,40 @@ printf 'name a,"b"\n%s\n' "$few" >"$scratch/quoted@1.txt"
 "$simulate" --scenario "$scratch/quoted@1.txt" --policies p2c --seeds 1 --csv "$scratch/q.csv" \
   >"$scratch/out"
 contains "a name with a comma" "$(tail -n 1 "$scratch/q.csv")" '"a,""b""",p2c,1,'
+
+# --- its width: rows are lines in pipes, and fit where a width is known -----------------------------
+
+wider() { # columns, file: the first line that is wider
+  awk -v most="$1" 'length > most { print; exit }' "$2"
+}
+names='adaptive,exact_round_robin,p2c(load=peak_ewma)'
+long='subset(p2c(load=peak_ewma),client=#,clients=10,size=4)'
+printf '%s\nat 5s server 3 down\n' "$few" >"$scratch/down.txt"
+for columns in 80 60 40; do
+  COLUMNS=$columns "$simulate" --scenario "$scratch/down.txt" --seeds 1 --policies "$names" \
+    >"$scratch/$columns.out"
+  [ -z "$(wider "$columns" "$scratch/$columns.out")" ] ||
+    fail "wider than $columns: $(wider "$columns" "$scratch/$columns.out")"
+done
+[ "$(grep -c '^exact_round_robin  *[0-9]' "$scratch/80.out")" -eq 2 ] ||
+  fail "a row is no line at 80 columns: $(cat "$scratch/80.out")"
+COLUMNS=80 "$simulate" --scenario "$scratch/few.txt" --seeds 1 --policies "p2c,$long" \
+  >"$scratch/long.out"
+grep -qxF "$long" "$scratch/long.out" || fail "no line for a long name: $(cat "$scratch/long.out")"
+"$simulate" --scenario "$scratch/few.txt" --seeds 1 --policies "p2c,$long" >"$scratch/pipe.out"
+grep -qF "$long  " "$scratch/pipe.out" || fail "a pipe's row is no line: $(cat "$scratch/pipe.out")"
+if grep -q "$(printf '\033')" "$scratch/pipe.out"; then fail "colours in a pipe"; fi
+
+# --- ties at the timeout --------------------------------------------------------------------------
+
+lost="$few
+timeout 1s
+at 0s server 0 down"
+printf '%s\n' "$lost" >"$scratch/lost.txt"
+tied=$("$simulate" --scenario "$scratch/lost.txt" --policies random,round_robin --seeds 1)
+contains "a tie at the timeout" "$tied" "is the timeout, 1000 ms"
+untied=$("$simulate" --scenario "$scratch/few.txt" --policies random,round_robin --seeds 1)
+case $untied in *"is the timeout"*) fail "no tie at 60 %: $untied" ;; esac
 
 # --- what is wrong: one line, status 1 ------------------------------------------------------------
 

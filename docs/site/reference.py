@@ -29,13 +29,15 @@ FOLDERS = {
     "boost_asio": "Boost.Asio",
     "tls": "TLS",
     "observe": "Metrics, pages and logs",
+    "pool": "Connection pools",
     "status": "The server of the pages",
 }
 # What the headers of these folders share among themselves: no page, no name for users.
 INSIDE = {
     "policy/claim.hpp", "policy/pick_info.hpp", "compose/partition.hpp", "compose/planned_subset.hpp", "compose/subset_assignment.hpp",
     "compose/policy_parser.hpp", "hashing/keyed.hpp", "hashing/ring.hpp", "hashing/slot_table.hpp",
-    "hashing/dialect/member.hpp", "asio/raced_call.hpp", "probe/http_answer.hpp", "observe/life.hpp", "fwd.hpp",
+    "hashing/dialect/member.hpp", "asio/raced_call.hpp", "probe/http_answer.hpp", "observe/life.hpp", "pool/ledger.hpp",
+    "fwd.hpp",
 }
 SKIPPED_ATTRIBUTES = re.compile(r"\[\[[^\]]*\]\]\s*|\balignas\([^)]*\)\s*")
 

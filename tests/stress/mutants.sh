@@ -173,6 +173,32 @@ mutant turn_that_forgets_who_asked short sync/turn.hpp waiting plain asymmetric 
     return false;
 END
 
+# -- pools -------------------------------------------------------------------------------------------
+
+mutant pool_forgets_its_waiters short pool/ledger.hpp pool plain asymmetric <<'END'
+    total_.found_dead += found_dead ? 1U : 0U;
+    serve(now);
+=>
+    total_.found_dead += found_dead ? 1U : 0U;
+    (void)now;
+END
+
+mutant pool_gives_back_without_its_lock short pool/pool.hpp pool tsan asymmetric <<'END'
+      std::scoped_lock const lock{shared.mutex};
+      if (shared.ledger.put_back(*slot, now)) {
+=>
+      if (shared.ledger.put_back(*slot, now)) {
+END
+
+mutant pool_counts_out_before_it_closes all pool/pool.hpp pool plain asymmetric <<'END'
+    slot.reset();
+    shared->locked([&] { shared->ledger.closed(place, found_dead, shared->clock.now()); });
+=>
+    shared->locked([&] { shared->ledger.closed(place, found_dead, shared->clock.now()); });
+    std::this_thread::yield();
+    slot.reset();
+END
+
 # -- handles -------------------------------------------------------------------------------------------
 
 mutant handle_without_pin short handle.hpp handles asan asymmetric <<'END'

@@ -152,7 +152,26 @@ class Balancer {
   template <class Fn>
   auto call(Request const& request, Fn&& fn, CallOptions const& options = {}) const {
     if (!core_) throw NoBackend{Error{.reason = PickError::closed}};
-    return detail::BlockingCall<Core>::call(*core_, request, fn, options);
+    using Reply = typename detail::BlockingCall<Core>::template ReplyOf<Fn>;
+    return detail::BlockingCall<Core>::template call<Reply>(*core_, request, fn, options);
+  }
+
+  /// call(), with a reply for the case that no backend gives one: nobody can be picked, the
+  /// deadline was in the past, or the last attempt failed, by its exception or by its reply.
+  /// `fallback` is a value, fallback() or fallback(Unanswered const&). Attempts count as in call();
+  /// the fallback does not count. The caller's own fault (Result::rejected) and a caller that gave
+  /// up get what call() gives them.
+  /// *Errors* those of the fallback.
+  template <class Fn, class Fallback>
+  auto call_or(Fn&& fn, Fallback&& fallback, CallOptions const& options = {}) const {
+    return call_or(any_request, std::forward<Fn>(fn), std::forward<Fallback>(fallback), options);
+  }
+  template <class Fn, class Fallback>
+  auto call_or(Request const& request, Fn&& fn, Fallback&& fallback,
+               CallOptions const& options = {}) const {
+    if (!core_) throw NoBackend{Error{.reason = PickError::closed}};
+    return detail::BlockingCall<Core>::call_or(*core_, request, fn,
+                                               std::forward<Fallback>(fallback), options);
   }
 
   /// Ends a lease; the same as lease.finish(outcome).

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -107,6 +108,14 @@ struct CallOptions {
   sync::StopToken const& stop = detail::no_stop;
   /// Filled when the call ends, however it does; must live until then.
   CallReport* report = nullptr;
+};
+
+/// Why call_or() asks its fallback.
+struct Unanswered {
+  /// NoBackend, CallStopped, or the last attempt's exception; null if its reply was a failure.
+  std::exception_ptr thrown{};
+  /// Of the last attempt; if there was none, that of `thrown`.
+  Outcome outcome{};
 };
 
 namespace detail {

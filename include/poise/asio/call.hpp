@@ -101,11 +101,25 @@ struct Standalone {
 /// *Errors* thrown where it is awaited: NoBackend, CallStopped, and exceptions of fn.
 template <class B, class Fn>
 auto call(B& balancer, Request const& request, Fn fn, CallOptions const& options = {}) {
-  return detail::Calls<Standalone>::call(balancer, request, std::move(fn), options);
+  using Reply = detail::ReplyOf<B, Fn>;
+  return detail::Calls<Standalone>::template call<Reply>(balancer, request, std::move(fn), options);
 }
 template <class B, class Fn>
 auto call(B& balancer, Fn fn, CallOptions const& options = {}) {
   return call(balancer, any_request, std::move(fn), options);
+}
+
+/// Balancer::call_or, awaited: fallback() and fallback(why) may also return an awaitable of the
+/// reply.
+template <class B, class Fn, class Fallback>
+auto call_or(B& balancer, Request const& request, Fn fn, Fallback fallback,
+             CallOptions const& options = {}) {
+  return detail::Calls<Standalone>::call_or(balancer, request, std::move(fn), std::move(fallback),
+                                            options);
+}
+template <class B, class Fn, class Fallback>
+auto call_or(B& balancer, Fn fn, Fallback fallback, CallOptions const& options = {}) {
+  return call_or(balancer, any_request, std::move(fn), std::move(fallback), options);
 }
 
 /// The same with a completion token for void(std::exception_ptr, Reply). Runs on the executor. The

@@ -23,6 +23,7 @@
 
 #include <poise/call.hpp>
 #include <poise/engine/call.hpp>
+#include <poise/engine/fallback.hpp>
 #include <poise/error.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy.hpp>
@@ -84,9 +85,10 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
 
   /// The last attempt's reply or exception.
   /// *Requires* that the call is over.
-  Reply take() {
+  template <class Out>
+  Out take() {
     if (last_.empty()) call_.fail();
-    return last_.take();
+    return last_.template take_as<Out>();
   }
 
  private:
@@ -252,32 +254,59 @@ struct Calls {
   template <class T>
   using Awaitable = typename Net::template Awaitable<T>;
 
-  template <class B, class Fn>
+  /// Out is the reply, or an AttemptResult for call_or().
+  template <class Out, class B, class Fn>
   static auto call(B& balancer, Request const& request, Fn fn, CallOptions const& options,
-                   Texts texts = {}) -> Awaitable<ReplyOf<B, Fn>> {
+                   Texts texts = {}) -> Awaitable<Out> {
+    using Reply = ReplyOf<B, Fn>;
     auto const& core = poise::detail::Inside::core(balancer);
     if (!core) throw NoBackend{Error{.reason = PickError::closed}};
     poise::detail::Terms const terms{*core, request, options.report};
     if (terms.deadline_at(terms.began) || terms.timeouts.hedge_after > Duration::zero() ||
         options.stop.stop_possible())
-      return raced<ReplyOf<B, Fn>>(core, request, Texts{request}, terms, std::move(fn),
-                                   options.stop, options.report);
-    return plain<ReplyOf<B, Fn>>(core, request, std::move(texts), terms, std::move(fn),
-                                 options.report);
+      return raced<Out, Reply>(core, request, Texts{request}, terms, std::move(fn), options.stop,
+                               options.report);
+    return plain<Out, Reply>(core, request, std::move(texts), terms, std::move(fn), options.report);
+  }
+
+  /// The reply, or the fallback's.
+  template <class B, class Fn, class Fallback>
+  static auto call_or(B& balancer, Request const& request, Fn fn, Fallback fallback,
+                      CallOptions const& options) -> Awaitable<ReplyOf<B, Fn>> {
+    using Reply = ReplyOf<B, Fn>;
+    return answered<Reply>(call<AttemptResult<Reply>>(balancer, request, std::move(fn), options),
+                           std::move(fallback));
   }
 
   /// With a completion token; keeps copies of the request's texts.
   template <class Executor, class B, class Fn, class Token>
   static auto spawn(Executor const& executor, B& balancer, Request const& request, Fn fn,
                     Token&& token, CallOptions const& options) {
-    return co_spawn(executor, call(balancer, request, std::move(fn), options, Texts{request}),
+    return co_spawn(executor,
+                    call<ReplyOf<B, Fn>>(balancer, request, std::move(fn), options, Texts{request}),
                     std::forward<Token>(token));
   }
 
  private:
-  template <class Reply, class Core, class Fn>
-  static Awaitable<Reply> plain(std::shared_ptr<Core> core, Request request, Texts texts,
-                                poise::detail::Terms terms, Fn fn, CallReport* report) {
+  template <class Reply, class Fallback>
+  static Awaitable<Reply> answered(Awaitable<AttemptResult<Reply>> attempts, Fallback fallback) {
+    std::optional<AttemptResult<Reply>> result;
+    try {
+      result.emplace(co_await std::move(attempts));
+    } catch (...) {
+      result.emplace().keep_exception(&Net::outcome_of);
+    }
+    if (!poise::detail::is_unanswered(result->outcome)) co_return result->take();
+    Unanswered const why{result->thrown, result->outcome};
+    using Given = std::remove_cvref_t<poise::detail::FallbackResult<Fallback>>;
+    if constexpr (std::is_same_v<Given, Awaitable<Reply>>)
+      co_return co_await poise::detail::ask_fallback(std::move(fallback), why);
+    else co_return poise::detail::fall_back<Reply>(std::move(fallback), why);
+  }
+
+  template <class Out, class Reply, class Core, class Fn>
+  static Awaitable<Out> plain(std::shared_ptr<Core> core, Request request, Texts texts,
+                              poise::detail::Terms terms, Fn fn, CallReport* report) {
     texts.lend_to(request);
     poise::detail::Call<Core> call{*core, request, terms, report};
     auto going = call.begin();
@@ -295,12 +324,12 @@ struct Calls {
         result.keep_exception(&Net::outcome_of);
       }
       auto const pause = call.ended(going, result.outcome);
-      if (!pause) co_return result.take();
+      if (!pause) co_return result.template take_as<Out>();
       auto const state = co_await Net::cancellation;
       bool gave_up = state.cancelled() != Net::no_cancellation;
       if (!gave_up && *pause > Duration::zero()) gave_up = !co_await wait(*pause);
       if (gave_up) call.over(StopReason::cancelled);
-      if (gave_up || !call.again(going, *pause)) co_return result.take();
+      if (gave_up || !call.again(going, *pause)) co_return result.template take_as<Out>();
     }
   }
 
@@ -313,10 +342,10 @@ struct Calls {
     co_return !error;
   }
 
-  template <class Reply, class Core, class Fn>
-  static Awaitable<Reply> raced(std::shared_ptr<Core> core, Request request, Texts texts,
-                                poise::detail::Terms terms, Fn fn, sync::StopToken stop,
-                                CallReport* report) {
+  template <class Out, class Reply, class Core, class Fn>
+  static Awaitable<Out> raced(std::shared_ptr<Core> core, Request request, Texts texts,
+                              poise::detail::Terms terms, Fn fn, sync::StopToken stop,
+                              CallReport* report) {
     typename Net::Executor const executor = co_await Net::executor;
     typename Net::Executor const strand = make_strand(executor);
     auto const race = std::make_shared<Race<Net, Core, Fn, Reply>>(
@@ -333,7 +362,7 @@ struct Calls {
     co_await co_spawn(strand, std::decay_t<decltype(*race)>::drive(race),
                       bind_cancellation_slot(typename Net::Slot{}, typename Net::UseAwaitable{}));
     state.slot().clear();
-    co_return race->take();
+    co_return race->template take<Out>();
   }
 };
 

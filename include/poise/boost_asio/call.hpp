@@ -71,11 +71,25 @@ struct Boost {
 
 template <class B, class Fn>
 auto call(B& balancer, Request const& request, Fn fn, CallOptions const& options = {}) {
-  return asio::detail::Calls<Boost>::call(balancer, request, std::move(fn), options);
+  using Reply = asio::detail::ReplyOf<B, Fn>;
+  return asio::detail::Calls<Boost>::template call<Reply>(balancer, request, std::move(fn),
+                                                          options);
 }
 template <class B, class Fn>
 auto call(B& balancer, Fn fn, CallOptions const& options = {}) {
   return call(balancer, any_request, std::move(fn), options);
+}
+
+/// As in asio/call.hpp.
+template <class B, class Fn, class Fallback>
+auto call_or(B& balancer, Request const& request, Fn fn, Fallback fallback,
+             CallOptions const& options = {}) {
+  return asio::detail::Calls<Boost>::call_or(balancer, request, std::move(fn), std::move(fallback),
+                                             options);
+}
+template <class B, class Fn, class Fallback>
+auto call_or(B& balancer, Fn fn, Fallback fallback, CallOptions const& options = {}) {
+  return call_or(balancer, any_request, std::move(fn), std::move(fallback), options);
 }
 
 /// The same with a completion token; see asio/call.hpp.

@@ -75,6 +75,12 @@ struct AttemptResult {
     if (thrown) std::rethrow_exception(thrown);
     if constexpr (!std::is_void_v<Reply>) return std::move(*reply);
   }
+  /// take(), or all of it where the caller asks for an AttemptResult.
+  template <class Out>
+  Out take_as() {
+    if constexpr (std::is_same_v<Out, AttemptResult>) return std::move(*this);
+    else return take();
+  }
 };
 
 /// fn(backend, request) if it can be called so, else fn(backend).

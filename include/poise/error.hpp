@@ -3,6 +3,7 @@
 
 // The errors of picks and of configuration, and their messages.
 
+#include <chrono>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -28,6 +29,9 @@ struct Error {
   std::uint32_t weightless = 0;  ///< Weight 0.
   std::uint32_t refused = 0;     ///< Eligible, but at a limit of their own.
   std::uint32_t unsuitable = 0;  ///< Eligible, but not for this request: its condition or position.
+  /// When a rate limit (compose/rate_limited.hpp) takes the request, at the earliest; rounded up,
+  /// at most 4 hours. 0: not known.
+  std::chrono::milliseconds retry_after{};
 
   [[nodiscard]] constexpr std::uint32_t backends() const noexcept {
     return drained + unhealthy + weightless + refused + unsuitable;
@@ -57,6 +61,8 @@ struct Error {
     text += (first ? "" : ", ") + std::to_string(number) + what;
     first = false;
   }
+  if (error.retry_after.count() != 0)
+    text += "; a rate limit has room again in " + std::to_string(error.retry_after.count()) + " ms";
   return text;
 }
 

@@ -91,6 +91,8 @@ class Filter;
 template <class High, class Normal, class Low>
 class PriorityRouter;
 template <class P>
+class RateLimited;
+template <class P>
 class Retry;
 class RetryBudget;
 template <class P>

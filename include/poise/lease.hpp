@@ -9,6 +9,7 @@
 //
 // Thread safety: a lease belongs to one thread at a time; it may be finished on any.
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstdint>
@@ -136,18 +137,26 @@ class Lease {
     std::uint64_t second = 0;
     std::uint64_t third = 0;
   };
+  static constexpr unsigned reason_bits = 8;  // above them: Error::retry_after, in 24 bits
+  static constexpr std::uint32_t reason_mask = (1U << reason_bits) - 1U;
   static Words words_of(Error const& error) noexcept {
-    return {detail::pack(static_cast<std::uint32_t>(error.reason), error.drained),
-            detail::pack(error.unhealthy, error.weightless),
-            detail::pack(error.unsuitable, error.refused)};
+    using Rep = std::chrono::milliseconds::rep;
+    auto const wait = static_cast<std::uint32_t>(
+        std::clamp<Rep>(error.retry_after.count(), 0, ~std::uint32_t{0} >> reason_bits));
+    return {
+        detail::pack(static_cast<std::uint32_t>(error.reason) | wait << reason_bits, error.drained),
+        detail::pack(error.unhealthy, error.weightless),
+        detail::pack(error.unsuitable, error.refused)};
   }
   static Error error_of(Words words) noexcept {
-    return {.reason = static_cast<PickError>(detail::high_half(words.first)),
+    auto const reason = detail::high_half(words.first);
+    return {.reason = static_cast<PickError>(reason & reason_mask),
             .drained = detail::low_half(words.first),
             .unhealthy = detail::high_half(words.second),
             .weightless = detail::low_half(words.second),
             .refused = detail::low_half(words.third),
-            .unsuitable = detail::high_half(words.third)};
+            .unsuitable = detail::high_half(words.third),
+            .retry_after = std::chrono::milliseconds{reason >> reason_bits}};
   }
   static Words words_of(detail::Run run) noexcept {
     return {static_cast<std::uint64_t>(run.start.time_since_epoch().count()), run.path_and_flags(),

@@ -105,6 +105,13 @@ class Context {
   void refuse(Backend const& backend) noexcept {
     refused_[refusals_++ % refused_.size()] = &backend;
   }
+  /// A policy whose admit() refuses for now says when it would not; the earliest of them stands in
+  /// the error. *Requires* a time above 0.
+  void suggest_retry(Duration after) noexcept {
+    if (retry_after_ == Duration::zero() || after < retry_after_) retry_after_ = after;
+  }
+  /// 0 if nobody suggested one.
+  [[nodiscard]] Duration suggested_retry() const noexcept { return retry_after_; }
 
  private:
   [[nodiscard]] bool restricted(Backend const& backend) const noexcept {
@@ -116,6 +123,7 @@ class Context {
 
   std::size_t refusals_ = 0;
   bool asked_ = false;
+  Duration retry_after_{};
   std::array<Backend const*, 8>
       refused_;  // NOLINT: left unset on purpose, refusals_ says what counts
 };

@@ -27,7 +27,8 @@ using Wrappers =
           poise::Failover<poise::P2C, poise::RoundRobin>, poise::Filter<poise::P2C, poise::InZone>,
           poise::Filter<poise::P2C, poise::InTier>, poise::Filter<poise::P2C, poise::HasLabel>,
           poise::PriorityRouter<poise::P2C, poise::P2C, poise::Random>, poise::Retry<poise::P2C>,
-          poise::Shed<poise::P2C>, poise::Subset<poise::P2C>, poise::ZoneAware<poise::P2C>>;
+          poise::RateLimited<poise::P2C>, poise::Shed<poise::P2C>, poise::Subset<poise::P2C>,
+          poise::ZoneAware<poise::P2C>>;
 
 void take(Own const& balancer, poise::Endpoint const& endpoint, poise::Request const& request,
           poise::Outcome const& outcome, poise::RetryBudget const& budget,

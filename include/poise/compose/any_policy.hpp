@@ -97,7 +97,10 @@ class AnyPolicy {
                     lane_and_path(context), detail::pack(static_cast<std::uint32_t>(i), in_flight),
                     context.now);
     context.path = admitted.path;
-    return admitted.result != 0;
+    if (admitted.result == admits) [[likely]]
+      return true;
+    if (admitted.result != 0) context.suggest_retry(Duration{admitted.result / 2});
+    return false;
   }
   void on_finish(Finish& finish) const { held_->on_finish(finish); }
   void on_tick(Time now) const { held_->on_tick(now); }
@@ -120,6 +123,8 @@ class AnyPolicy {
 
  private:
   using Returned = detail::ErasedResult;
+  /// The result of an erased admit(): this, or twice the suggested retry.
+  static constexpr std::size_t admits = 1;
 
   static std::uint64_t lane_and_path(Context const& context) noexcept {
     return detail::pack(static_cast<std::uint32_t>(context.lane), context.path.bits());
@@ -189,7 +194,9 @@ class AnyPolicy {
       bool const admitted = hooks::admit(policy_of(plan), tables_of(plan), Candidates{*roster},
                                          index_and_in_flight >> 32U,
                                          static_cast<std::uint32_t>(index_and_in_flight), context);
-      return {admitted ? 1U : 0U, context.path};
+      if (admitted) [[likely]]
+        return {admits, context.path};
+      return {2 * static_cast<std::size_t>(context.suggested_retry().count()), context.path};
     }
     [[nodiscard]] Returned pick_again(Plan const& plan, Candidates candidates,
                                       Context context) const override {

@@ -26,6 +26,7 @@
 #include <poise/compose/policy_named.hpp>
 #include <poise/compose/policy_parser.hpp>
 #include <poise/compose/priority_router.hpp>
+#include <poise/compose/rate_limited.hpp>
 #include <poise/compose/retry.hpp>
 #include <poise/compose/subset.hpp>
 #include <poise/compose/zone_aware.hpp>
@@ -173,6 +174,15 @@ struct NamedPolicies {
                         policy.name() + " has none, so there is no load of hot keys to bound"};
     return AnyPolicy{Bounded<AnyPolicy>{options, std::move(policy)}};
   }
+  static AnyPolicy rate_limited(PolicyArguments& arguments) {
+    RateLimitOptions options;
+    options.backend.per_second = arguments.number("per_second", 1000);
+    options.backend.burst = arguments.count("burst", 1000);
+    options.key.per_second = arguments.number("key_per_second", 0);
+    options.key.burst = arguments.count("key_burst", options.key.burst);
+    options.places = arguments.count("places", options.places);
+    return AnyPolicy{RateLimited<AnyPolicy>{options, inner(arguments)}};
+  }
   static AnyPolicy retry(PolicyArguments& arguments) {
     RetryOptions options;
     options.attempts = arguments.count("attempts", options.attempts);
@@ -285,6 +295,10 @@ struct NamedPolicies {
             &rendezvous},
       Entry{{"bounded", "policy=maglev, percent=125", "a keyed policy with bounded loads", true},
             &bounded},
+      Entry{{"rate_limited",
+             "policy=p2c, per_second=1000, burst=1000, key_per_second=0, key_burst=1, places=65536",
+             "so many requests per second and backend, or key", true},
+            &rate_limited},
       Entry{{"retry",
              "policy=p2c, attempts=3, base_pause=25ms, max_pause=250ms, on=failures, timeout=0s, "
              "attempt_timeout=0s, max_pushback=10s, budget_fraction=0.2, "

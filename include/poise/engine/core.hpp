@@ -351,23 +351,30 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
                      Run{now, first.path_and_rest | snapshot->flags}};
     }
     auto const found = find_on_slow_path(request, *snapshot, now, first.path_and_rest);
-    if (found.claimed == nullptr) return Lease{Selector::explain_failure(*snapshot, request)};
+    if (found.claimed == nullptr)
+      return Lease{Selector::explain_failure(
+          *snapshot, request, Duration{static_cast<Duration::rep>(found.path_and_rest)})};
     return Lease{static_cast<Record&>(*found.claimed),
                  Run{now, found.path_and_rest | snapshot->flags}};
   }
 
+  /// If it claims nothing, path_and_rest says when to come back, as Context::suggested_retry().
   [[gnu::noinline]] Proposal find_on_slow_path(Request const& request, Snapshot const& snapshot,
                                                Time now, std::uint64_t path_and_first) {
     sync::ReadSection const section;
     Context context{request, chance_, sync::lane_of(section.thread_index(), own_lanes_)};
     context.now = now;
+    Proposal found{};
     if (path_and_first == not_asked) {
       auto const& group = Selector::group(snapshot, request, context.random);
-      if (group.roster.eligible == 0) return {};
-      return Selector::any(snapshot, group, context);
+      if (group.roster.eligible != 0) found = Selector::any(snapshot, group, context);
+    } else {
+      context.path = Path{high_half(path_and_first)};
+      found = Selector::next(snapshot, snapshot.healthy, context, low_half(path_and_first));
     }
-    context.path = Path{high_half(path_and_first)};
-    return Selector::next(snapshot, snapshot.healthy, context, low_half(path_and_first));
+    if (found.claimed == nullptr)
+      found.path_and_rest = static_cast<std::uint64_t>(context.suggested_retry().count());
+    return found;
   }
 
   // -- how requests end ------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 // that this returns decides whether the backend's limits allow the request. So limits hold for any
 // number of threads.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -155,9 +156,11 @@ struct Selector {
   }
 
   [[gnu::noinline, gnu::cold]] static Error explain_failure(Snapshot const& snapshot,
-                                                            Request const& request) noexcept {
+                                                            Request const& request,
+                                                            Duration retry_after = {}) noexcept {
     auto const& records = snapshot.membership->records;
-    Error error{.reason = records.empty() ? PickError::empty : PickError::unavailable};
+    Error error{.reason = records.empty() ? PickError::empty : PickError::unavailable,
+                .retry_after = std::chrono::ceil<std::chrono::milliseconds>(retry_after)};
     for (auto const* record : records) {
       if (record->drained()) ++error.drained;
       else if (record->health() == HealthState::unhealthy) ++error.unhealthy;

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// check: is this configuration right, what does it mean, and what would it change?
+
+#include <cstddef>
+#include <exception>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/config/diff.hpp>
+#include <poise/config/effective.hpp>
+#include <poise/config/node.hpp>
+#include <poise/config/reference.hpp>
+#include <poise/config/schema.hpp>
+#include <poise/config/text.hpp>
+#include <poise/error.hpp>
+
+namespace {
+
+namespace config = poise::config;
+
+constexpr char const* usage = R"help(usage:
+  check FILE                  is it right? One line for each problem, all of them at once
+  check FILE --effective      every field with its value and where that came from, as TOML
+  check FILE --diff OLD       what a reload from OLD to FILE would change
+  check FILE --explain KEY    the same for one field, with what it means; also without FILE
+  check --schema              a JSON Schema, for editors that complete and check
+  check --reference           all fields as Markdown, as docs/configuration.md has them
+  check --help
+
+FILE is TOML, or JSON if it begins with {. The smallest one that works:
+
+  [[backends]]
+  address = "10.0.0.1:80"
+
+With a policy, a registry instead of a list, probes and retries:
+
+  policy = "p2c(load=peak_ewma)"
+  source = "consul:http://127.0.0.1:8500/web"
+
+  [probe]
+  kind = "http"
+  path = "/up"
+  interval = "2s"
+
+  [retry]
+  attempts = 3
+
+Durations have units ("250ms", "1m30s"), fractions are 0.5 or "50%". A key that begins with x- is
+yours. A problem looks like this, so that editors jump to it:
+
+  web.toml:8:12: probe.interval is 2: use a duration with its unit, such as "250ms" or "1m30s", ...
+
+Try it:
+  check web.toml --effective > full.toml && check full.toml --diff web.toml    # prints nothing
+  check --explain probe.interval
+  check --schema > poise.schema.json    # then "$schema": "./poise.schema.json" in a JSON file
+
+Status 0: it is right. 2: it is not, or the command line is not.
+)help";
+
+struct Options {
+  std::string file{};
+  std::string old{};
+  std::string key{};
+  bool effective = false;
+  bool schema = false;
+  bool reference = false;
+  bool help = false;
+};
+
+class Wrong : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+Options parse(std::vector<std::string> const& words) {
+  Options options;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    auto const& word = words[i];
+    auto const value = [&] {
+      if (++i == words.size()) throw Wrong{word + " wants a value; see --help"};
+      return words[i];
+    };
+    if (word == "--help" || word == "-h") options.help = true;
+    else if (word == "--effective") options.effective = true;
+    else if (word == "--schema") options.schema = true;
+    else if (word == "--reference") options.reference = true;
+    else if (word == "--diff") options.old = value();
+    else if (word == "--explain") options.key = value();
+    else if (word.starts_with("-"))
+      throw Wrong{"there is no option " + word +
+                  "; there are --effective, --diff, --explain, --schema, --reference and --help"};
+    else if (!options.file.empty()) throw Wrong{"one FILE at a time; see --help"};
+    else options.file = word;
+  }
+  bool const alone = options.schema || options.reference || options.help || !options.key.empty();
+  if (options.file.empty() && !alone) throw Wrong{"a FILE is missing; see --help"};
+  if (options.file.empty() && (options.effective || !options.old.empty()))
+    throw Wrong{"--effective and --diff want a FILE; see --help"};
+  return options;
+}
+
+/// Prints the problems; true if there are none.
+bool is_right(std::string const& file, config::Document const& document) {
+  for (auto const& each : document.problems) std::cerr << message(file, each) << '\n';
+  return document.valid();
+}
+
+void explain(std::string const& key, config::Document const* document) {
+  std::cout << config::explanation(key);
+  if (document == nullptr || key.starts_with("backends.")) return;
+  for (auto const& section : config::sections())
+    for (auto const& field : section.fields)
+      if (config::path_of(section.name, field.key) == key)
+        std::cout << "  here " << written(field.kind, field.get(document->settings)) << " ("
+                  << config::detail::origin_of(*document, key) << ")\n";
+}
+
+int check(Options const& options) {
+  auto const document = config::read_file(options.file);
+  if (!is_right(options.file, document)) return 2;
+  if (options.effective) std::cout << effective(document);
+  if (!options.key.empty()) explain(options.key, &document);
+  if (options.old.empty()) return 0;
+  auto const old = config::read_file(options.old);
+  if (!is_right(options.old, old)) return 2;
+  for (auto const& each : differences(old.settings, document.settings))
+    std::cout << message(each) << '\n';
+  return 0;
+}
+
+int run(Options const& options) {
+  if (options.help) std::cout << usage;
+  if (options.schema) std::cout << config::schema();
+  if (options.reference) std::cout << config::reference();
+  if (!options.file.empty()) return check(options);
+  if (!options.key.empty()) explain(options.key, nullptr);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(parse({argv + 1, argv + argc}));
+  } catch (std::exception const& error) {
+    std::cerr << "check: " << error.what() << '\n';
+    return 2;
+  }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What is wrong with a text in a configuration; empty if nothing is.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <poise/base/address.hpp>
+#include <poise/base/nearest.hpp>
+#include <poise/compose/policy_named.hpp>
+#include <poise/discovery/normalize.hpp>
+#include <poise/error.hpp>
+#include <poise/outcome.hpp>
+
+namespace poise::inline v0_1_0::config::detail {
+
+/// The kinds of sources that `source = "KIND:..."` may name.
+inline constexpr std::array<std::string_view, 9> source_kinds{
+    "list", "env", "file", "dns", "consul", "etcd", "k8s", "eds", "http"};
+
+[[nodiscard]] inline std::string check_name(std::string const& text) {
+  return text.empty() ? "use a name of one character or more" : "";
+}
+
+[[nodiscard]] inline std::string check_address(std::string const& text) {
+  std::string const error{discovery::detail::address_error(text)};
+  return error.empty() ? "" : "it " + error;
+}
+
+/// "host:port" to listen on, or nothing.
+[[nodiscard]] inline std::string check_listen(std::string const& text) {
+  bool const usable = text.empty() || HostPort::of(text);
+  return usable ? "" : "use HOST:PORT with a port from 1 to 65535, or \"\" for no server";
+}
+
+[[nodiscard]] inline std::string check_path(std::string const& text) {
+  bool const usable = text.starts_with('/') && text.find_first_of(" \t\r\n") == std::string::npos;
+  return usable ? "" : "use a path that begins with / and has no spaces";
+}
+
+/// "failures", or "timeout+refused": what retry() takes as on.
+[[nodiscard]] inline std::string check_results(std::string const& text) {
+  std::vector<std::string> words{"failures"};
+  for (std::size_t i = 0; i < result_count; ++i) {
+    words.emplace_back(poise::name(static_cast<Result>(i)));
+    std::ranges::replace(words.back(), ' ', '_');
+  }
+  for (std::size_t at = 0; text != "failures" && at <= text.size();) {
+    auto const end = std::min(text.find('+', at), text.size());
+    auto const word = std::string_view{text}.substr(at, end - at);
+    if (word == "failures" || std::ranges::find(words, word) == words.end())
+      return "use failures, or results joined by +" +
+             poise::detail::suggestion(word, {words.begin(), words.end()}, "there are");
+    at = end + 1;
+  }
+  return {};
+}
+
+[[nodiscard]] inline std::string check_policy(std::string const& text) {
+  try {
+    (void)policy_named(text);
+    return {};
+  } catch (ConfigError const& error) {
+    return error.what();
+  }
+}
+
+[[nodiscard]] inline std::string check_source(std::string const& text) {
+  if (text.empty()) return {};
+  auto const colon = text.find(':');
+  std::string_view const kind = std::string_view{text}.substr(0, colon);
+  std::vector<std::string_view> const kinds{source_kinds.begin(), source_kinds.end()};
+  for (auto const each : kinds)
+    if (each == kind && colon != std::string::npos && colon + 1 < text.size()) return {};
+  if (kind == "https") return {};
+  return "use KIND:WHERE" + poise::detail::suggestion(kind, kinds, "the kinds are");
+}
+
+}  // namespace poise::inline v0_1_0::config::detail

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a configuration says, as values. Their defaults are those of the options that they fill, and
+// what each means stands in fields.hpp, from which the reference is made.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <poise/analysis/default_rules.hpp>
+#include <poise/discovery/feed.hpp>
+#include <poise/endpoint.hpp>
+#include <poise/health/criteria.hpp>
+#include <poise/health/limit.hpp>
+#include <poise/health/pool.hpp>
+#include <poise/probe/schedule.hpp>
+#include <poise/time.hpp>
+
+namespace poise::inline v0_1_0::config {
+
+/// [health]: the standard monitor.
+struct HealthSettings {
+  health::MonitorOptions monitor{};
+  health::Consecutive consecutive{};
+  health::FailureRate failure_rate{};
+  health::SuccessRate success_rate{};
+  health::Latency latency{};
+  health::Rejections rejections{};
+};
+
+/// How backends are probed.
+enum class ProbeKind : std::uint8_t { none, tcp, http };
+
+/// [probe]
+struct ProbeSettings {
+  ProbeKind kind = ProbeKind::none;
+  std::string path = "/";
+  health::ProbeOptions options{};
+};
+
+/// [retry]: arguments of the policy retry(), as compose/retry.hpp has them.
+struct RetrySettings {
+  std::uint32_t attempts = 1;
+  Duration base_pause = std::chrono::milliseconds{25};
+  Duration max_pause = std::chrono::milliseconds{250};
+  std::string on = "failures";
+  Duration timeout{};
+  Duration attempt_timeout{};
+  Duration max_pushback = std::chrono::seconds{10};
+  double budget_fraction = 0.2;
+  std::uint32_t min_retries_per_second = 10;
+  double hedge_percentile = 0;
+  Duration hedge_after{};
+};
+
+/// A limit that is none.
+inline constexpr std::uint32_t unlimited = ~std::uint32_t{0};
+
+/// [limits]
+struct LimitSettings {
+  std::uint32_t max_in_flight = unlimited;
+  std::uint32_t max_waiting = 1024;
+  bool adapts = false;
+  health::AdaptiveLimitOptions adaptive{};
+};
+
+/// [metrics]
+struct MetricsSettings {
+  std::string listen{};
+  std::uint32_t series = 100;
+  bool histograms = false;
+};
+
+/// [alerts]
+struct AlertSettings {
+  bool enabled = false;
+  double success = 0.999;
+  Duration latency{};
+  Duration list_age = std::chrono::minutes{5};
+};
+
+/// A whole configuration.
+struct Settings {
+  std::string name = "poise";
+  std::string policy = "adaptive";
+  std::vector<Endpoint> backends{};
+  std::string source{};
+  HealthSettings health{};
+  ProbeSettings probe{};
+  RetrySettings retry{};
+  LimitSettings limits{};
+  discovery::FeedOptions discovery{};
+  MetricsSettings metrics{};
+  AlertSettings alerts{};
+};
+
+}  // namespace poise::inline v0_1_0::config

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A configuration with every table, for tests that change it.
+
+#include <string_view>
+
+namespace tests {
+
+inline constexpr std::string_view full_config = R"toml(
+name = "orders"
+policy = "zone_aware(p2c(load=peak_ewma), local=eu-1a)"
+x-owner = "the team that wrote this"
+
+[[backends]]
+id = "a"
+address = "10.0.0.1:80"
+weight = 2
+zone = "eu-1a"
+labels = {disk = "ssd", "rack.no" = "7"}
+
+[[backends]]
+address = "[::1]:80"
+tier = 1
+max_in_flight = 50
+
+[health]
+interval = "5s"
+history = 32
+
+[health.ejection]
+base = "15s"
+max = "2m"
+max_ejected = "40%"
+
+[health.slow_start]
+window = "1m30s"
+
+[health.panic]
+mode = "closed"
+
+[health.latency]
+enforce = 0.5
+degrade = true
+
+[probe]
+kind = "http"
+path = "/up"
+interval = "2s"
+timeout = "500ms"
+
+[retry]
+attempts = 4
+on = "timeout+connect_timeout"
+hedge_percentile = 0.95
+
+[limits]
+max_in_flight = 200
+max_waiting = 10
+
+[limits.adaptive]
+enabled = true
+tolerance = 2
+
+[metrics]
+listen = "127.0.0.1:9100"
+histograms = true
+
+[alerts]
+enabled = true
+success = "99.5%"
+latency = "0.2s"
+)toml";
+
+}  // namespace tests

@@ -1,0 +1,64 @@
+#!/bin/sh
+# sh tests/tools/check/check.sh <check>
+#
+# The command line of examples/check: what it prints, where, and its status.
+
+set -eu
+check=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+failed=0
+
+fail() {
+  echo "FAILED: $*" >&2
+  failed=1
+}
+
+expect() { # what, pattern of a line of the output, status, arguments
+  what=$1
+  pattern=$2
+  wanted=$3
+  shift 3
+  status=0
+  output=$("$check" "$@" 2>&1 </dev/null) || status=$?
+  [ "$status" = "$wanted" ] || fail "$what: status $status, wanted $wanted: $output"
+  echo "$output" | grep -q -e "$pattern" || fail "$what: got
+$output
+wanted $pattern"
+}
+
+cat >right.toml <<'END'
+policy = "p2c(load=peak_ewma)"
+[[backends]]
+address = "10.0.0.1:80"
+[probe]
+kind = "http"
+interval = "2s"
+END
+sed 's/kind = "http"/kind = "htp"/; s/"2s"/2/' right.toml >wrong.toml
+sed 's/2s/3s/' right.toml >other.toml
+
+expect "a right file" '^$' 0 right.toml
+expect "a wrong file" '^wrong.toml:5:8: probe.kind is "htp": .*did you mean "http"' 2 wrong.toml
+expect "its second problem" '^wrong.toml:6:12: probe.interval is 2: .*mean "2s"' 2 wrong.toml
+expect "a file that is not there" '^none.toml:0:0: none.toml: No such file' 2 none.toml
+expect "an effective file" '^interval = "2s"  # line 6$' 0 right.toml --effective
+expect "its defaults" '^timeout = "1s"  # default$' 0 right.toml --effective
+"$check" right.toml --effective >full.toml
+expect "an effective file is right" '^$' 0 full.toml
+expect "an effective file means the same" '^$' 0 full.toml --diff right.toml
+expect "a difference" '^probe.interval: "2s" -> "3s"$' 0 other.toml --diff right.toml
+expect "an old file that is wrong" '^wrong.toml:5:8:' 2 right.toml --diff wrong.toml
+expect "a key" '^probe.interval: Between two probes' 0 --explain probe.interval
+expect "a key, here" '^  here "2s" (line 6)$' 0 right.toml --explain probe.interval
+expect "a key that is not there" 'did you mean probe.interval?$' 2 --explain probe.intervl
+expect "a schema" '"\$schema": "https://json-schema.org/draft/2020-12/schema"' 0 --schema
+expect "a reference" '^### `\[probe\]`$' 0 --reference
+expect "help" 'usage:' 0 --help
+expect "no file" 'a FILE is missing' 2
+expect "two files" 'one FILE at a time' 2 right.toml wrong.toml
+expect "an option that is not there" 'there is no option --efective' 2 right.toml --efective
+expect "an option without its value" '--diff wants a value' 2 right.toml --diff
+
+[ "$failed" = 0 ]

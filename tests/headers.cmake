@@ -1,25 +1,28 @@
-# Target `headers`: each header compiles alone, with what its target links and nothing else. A target
-# whose library is missing here is left out.
-# Included at the top, since the libraries that are found must be known where the targets are made.
+# Target `headers`: each header compiles alone, with what its target links and nothing else. Headers
+# of a target whose library is missing here are left out. Included at the top, since the libraries
+# that are found must be known where the targets are made.
 
 add_custom_target(headers)
+file(GLOB_RECURSE unchecked RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/include/poise/*.hpp)
 
-# The headers of these folders, which are given by their names under include/poise ("." is the root,
-# "FOLDER/." a folder without those in it), compile with this target.
-function(check_headers target)
-  set(sources "")
-  foreach(folder IN LISTS ARGN)
-    set(kind GLOB_RECURSE)
-    if(folder MATCHES "^(.+/)?\\.$")
-      set(kind GLOB)
+# check_headers(TARGET FOLDER VARIABLE...): the unchecked headers in this folder compile with this
+# target, if all of the variables are true: what it needs was found.
+function(check_headers target folder)
+  set(headers ${unchecked})
+  list(FILTER headers INCLUDE REGEX "^${folder}/")
+  list(REMOVE_ITEM unchecked ${headers})
+  set(unchecked ${unchecked} PARENT_SCOPE)
+  foreach(found IN LISTS ARGN)
+    if(NOT ${found})
+      return()
     endif()
-    file(${kind} found RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS
-      ${PROJECT_SOURCE_DIR}/include/poise/${folder}/*.hpp)
-    foreach(header IN LISTS found)
-      set(source ${PROJECT_BINARY_DIR}/headers/${header}.cpp)
-      file(CONFIGURE OUTPUT ${source} @ONLY CONTENT "#include <@header@>\n")
-      list(APPEND sources ${source})
-    endforeach()
+  endforeach()
+  set(sources "")
+  foreach(header IN LISTS headers)
+    set(source ${PROJECT_BINARY_DIR}/headers/${header}.cpp)
+    file(CONFIGURE OUTPUT ${source} @ONLY CONTENT "#include <@header@>\n")
+    list(APPEND sources ${source})
   endforeach()
   add_library(headers_${target} OBJECT EXCLUDE_FROM_ALL ${sources})
   target_compile_options(headers_${target} PRIVATE -fsyntax-only)
@@ -27,35 +30,20 @@ function(check_headers target)
   add_dependencies(headers headers_${target})
 endfunction()
 
-check_headers(poise . analysis base compose discovery/. engine hash hashing health load
-  observe policy probe sync)
-
 find_path(ASIO_INCLUDE_DIR asio.hpp)
-if(ASIO_INCLUDE_DIR)
-  check_headers(poise_asio asio)
-endif()
 find_path(BOOST_INCLUDE_DIR boost/asio.hpp)
-if(BOOST_INCLUDE_DIR)
-  check_headers(poise_boost_asio boost_asio)
-  check_headers(poise_status status)
-endif()
-find_package(OpenSSL QUIET)
-if(OPENSSL_FOUND AND ASIO_INCLUDE_DIR)
-  check_headers(poise_tls tls)
-endif()
 find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp)
-find_package(CURL QUIET)
-if(NLOHMANN_INCLUDE_DIR)
-  check_headers(poise_discovery_json discovery/json)
-  if(CURL_FOUND)
-    check_headers(poise_discovery_curl discovery/curl)
-  endif()
-endif()
 find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h)
-if(NLOHMANN_INCLUDE_DIR AND TOMLPLUSPLUS_INCLUDE_DIR)
-  check_headers(poise_config config)
-endif()
 find_path(CARES_INCLUDE_DIR ares.h)
-if(CARES_INCLUDE_DIR)
-  check_headers(poise_discovery_cares discovery/cares)
-endif()
+find_package(OpenSSL QUIET)
+find_package(CURL QUIET)
+
+check_headers(poise_asio poise/asio ASIO_INCLUDE_DIR)
+check_headers(poise_boost_asio poise/boost_asio BOOST_INCLUDE_DIR)
+check_headers(poise_status poise/status BOOST_INCLUDE_DIR)
+check_headers(poise_tls poise/tls ASIO_INCLUDE_DIR OPENSSL_FOUND)
+check_headers(poise_discovery_json poise/discovery/json NLOHMANN_INCLUDE_DIR)
+check_headers(poise_discovery_curl poise/discovery/curl NLOHMANN_INCLUDE_DIR CURL_FOUND)
+check_headers(poise_config poise/config NLOHMANN_INCLUDE_DIR TOMLPLUSPLUS_INCLUDE_DIR)
+check_headers(poise_discovery_cares poise/discovery/cares CARES_INCLUDE_DIR)
+check_headers(poise poise)  # all others

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 
-// A rate holds while threads take and give back at once (sync/token_bucket.hpp, B1 and B3).
+// A rate holds while threads take and give back at once (sync/token_bucket.hpp, B1 and B3), and
+// while a balancer's plans change under them.
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include <poise/balancer.hpp>
+#include <poise/compose/rate_limited.hpp>
+#include <poise/policy/round_robin.hpp>
 #include <poise/sync/token_bucket.hpp>
+#include <poise/time.hpp>
 
 #include "stress/team.hpp"
 #include "support/catch.hpp"
@@ -68,5 +73,28 @@ TEST_CASE("of threads that come at one moment no more get a token than there are
         if (bucket.take(now, rate) == 0) taken.add(1);
     });
     REQUIRE(taken.load() == rate.burst);
+  }
+}
+
+TEST_CASE("picks of one moment get each backend's burst, whatever happens to its health") {
+  using Limited = poise::RateLimited<poise::RoundRobin>;
+  using Balancer = poise::Balancer<Limited, void, poise::Runtime<poise::VirtualClock>>;
+  constexpr std::uint32_t burst = 300;
+  for (tests::Rounds rounds{3}; rounds.next();) {
+    Balancer balancer{poise::endpoints({"a", "b"}),
+                      Limited{{.backend = {.per_second = 1, .burst = burst}}}};
+    tests::together(3, [&](unsigned number) {
+      for (std::uint32_t i = 0; i < burst; ++i) {
+        balancer.pick().finish();
+        if (number == 0)
+          balancer.report_health(
+              "a", i % 2 == 0 ? poise::HealthState::degraded : poise::HealthState::healthy);
+      }
+    });
+    for (int i = 0; i < 10; ++i) balancer.pick().finish();  // the rest, if there is one
+    for (auto const& backend : balancer.stats().backends) {
+      CAPTURE(backend.id);
+      CHECK(backend.total == burst);
+    }
   }
 }

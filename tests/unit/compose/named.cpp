@@ -93,6 +93,11 @@ TEST_CASE("policies around policies are named too, and hand their parameters on"
   CHECK(tests::mentions(refusal("bounded(retry(random))"), "retry(random) has none"));
   CHECK(refusal("bounded(retry(maglev))") == "(nothing was thrown)");
   CHECK(tests::mentions(refusal("retry(attempts=0)"), "attempts"));
+  CHECK(policy_named("rate_limited(retry(random), per_second=5)").name() ==
+        "rate_limited(retry(random))");
+  CHECK(tests::mentions(refusal("rate_limited(per_second=0)"), "RateLimited has no limit"));
+  CHECK(tests::mentions(refusal("rate_limited(burst=0)"), "burst of RateLimited's backend is 0"));
+  CHECK(tests::mentions(refusal("rate_limited(key_per_second=5, places=3)"), "places of"));
   CHECK(tests::mentions(refusal("subset(client=3, clients=3)"), "client"));
   CHECK(tests::mentions(refusal("zone_aware(p2c)"), "zone"));
   CHECK(refusal("filter(p2c)") == "filter() needs a zone: filter(p2c, zone=eu-1a)");

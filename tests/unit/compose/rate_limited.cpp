@@ -21,6 +21,7 @@
 #include <poise/sync/token_bucket.hpp>
 
 #include "support/catch.hpp"
+#include "support/compositions.hpp"
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
@@ -172,6 +173,25 @@ TEST_CASE("other tiers take what a rate refuses, and a bound or retries stand ar
   auto const both = picks(keyed, 3, {.route_key = "k"});
   CHECK((both == "ab-" || both == "ba-"));
   CHECK(keyed.name() == "retry(rate_limited(bounded(maglev)))");
+}
+
+TEST_CASE("a rate limit forwards every hook, and the inner policy keeps its state") {
+  tests::Clock const clock;
+  tests::Leaf const leaf;
+  auto const& log = *leaf.log;
+  using Limited = RateLimited<tests::Leaf>;
+  auto balancer =
+      servers_with(Limited{{.backend = {.per_second = 1, .burst = 2}}, leaf}, letters("ab"), clock);
+  CHECK(picks(balancer, 2).find('-') == std::string::npos);
+  balancer.call([](auto&) { return poise::Outcome{poise::Result::error}; });  // tries twice
+  balancer.tick();
+  CHECK(log.admitted == 4);
+  CHECK(log.ends == 4);
+  CHECK(log.decisions == 2);
+  CHECK(log.ticks == 1);
+  CHECK(log.fresh == 2);
+  CHECK(log.mistakes == 0);
+  CHECK(picks(balancer, 1) == "-");
 }
 
 // -- per key -------------------------------------------------------------------------------------

@@ -67,6 +67,12 @@ struct HttpResponse {
 /// Makes a page. *Threads* as the server calls it: status::Server by one at a time.
 using Route = std::function<HttpResponse(HttpRequest const&)>;
 
+/// Something that the server is to do again and again, whether or not there are requests.
+struct Task {
+  Duration period{};
+  std::function<void()> run{};
+};
+
 /// Which requests are served.
 struct HandlerOptions {
   /// Hosts that requests may name, without ports, beside 127.0.0.1, localhost and [::1].
@@ -127,7 +133,7 @@ namespace detail {
                                                                       : TextFormat::prometheus;
 }
 
-/// *Threads* calls may run at once, if the routes allow it; add() only before.
+/// *Threads* calls may run at once, if the routes allow it; add() and every() only before.
 class Handler {
  public:
   explicit Handler(HandlerOptions options = {}) : options_{std::move(options)} {}
@@ -135,6 +141,12 @@ class Handler {
   void add(std::string path, Route route) {
     routes_.insert_or_assign(std::move(path), std::move(route));
   }
+  /// Has the server call this about once a period: status::Server does, on its thread. A server of
+  /// yours must see to tasks() itself.
+  void every(Duration period, std::function<void()> run) {
+    tasks_.push_back({period, std::move(run)});
+  }
+  [[nodiscard]] std::span<Task const> tasks() const noexcept { return tasks_; }
   void allow_host(std::string host) { options_.hosts.push_back(std::move(host)); }
 
   /// What a route throws becomes a 500 without its text.
@@ -179,6 +191,7 @@ class Handler {
 
   HandlerOptions options_;
   std::map<std::string, Route, std::less<>> routes_{};
+  std::vector<Task> tasks_{};
 };
 
 /// The readers of the balancers that a process tells about, and how.

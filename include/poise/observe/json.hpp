@@ -51,6 +51,9 @@ class JsonWriter {
   void time(std::string_view key, std::optional<Duration> value) {
     put(key, value ? as_number(static_cast<double>(value->count()) / 1e9) : "null");
   }
+  /// A value that is JSON already.
+  void raw(std::string_view key, std::string_view json) { put(key, json); }
+  [[nodiscard]] std::size_t size() const noexcept { return text_.size(); }
   [[nodiscard]] std::string take() { return std::move(text_); }
 
  private:

@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/socket_base.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -140,6 +142,11 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void begin_stream(std::string first, bool head) {
     response_->chunked(true);
+    // A client that does not read is noticed when these are full, after some events.
+    constexpr int buffer_size = 128 * 1024;
+    beast::error_code ignored;
+    // NOLINTNEXTLINE(bugprone-unused-return-value): it is in `ignored`, too
+    stream_.socket().set_option(boost::asio::socket_base::send_buffer_size{buffer_size}, ignored);
     serializer_.emplace(*response_);
     part_ = std::move(first);
     expire();
@@ -197,6 +204,10 @@ class Server {
       : shared_{std::move(handler), std::move(options)} {
     listen();
     shared_.handler.allow_host(host());
+    for (auto const& task : shared_.handler.tasks()) {
+      timers_.emplace_back(context_);
+      repeat(task, timers_.back());
+    }
     accept();
     thread_ = std::thread{[this] { serve(); }};
   }
@@ -243,11 +254,20 @@ class Server {
     port_ = acceptor_.local_endpoint().port();
   }
 
+  void repeat(observe::Task const& task, boost::asio::steady_timer& timer) {
+    timer.expires_after(task.period);
+    timer.async_wait([this, &task, &timer](boost::system::error_code stopped) {
+      if (stopped) return;
+      repeat(task, timer);  // first: what follows may throw
+      task.run();
+    });
+  }
+
   void serve() noexcept {
     while (!context_.stopped()) try {
         context_.run();
-        // NOLINTNEXTLINE(bugprone-empty-catch): memory ran out, or a stream threw
-      } catch (...) {  // its connection ends
+        // NOLINTNEXTLINE(bugprone-empty-catch): memory ran out, or a stream or a task threw
+      } catch (...) {  // a connection ends, a task is called again
       }
   }
 
@@ -271,6 +291,7 @@ class Server {
   boost::asio::io_context context_{1};
   Tcp::acceptor acceptor_{context_};
   boost::asio::steady_timer pause_{context_};
+  std::deque<boost::asio::steady_timer> timers_{};  // of the handler's tasks
   std::uint16_t port_ = 0;
   std::thread thread_{};
 };

@@ -3,14 +3,17 @@
 
 #include <poise/status/server.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <poise/observe/handler.hpp>
@@ -192,6 +195,39 @@ TEST_CASE("a stream goes on until its source ends", "[status]") {
   CHECK(text.find("Transfer-Encoding: chunked") != std::string::npos);
   CHECK(text.find("text/event-stream") != std::string::npos);
   CHECK(text.find("5\nfirst\n5\nnext2\n5\nnext1\n0\n") != std::string::npos);
+}
+
+TEST_CASE("a viewer that never reads is dropped, and its stream with it", "[status]") {
+  auto const alive = std::make_shared<int>();
+  std::weak_ptr<int> const watched{alive};
+  observe::Handler made = handler();
+  made.add("/endless", [held = std::weak_ptr{alive}](HttpRequest const&) {
+    return HttpResponse{.stream = observe::Stream{1ms, [held = held.lock()] {
+                                                    return std::optional{std::string(100'000, 'x')};
+                                                  }}};
+  });
+  status::Server const server{std::move(made), {.timeout = 200ms}};
+  Connection deaf{server.port()};
+  deaf.send(get("/endless"));
+  auto const streams = [&] { return watched.use_count() - 1; };
+  for (int tries = 0; streams() == 0 && tries < 1000; ++tries) std::this_thread::sleep_for(10ms);
+  REQUIRE(streams() == 1);
+  for (int tries = 0; streams() != 0 && tries < 1000; ++tries) std::this_thread::sleep_for(10ms);
+  CHECK(streams() == 0);
+  CHECK(ask(server.port(), get("/small")).body == "small\n");
+}
+
+TEST_CASE("a handler's tasks run again and again, also after one throws", "[status]") {
+  std::atomic<int> runs{0};
+  observe::Handler made = handler();
+  made.every(1ms, [&] {
+    if (++runs % 2 == 0) throw std::runtime_error{"this time not"};
+  });
+  {
+    status::Server const server{std::move(made)};
+    for (int tries = 0; runs < 5 && tries < 1000; ++tries) std::this_thread::sleep_for(10ms);
+  }
+  CHECK(runs >= 5);
 }
 
 TEST_CASE("an address that can't be listened on is refused in words", "[status]") {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The live page's HTML: a frame without data, so that nothing has to be escaped in it.
+
+#include <string_view>
+
+namespace poise::inline v0_1_0::observe::detail {
+
+inline constexpr std::string_view page_head = R"html(<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>poise</title>
+<link rel="icon" href="data:,">
+)html";
+
+inline constexpr std::string_view page_body = R"html(</head>
+<body>
+<header>
+  <h1 id="name">poise</h1>
+  <span id="policy"></span>
+  <nav id="balancers" aria-label="Balancers" hidden></nav>
+  <span id="live" role="status">connecting</span>
+  <button id="pause" type="button" aria-pressed="false">Pause</button>
+</header>
+<main>
+  <section id="verdict" aria-labelledby="verdict-title" data-level="unknown">
+    <h2 id="verdict-title">Waiting for the first numbers</h2>
+    <p id="traffic"></p>
+    <ul id="troubles"></ul>
+    <div role="alert"><ul id="notices"></ul></div>
+  </section>
+  <section id="recent" aria-labelledby="recent-title">
+    <h2 id="recent-title">What changed</h2>
+    <ol id="log" tabindex="0" aria-labelledby="recent-title"></ol>
+  </section>
+  <dl id="figures" aria-label="Now"></dl>
+  <section id="charts" aria-label="The last 15 minutes"></section>
+  <section id="backends" aria-labelledby="backends-title">
+    <h2 id="backends-title">Backends</h2>
+    <p id="unlisted" hidden></p>
+    <table>
+      <caption class="unseen">Backends, those in trouble first</caption>
+      <thead><tr id="columns"></tr></thead>
+      <tbody id="rows"></tbody>
+    </table>
+  </section>
+  <section id="detail" aria-labelledby="detail-title" hidden>
+    <h2 id="detail-title"></h2>
+    <button id="close" type="button">Close</button>
+    <dl id="detail-figures"></dl>
+    <ol id="detail-log"></ol>
+  </section>
+</main>
+<footer>
+  <p>The same as <a href="text">text</a>, <a href="json">JSON</a> and <a href="metrics">metrics</a>.
+  Choose a backend to see its history; <kbd>Esc</kbd> closes it.</p>
+</footer>
+<p id="spoken" class="unseen" aria-live="polite"></p>
+<noscript><p>This page needs JavaScript; /text has the same numbers.</p></noscript>
+)html";
+
+}  // namespace poise::inline v0_1_0::observe::detail

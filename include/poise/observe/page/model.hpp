@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The live page's script, first part: what the page knows, and how it keeps up with the server.
+
+#include <string_view>
+
+namespace poise::inline v0_1_0::observe::detail {
+
+inline constexpr std::string_view page_model = R"js('use strict';
+// A state has a word, a shape, how bad it is, and its place in the order of trouble;
+// the last word follows "is".
+const STATES = [
+  ['healthy', '\u25cf', 'good', 8, 'healthy'], ['suspect', '\u25d4', 'warn', 5, 'suspect'],
+  ['degraded', '\u25d0', 'warn', 3, 'degraded'], ['ejected', '\u25a0', 'bad', 0, 'ejected'],
+  ['probation', '\u25c7', 'bad', 1, 'on probation'],
+  ['slow start', '\u25b2', 'warn', 4, 'in slow start'],
+  ['drained', '\u25cb', '', 7, 'drained'], ['unhealthy', '\u25a0', 'bad', 0, 'unhealthy'],
+];
+const FAILING_RANK = 2;  // picked like others, and fails
+const MAX_POINTS = 300;
+
+class Row {
+  constructor([slot, id, address, zone, tier]) {
+    Object.assign(this, {slot, id, address, zone, tier, rates: [], p50s: [], p99s: [], causes: {}});
+    this.take([slot, 0, 0, 0, 0, null, null, 0, 0, 0, 1000, 0]);
+  }
+  // As Row::encode() in feed.hpp writes it.
+  take([, state, inFlight, rate, failures, p50, p99, share, intended, weight, admitted, limit,
+    why, causes]) {
+    Object.assign(this, {state, inFlight, rate, failures, p50, p99, share, intended, weight,
+      admitted, limit, why: why || null, causes: causes || {}});
+  }
+  get failing() { return this.failures >= 0.05 && this.failures > 0.05 * this.rate; }
+  get rank() {
+    const rank = STATES[this.state][3];
+    return this.failing && rank > FAILING_RANK ? FAILING_RANK : rank;
+  }
+  get troubled() { return this.rank < 6; }
+  get level() { return this.failing && STATES[this.state][2] !== 'bad' ? 'bad'
+    : STATES[this.state][2]; }
+  keep() {
+    for (const [past, value] of [[this.rates, this.rate], [this.p50s, this.p50],
+      [this.p99s, this.p99]]) {
+      past.push(value);
+      if (past.length > MAX_POINTS) past.shift();
+    }
+  }
+}
+
+class Balancer {
+  constructor(name) {
+    Object.assign(this, {name, rows: new Map(), order: [], log: [], points: [], now: null,
+      offset: Infinity, version: 0});
+  }
+  // `from` is what the server says of this balancer in one event.
+  take(from, isFull) {
+    this.now = from.now;
+    const offset = Date.now() / 1000 - from.now.at;
+    // Events come late, never early; unless a clock was set.
+    this.offset = Math.abs(offset - this.offset) > 5 ? offset : Math.min(offset, this.offset);
+    if (from.names) this.name_rows(from.names);
+    for (const row of from.rows) this.rows.get(row[0])?.take(row);
+    const last = this.log.length ? this.log[this.log.length - 1][0] : 0;
+    if (isFull) this.log = [];
+    const known = isFull ? 0 : last;
+    for (const entry of from.log || []) if (entry[0] > known) this.log.push(entry);
+    if (this.log.length > 256) this.log.splice(0, this.log.length - 256);
+    if (isFull) this.take_past(from);
+    else if (from.point) this.keep(from.point);
+    return this.log.filter(entry => entry[0] > last);
+  }
+  name_rows(names) {
+    const rows = new Map();
+    for (const name of names) {
+      const row = this.rows.get(name[0]) || new Row(name);
+      [, row.id, row.address, row.zone, row.tier] = name;
+      rows.set(name[0], row);
+    }
+    this.rows = rows;
+    this.order = [...rows.values()];
+    ++this.version;
+  }
+  take_past({points, past, stride}) {
+    this.points = points || [];
+    const spread = values => values.flatMap(value => Array(stride).fill(value)).slice(-MAX_POINTS);
+    for (const [slot, ...series] of past || []) {
+      const row = this.rows.get(slot);
+      if (row) [row.rates, row.p50s, row.p99s] = series.map(spread);
+    }
+  }
+  keep(point) {
+    this.points.push(point);
+    if (this.points.length > MAX_POINTS) this.points.shift();
+    for (const row of this.order) row.keep();
+  }
+  // The time of day, in seconds, of a moment by the balancer's clock.
+  wall(at) { return at + this.offset; }
+  get refused() { return Object.values(this.now.refusals).reduce((a, b) => a + b, 0); }
+  // The fraction of what was asked for that failed or found no backend.
+  get affected() {
+    const asked = this.now.rate + this.refused;
+    return asked > 0 ? (this.now.failures + this.refused) / asked : 0;
+  }
+  get troubled() {
+    return this.order.filter(row => row.troubled).sort(by_trouble);
+  }
+  get level() {
+    const {panic, healthy, degraded, unhealthy, drained, ticks_missing} = this.now;
+    const all = healthy + degraded + unhealthy + drained;
+    if (panic || this.affected >= 0.01 || (all > 0 && healthy + degraded === 0)) return 'bad';
+    const ill = unhealthy + degraded > 0 || this.order.some(row => row.troubled);
+    return ill || ticks_missing || all === 0 || this.affected >= 0.001 ? 'warn' : 'good';
+  }
+}
+
+// The worst first; of those that are out, the one that went last. Else as configured.
+function by_trouble(a, b) {
+  if (a.rank !== b.rank) return a.rank - b.rank;
+  return a.rank < 2 ? (b.why?.[0] || 0) - (a.why?.[0] || 0) : 0;
+}
+
+// -- the stream: reconnects by itself, and notices when nothing comes --------------------------
+
+class Stream {
+  constructor(onEvent, onState) {
+    Object.assign(this, {onEvent, onState, source: null, timer: 0, delay: 500, opened: 0, heard: 0,
+      epoch: '', number: 0});
+    document.addEventListener('visibilitychange', () => document.hidden ? this.close()
+      : this.open());
+    setInterval(() => this.watch(), 500);
+    this.open();
+  }
+  close() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.source?.close();
+    this.source = null;
+  }
+  open() {
+    this.close();
+    this.opened = Date.now();
+    this.source = new EventSource('events');
+    for (const kind of ['full', 'set', 'tick'])
+      this.source.addEventListener(kind, event => this.take(kind, JSON.parse(event.data)));
+    this.source.onerror = () => this.retry();
+  }
+  retry() {
+    this.close();
+    this.timer = setTimeout(() => this.open(), this.delay);
+    this.delay = Math.min(2 * this.delay, 3000);
+  }
+  take(kind, data) {
+    const follows = data.epoch === this.epoch && data.number === this.number + 1;
+    if (kind !== 'full' && this.epoch && !follows) return this.retry();
+    [this.epoch, this.number, this.heard, this.delay] = [data.epoch, data.number, Date.now(), 500];
+    this.onEvent(kind, data);
+    this.onState('live', this.heard);
+  }
+  watch() {
+    if (document.hidden) return;
+    const now = Date.now();
+    if (this.heard && now - this.heard > 3000) this.onState('stale', this.heard);
+    if (this.source && now - Math.max(this.heard, this.opened) > 5000) this.retry();
+  }
+}
+)js";
+
+}  // namespace poise::inline v0_1_0::observe::detail

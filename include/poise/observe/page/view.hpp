@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The live page's script, last part: what is shown. Ids and lines of the log are only ever text.
+
+#include <string_view>
+
+namespace poise::inline v0_1_0::observe::detail {
+
+inline constexpr std::string_view page_view = R"js(
+const MARKS = {good: '\u25cf', warn: '\u25b2', bad: '\u25a0'};
+const $ = id => document.getElementById(id);
+
+// -- words ----------------------------------------------------------------------------------------
+
+const shortened = id => id.length > 28 ? `${id.slice(0, 25)}\u2026` : id;
+function number(value) {
+  if (value === null || value === undefined) return '-';
+  if (value === 0) return '0';
+  return value >= 100 ? Math.round(value).toLocaleString('en') : String(+value.toPrecision(2));
+}
+const in_ms = us => us === null || us === undefined ? '-'
+  : us >= 100000 ? Math.round(us / 1000).toLocaleString('en') : String(+(us / 1000).toPrecision(2));
+const ms = us => us === null || us === undefined ? '-' : `${in_ms(us)} ms`;
+function percent(fraction) {
+  const value = 100 * fraction;
+  return `${value === 0 || value >= 9.95 ? Math.round(value) : value < 0.1 ? '<0.1'
+    : value.toFixed(1)} %`;
+}
+const clock = seconds => new Date(seconds * 1000).toTimeString().slice(0, 8);
+function span(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  const m = Math.floor(s / 60);
+  return m < 60 ? `${m} min ${s % 60} s` : `${Math.floor(m / 60)} h ${m % 60} min`;
+}
+const causes_of = causes => Object.entries(causes).sort((a, b) => b[1] - a[1])
+  .map(([cause, rate]) => `${cause} ${number(rate)}/s`).join(', ');
+
+// Since when, why, and what brings it back.
+function explanation(balancer, row) {
+  const parts = [];
+  const [since, until, cause, value, limit] = row.why || [];
+  if (row.why) {
+    const wall = balancer.wall(since);
+    parts.push(`since ${clock(wall)} (${span(balancer.now.at - since)})`,
+      cause + (value || limit ? ` ${number(value)}, limit ${number(limit)}` : ''));
+  }
+  const left = until === null || until === undefined ? null : until - balancer.now.at;
+  const then = left !== null && left > 0 ? `in ${span(left)}, at ${clock(balancer.wall(until))}`
+    : null;
+  switch (STATES[row.state][0]) {
+    case 'ejected': parts.push(then ? `trial request ${then}` : left !== null
+      ? 'trial request next' : 'until probes reach it'); break;
+    case 'probation': parts.push('one trial request decides'); break;
+    case 'slow start': parts.push(`gets ${percent(row.admitted / 1000)} of its share` +
+      (then ? `, all of it ${then}` : '')); break;
+    case 'degraded': parts.push('gets what healthy ones can\u2019t carry'); break;
+    case 'drained': parts.push('by the operator'); break;
+    case 'unhealthy': parts.push('declared by the operator or a rule'); break;
+  }
+  if (row.rank === FAILING_RANK)
+    parts.push(`fails ${percent(row.failures / row.rate)} of its requests: ` +
+      causes_of(row.causes));
+  return parts.join('; ');
+}
+
+// -- the table ------------------------------------------------------------------------------------
+
+const COLUMNS = [
+  ['Backend', row => row.id],
+  ['State and why', null],
+  ['Share, intended', row => -row.share],
+  ['In flight', row => -row.inFlight],
+  ['Req/s', row => -row.rate],
+  ['Fails/s', row => -row.failures],
+  ['p50 ms', row => -(row.p50 ?? -1)],
+  ['p99 ms', row => -(row.p99 ?? -1)],
+  ['p50, p99 past', row => -(row.p99 ?? -1)],
+  ['Weight', row => -row.weight],
+];
+
+class Line {
+  constructor(row, onOpen, observer) {
+    this.row = row;
+    this.cells = COLUMNS.slice(1).map(([name]) => element('td', {'data-name': name}));
+    this.button = element('button', {type: 'button'}, row.id);
+    this.button.addEventListener('click', () => onOpen(row.slot));
+    this.element = element('tr', {}, element('th', {scope: 'row'}, this.button), ...this.cells);
+    const [state, share, flight, rate, failures, p50, p99, past, weight] = this.cells;
+    this.state = element('span', {class: 'state'});
+    this.why = element('span');
+    state.append(this.state, ' ', this.why);
+    this.share = element('span');
+    this.got = element('i');
+    this.meant = element('b');
+    share.append(this.share, element('span', {class: 'bar', 'aria-hidden': 'true'}, this.got,
+      this.meant));
+    const canvas_ = canvas('spark');
+    this.sparks = [svg('path'), svg('path', {class: 'dotted'})];
+    canvas_.append(...this.sparks);
+    past.append(canvas_);
+    this.texts = [flight, rate, failures, p50, p99, weight].map(cell => {
+      const text = element('span');
+      cell.append(text);
+      return text;
+    });
+    this.element.line = this;
+    this.visible = false;
+    observer.observe(this.element);
+  }
+  draw(balancer, widest, version) {
+    const {row} = this;
+    const [name, shape] = STATES[row.state];
+    const level = row.level;
+    this.element.dataset.level = level;
+    this.state_drawn = row.state;
+    this.state.className = `state ${level}`;
+    set_text(this.button, row.id);
+    set_text(this.state, `${shape} ${name}`);
+    set_text(this.why, explanation(balancer, row));
+    set_text(this.share, `${(row.share / 10).toFixed(1)} / ${(row.intended / 10).toFixed(1)} %`);
+    this.got.style.width = `${100 * row.share / widest}%`;
+    this.meant.style.left = `${100 * row.intended / widest}%`;
+    [row.limit ? `${row.inFlight} of ${row.limit}` : String(row.inFlight), number(row.rate),
+      row.failures ? `${number(row.failures)} ${Object.keys(row.causes).join(', ')}` : '0',
+      in_ms(row.p50), in_ms(row.p99),
+      row.admitted < 1000 ? `${row.weight} at ${percent(row.admitted / 1000)}` : `${row.weight}`,
+    ].forEach((text, i) => set_text(this.texts[i], text));
+    if (this.version === version) return;
+    this.version = version;
+    const highest = Math.max(top_of(row.p50s), top_of(row.p99s));
+    [row.p50s, row.p99s].forEach((past, i) => this.sparks[i].setAttribute('d',
+      spark_path(past, highest)));
+  }
+}
+
+class Table {
+  constructor(onOpen) {
+    this.onOpen = onOpen;
+    this.sort = 1;
+    this.lines = new Map();
+    this.observer = new IntersectionObserver(entries => {
+      for (const entry of entries) entry.target.line.visible = entry.isIntersecting;
+      this.draw();
+    }, {rootMargin: '100px'});
+    COLUMNS.forEach(([name], i) => {
+      const button = element('button', {type: 'button'}, name);
+      button.addEventListener('click', () => { this.sort = i; this.draw(); });
+      $('columns').append(element('th', {scope: 'col'}, button));
+    });
+  }
+  show(balancer) {
+    if (this.balancer !== balancer || this.version !== balancer.version) {
+      if (this.balancer !== balancer) this.clear();
+      for (const [slot, line] of this.lines)
+        if (!balancer.rows.has(slot)) { line.element.remove(); this.lines.delete(slot); }
+      for (const row of balancer.order)
+        if (!this.lines.has(row.slot))
+          this.lines.set(row.slot, new Line(row, this.onOpen, this.observer));
+      [this.balancer, this.version] = [balancer, balancer.version];
+    }
+    this.draw();
+  }
+  clear() {
+    for (const line of this.lines.values()) line.element.remove();
+    this.lines.clear();
+  }
+  draw() {
+    const {balancer} = this;
+    if (!balancer) return;
+    [...$('columns').children].forEach((cell, i) => {
+      if (i === this.sort) cell.setAttribute('aria-sort', i < 2 ? 'ascending' : 'descending');
+      else cell.removeAttribute('aria-sort');
+    });
+    const key = COLUMNS[this.sort][1];
+    const before = (a, b) => key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0;
+    const order = [...balancer.order].sort(key ? before : by_trouble);
+    this.arrange(order.map(row => this.lines.get(row.slot).element));
+    const widest = Math.max(1, ...order.map(row => Math.max(row.share, row.intended)));
+    for (const row of order) {
+      const line = this.lines.get(row.slot);
+      // Others are drawn when they come into view, unless their state is another.
+      if (line.visible || line.state_drawn !== row.state)
+        line.draw(balancer, widest, balancer.points.length && balancer.points.at(-1)[0]);
+    }
+  }
+  // Moves as few rows as it can, and keeps the focus.
+  arrange(wanted) {
+    const focused = document.activeElement;
+    let next = $('rows').firstChild;
+    for (const row of wanted) {
+      if (row === next) { next = next.nextSibling; continue; }
+      if (next && next.nextSibling === row) { next = row.nextSibling; continue; }
+      $('rows').insertBefore(row, next);
+    }
+    if (focused !== document.activeElement) focused.focus({preventScroll: true});
+  }
+}
+
+// -- the rest of the page -------------------------------------------------------------------------
+
+function log_item(balancer, [, at, level, , text]) {
+  const wall = balancer.wall(at);
+  const mark = ['', '\u25b2 ', '\u25a0 '][level];
+  return element('li', {class: ['', 'warn', 'bad'][level]},
+    element('time', {datetime: new Date(wall * 1000).toISOString()}, clock(wall)),
+    ` ${mark}${text}`);
+}
+// New entries are put in front of those that are there.
+function draw_log(list, balancer, entries, count) {
+  const known = list.newest && list.of === balancer.name ? list.newest : 0;
+  const added = entries.filter(entry => entry[0] > known).slice(-count);
+  if (!known || (entries.length && entries[entries.length - 1][0] < known)) list.replaceChildren();
+  for (const entry of added) list.prepend(log_item(balancer, entry));
+  while (list.children.length > count) list.lastChild.remove();
+  if (entries.length) list.newest = entries[entries.length - 1][0];
+  list.of = balancer.name;
+}
+function draw_terms(list, terms) {
+  while (list.children.length > terms.length) list.lastChild.remove();
+  terms.forEach(([name, value], i) => {
+    if (!list.children[i]) list.append(element('div', {}, element('dt'), element('dd')));
+    set_text(list.children[i].firstChild, name);
+    set_text(list.children[i].lastChild, value);
+  });
+}
+function draw_items(list, texts) {
+  while (list.children.length > texts.length) list.lastChild.remove();
+  texts.forEach((text, i) => {
+    if (!list.children[i]) list.append(element('li'));
+    set_text(list.children[i], text);
+  });
+}
+
+function headline(balancer, troubled) {
+  const {now} = balancer;
+  const all = now.healthy + now.degraded + now.unhealthy + now.drained;
+  const drained = now.drained ? `, ${now.drained} drained` : '';
+  if (all === 0) return '\u25b2 There are no backends';
+  if (now.panic) return '\u25a0 Panic: too few backends are left, so health is ignored';
+  if (troubled.length === 1)
+    return `${STATES[troubled[0].state][1]} ${troubled[0].id} is ` +
+      `${troubled[0].rank === FAILING_RANK ? 'failing' : STATES[troubled[0].state][4]}` +
+      (all > 1 ? `; ${now.healthy} of ${all} are healthy${drained}` : '');
+  if (troubled.length > 1) {
+    const out = troubled.filter(row => row.rank < 2).length;
+    return `\u25a0 ${troubled.length} of ${all} backends are not well, ${out} of them out` +
+      drained;
+  }
+  if (now.unhealthy + now.degraded > 0)
+    return `\u25a0 ${now.unhealthy} of ${all} backends are unhealthy, ${now.degraded} degraded`;
+  if (balancer.affected >= 0.001)
+    return `\u25a0 Requests fail, though no backend is out: ${now.healthy} of ${all} are healthy`;
+  if (now.ticks_missing) return '\u25b2 Nothing ticks this balancer: let a Ticker watch it';
+  return `\u25cf All is well: ${now.healthy} of ${all} backends are healthy${drained}`;
+}
+function traffic(balancer) {
+  const {now, affected, refused} = balancer;
+  if (now.rate + refused === 0) return 'There is no traffic.';
+  const rate = `${number(now.rate + refused)} requests/s`;
+  if (affected < 0.0005) return `Traffic is not affected: ${rate}, fewer than 0.1 % fail.`;
+  return `Traffic is affected: ${percent(affected)} of ${rate} fail` +
+    (now.failures ? ` (${causes_of(now.causes)})` : '') +
+    (refused ? `; no backend for ${causes_of(now.refusals)}` : '') + '.';
+}
+
+class Page {
+  constructor() {
+    Object.assign(this, {balancers: new Map(), shown: null, chosen: false, opened: null,
+      paused: false, due: false, notices: [], unspoken: [], spokenAt: 0});
+    this.table = new Table(slot => this.open(slot));
+    const charts = $('charts');
+    this.charts = [
+      new Chart(charts, 'Requests/s', number, [['completed', 1, ''], ['in flight', 6, 'dotted']]),
+      new Chart(charts, 'Failures/s', number, [['failed', 2, ''], ['no backend', 3, 'dashed']]),
+      new Chart(charts, 'Latency', ms,
+        [['p50', 4, ''], ['p90', 7, 'dotted'], ['p99', 5, 'dashed']]),
+      new ShareChart(charts, 'Share of requests, from below'),
+    ];
+    $('pause').addEventListener('click', () => this.pause(!this.paused));
+    $('close').addEventListener('click', () => this.open(null));
+    document.addEventListener('keydown', event => event.key === 'Escape' && this.open(null));
+    this.stream = new Stream((kind, data) => this.take(kind, data),
+      (state, heard) => this.tell(state, heard));
+  }
+  take(kind, data) {
+    if (kind === 'full' && this.stream.lastEpoch !== data.epoch) {
+      this.balancers.clear();  // another process: its backends are others
+      this.table.clear();
+      this.shown = null;
+      this.stream.lastEpoch = data.epoch;
+    }
+    data.balancers.forEach((from, i) => {
+      if (!this.balancers.has(i)) this.balancers.set(i, new Balancer(from.name));
+      const balancer = this.balancers.get(i);
+      const fresh = balancer.take(from, kind === 'full');
+      if (kind !== 'full') this.unspoken.push(...fresh.filter(entry => entry[2] > 0));
+    });
+    this.notices = data.notices;
+    if (this.due || this.paused) return;
+    this.due = true;
+    requestAnimationFrame(() => { this.due = false; this.draw(); });
+  }
+  tell(state, heard) {
+    const live = state === 'live';
+    document.body.classList.toggle('stale', !live);
+    $('live').dataset.state = state;
+    set_text($('live'), !live ? `\u25a0 stale since ${clock(heard / 1000)}`
+      : this.paused ? '\u275a\u275a paused' : '\u25cf live');
+  }
+  pause(paused) {
+    this.paused = paused;
+    $('pause').setAttribute('aria-pressed', paused);
+    if (!paused) this.draw();
+  }
+  open(slot) {
+    const was = this.opened;
+    this.opened = slot;
+    $('detail').hidden = slot === null;
+    $('detail-log').newest = 0;
+    if (slot !== null) { this.draw(); $('close').focus(); }
+    else if (was !== null) this.table.lines.get(was)?.button.focus();
+  }
+  draw() {
+    const all = [...this.balancers.values()];
+    if (all.length === 0) return;
+    if (!this.chosen || !all.includes(this.shown))
+      this.shown = all.find(each => each.level === 'bad') || all.find(each => each.level === 'warn')
+        || all[0];
+    const balancer = this.shown;
+    const {now} = balancer;
+    document.title = `${MARKS[balancer.level]} ${balancer.name || 'poise'}`;
+    set_text($('name'), balancer.name || 'poise');
+    set_text($('policy'), now.policy ? `policy ${now.policy}` : 'the balancer is gone');
+    this.draw_choice(all);
+    const troubled = balancer.troubled;
+    $('verdict').dataset.level = balancer.level;
+    set_text($('verdict-title'), headline(balancer, troubled));
+    set_text($('traffic'), traffic(balancer));
+    const lines = troubled.slice(0, 3).map(row => `${STATES[row.state][1]} ${row.id}, ` +
+      `${STATES[row.state][4]}: ${explanation(balancer, row)}`);
+    if (troubled.length > 3) lines.push(`and ${troubled.length - 3} more, first in the table`);
+    if (now.observer_failures) lines.push(`${now.observer_failures} hooks of observers threw`);
+    draw_items($('troubles'), lines);
+    draw_items($('notices'), this.notices.map(([level, text]) =>
+      `${['\u25cf', '\u25b2', '\u25a0'][level]} ${text}`));
+    draw_log($('log'), balancer, balancer.log, 100);
+    draw_terms($('figures'), [
+      ['requests/s', number(now.rate)], ['failures/s', number(now.failures)],
+      ['no backend/s', number(balancer.refused)], ['p50', ms(now.p50)], ['p90', ms(now.p90)],
+      ['p99', ms(now.p99)], ['in flight', number(now.in_flight)],
+      ['retries/s', number(now.retries)], ['hedges/s', number(now.hedges)],
+      ['healthy', `${now.healthy} of ${now.healthy + now.degraded + now.unhealthy + now.drained}`],
+    ]);
+    this.draw_charts(balancer);
+    $('unlisted').hidden = now.unlisted === 0;
+    set_text($('unlisted'), `${now.unlisted} more backends have no row: raise ` +
+      'ReaderOptions::cap; rows are at most 1000.');
+    this.table.show(balancer);
+    this.draw_detail(balancer);
+    this.speak();
+  }
+  draw_charts(balancer) {
+    const drawn = `${balancer.name} ${balancer.points.length && balancer.points.at(-1)[0]} ` +
+      `${balancer.log.length && balancer.log.at(-1)[0]}`;
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
+    for (const chart of this.charts) chart.draw(balancer);
+  }
+  draw_choice(all) {
+    const nav = $('balancers');
+    nav.hidden = all.length < 2;
+    if (nav.hidden) return;
+    while (nav.children.length > all.length) nav.lastChild.remove();
+    all.forEach((balancer, i) => {
+      if (!nav.children[i]) {
+        nav.append(element('button', {type: 'button'}));
+        nav.children[i].addEventListener('click', () => {
+          this.shown = [...this.balancers.values()][i];
+          this.chosen = true;
+          this.open(null);
+          this.draw();
+        });
+      }
+      nav.children[i].setAttribute('aria-pressed', balancer === this.shown);
+      set_text(nav.children[i], `${MARKS[balancer.level]} ${balancer.name}`);
+    });
+  }
+  draw_detail(balancer) {
+    if (this.opened === null) return;
+    const row = balancer.rows.get(this.opened);
+    if (!row) return this.open(null);
+    set_text($('detail-title'), row.id);
+    draw_terms($('detail-figures'), [
+      ['state', `${STATES[row.state][1]} ${STATES[row.state][0]} ${explanation(balancer, row)}`],
+      ['address', row.address || '-'], ['zone', row.zone || '-'], ['tier', String(row.tier)],
+      ['weight', String(row.weight)], ['admitted', percent(row.admitted / 1000)],
+      ['share', percent(row.share / 1000)], ['intended', percent(row.intended / 1000)],
+      ['in flight', `${row.inFlight}${row.limit ? ` of ${row.limit}` : ''}`],
+      ['requests/s', number(row.rate)],
+      ['failures/s', `${number(row.failures)} ${causes_of(row.causes)}`],
+      ['p50', ms(row.p50)], ['p99', ms(row.p99)],
+    ]);
+    draw_log($('detail-log'), balancer, balancer.log.filter(entry => entry[3] === row.id), 20);
+  }
+  // For screen readers: a sentence every five seconds at most.
+  speak() {
+    if (this.unspoken.length === 0 || Date.now() - this.spokenAt < 5000) return;
+    const [first] = this.unspoken;
+    set_text($('spoken'), this.unspoken.length === 1 ? first[4]
+      : `${this.unspoken.length} events, the first: ${first[4]}`);
+    [this.unspoken, this.spokenAt] = [[], Date.now()];
+  }
+}
+const page = new Page();
+)js";
+
+}  // namespace poise::inline v0_1_0::observe::detail

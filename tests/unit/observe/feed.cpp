@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#include <poise/observe/feed.hpp>
+#include <poise/observe/page.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <poise/health/monitor.hpp>
+#include <poise/poise.hpp>
+#include <support/catch.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace poise;
+using namespace poise::observe;
+
+struct World {
+  using R = Runtime<VirtualClock, health::Standard, Meter<>>;
+
+  explicit World(std::vector<Endpoint> backends, FeedOptions options = {})
+      : servers{std::move(backends), {}, R{.clock = clock, .seed = 1}},
+        feed{std::make_shared<Feed>(Metrics{.readers = {std::make_shared<Reader>(
+                                                "orders", servers, ReaderOptions{.cap = 5000})}},
+                                    std::move(options))} {}
+
+  /// A second later.
+  void advance() {
+    clock.advance(1s);
+    feed->advance();
+  }
+  /// Requests until the backend is out.
+  void eject(std::string_view id) {
+    while (servers.observer<health::Standard>().phase(id) != health::Phase::ejected) {
+      auto lease = servers.pick();
+      lease.finish(lease->id() == id ? Result::refused : Result::success);
+    }
+  }
+
+  VirtualClock clock;
+  Balancer<RoundRobin, void, R> servers;
+  std::shared_ptr<Feed> feed;
+};
+
+std::vector<Endpoint> many(std::size_t count, std::string const& prefix = "b") {
+  std::vector<Endpoint> all;
+  for (std::size_t i = 0; i < count; ++i) all.push_back({.id = prefix + std::to_string(i)});
+  return all;
+}
+
+bool is(std::string_view event, std::string_view kind) {
+  return event.find("\nevent: " + std::string{kind} + "\n") != std::string_view::npos;
+}
+bool has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+/// A number in its `id:` line.
+std::string id_of(std::string_view event) { return std::string{event.substr(0, event.find('\n'))}; }
+
+}  // namespace
+
+TEST_CASE("a viewer is told all there is, then what changed", "[page]") {
+  World world{endpoints({"a", "b"})};
+  world.advance();
+  Feed::Seen seen;
+  auto const first = world.feed->next(seen);
+  CHECK(is(first, "full"));
+  CHECK(has(first, R"("name":"orders")"));
+  CHECK(has(first, R"("names":[[1,"a","a","",0],[2,"b","b","",0]])"));
+  CHECK(first.ends_with("\n\n"));
+  CHECK(world.feed->next(seen).empty());
+
+  world.advance();
+  auto const idle = world.feed->next(seen);
+  CHECK(is(idle, "tick"));
+  CHECK(has(idle, R"("rows":[])"));
+  CHECK(id_of(idle) != id_of(first));
+
+  auto const lease = world.servers.pick();
+  world.advance();
+  auto const busy = world.feed->next(seen);
+  CHECK(has(busy, R"("in_flight":1)"));
+  CHECK(has(busy, R"("rows":[[)"));
+  CHECK_FALSE(has(busy, "names"));
+}
+
+TEST_CASE("a viewer that missed something is told all there is again", "[page]") {
+  World world{endpoints({"a"})};
+  Feed::Seen seen;
+  CHECK(is(world.feed->next(seen), "full"));
+  world.advance();
+  CHECK(is(world.feed->next(seen), "tick"));
+  world.advance();
+  world.advance();
+  CHECK(is(world.feed->next(seen), "full"));
+  world.advance();
+  CHECK(is(world.feed->next(seen), "tick"));
+}
+
+TEST_CASE("all viewers get the same event", "[page]") {
+  World world{endpoints({"a", "b"})};
+  Feed::Seen one;
+  Feed::Seen other;
+  CHECK(world.feed->next(one) == world.feed->next(other));
+  world.servers.pick().finish();
+  world.advance();
+  CHECK(world.feed->next(one) == world.feed->next(other));
+}
+
+TEST_CASE("an ejected backend's row says why, since when and until when", "[page]") {
+  World world{endpoints({"a", "b", "c"})};
+  world.advance();
+  Feed::Seen seen;
+  (void)world.feed->next(seen);
+  world.eject("c");
+  world.advance();
+  auto const event = world.feed->next(seen);
+  CHECK(has(event, "[3,3,0,"));  // slot 3 is ejected, and has nothing in flight
+  CHECK(has(event, R"("consecutive failures",)"));
+  CHECK(has(event, R"({"refused":)"));
+  CHECK(has(event, R"("unhealthy":1)"));
+  CHECK(has(event, R"(c: healthy -\u003e ejected for)"));
+  world.advance();
+  CHECK_FALSE(has(world.feed->next(seen), R"(c: healthy -\u003e ejected for)"));
+}
+
+TEST_CASE("a set that changes is told as a whole, without the past", "[page]") {
+  World world{endpoints({"a", "b"})};
+  world.advance();
+  Feed::Seen seen;
+  (void)world.feed->next(seen);
+  world.servers.add({.id = "c"});
+  world.advance();
+  auto const more = world.feed->next(seen);
+  CHECK(is(more, "set"));
+  CHECK(has(more, R"([3,"c",)"));
+  CHECK_FALSE(has(more, "past"));
+  world.servers.remove("a");
+  world.advance();
+  auto const fewer = world.feed->next(seen);
+  CHECK(is(fewer, "set"));
+  CHECK(has(fewer, R"("names":[[2,"b",)"));
+  world.servers.update(endpoints({"c", "b"}));
+  world.advance();
+  CHECK(has(world.feed->next(seen), R"("names":[[3,"c",)"));
+}
+
+TEST_CASE("a tick of 1000 busy backends keeps its bound, and all are told in turn", "[page]") {
+  World world{many(1000)};
+  world.advance();
+  Feed::Seen seen;
+  (void)world.feed->next(seen);
+  std::vector<decltype(world.servers)::Lease> held;
+  for (int i = 0; i < 1000; ++i) held.push_back(world.servers.pick());
+  std::vector<bool> told(1001);
+  for (int tick = 0; tick < 20; ++tick) {
+    world.advance();
+    auto const event = world.feed->next(seen);
+    REQUIRE(is(event, "tick"));
+    CHECK(event.size() <= Feed::max_tick + 100);
+    for (std::size_t slot = 1; slot <= 1000; ++slot)
+      if (has(event, "[" + std::to_string(slot) + ",0,1,")) told[slot] = true;
+  }
+  CHECK(std::ranges::count(told, true) == 1000);
+}
+
+TEST_CASE("a backend that goes out is told before a thousand that only count", "[page]") {
+  World world{many(1000)};
+  world.advance();
+  Feed::Seen seen;
+  (void)world.feed->next(seen);
+  world.eject("b999");
+  world.advance();
+  CHECK(has(world.feed->next(seen), "[1000,3,"));
+}
+
+TEST_CASE("the past of 15 minutes is told to a new viewer, and is bounded", "[page]") {
+  World world{many(300)};
+  for (int second = 0; second < 2000; second += 4) {
+    for (int i = 0; i < 10; ++i) world.servers.pick().finish();
+    world.clock.advance(3s);
+    world.advance();
+  }
+  Feed::Seen seen;
+  auto const event = world.feed->next(seen);
+  auto const begin = event.find(R"("points":[[)");
+  REQUIRE(begin != std::string::npos);
+  auto const points = event.substr(begin, event.find("]]", begin) - begin);
+  CHECK(std::ranges::count(points, '[') == 301);
+  CHECK(event.size() < 150'000);
+}
+
+TEST_CASE("nothing that an id says ends an event or the string that it is in", "[page]") {
+  World world{std::vector<Endpoint>{{.id = "<img src=x onerror=alert(1)>"},
+                                    {.id = "a\n\nevent: full\ndata: \"{}"}}};
+  Feed::Seen seen;
+  auto const event = world.feed->next(seen);
+  CHECK(std::ranges::count(event, '\n') == 4);
+  CHECK_FALSE(has(event, "<img"));
+  CHECK(has(event, R"(\u003cimg src=x onerror=alert(1)\u003e)"));
+}
+
+TEST_CASE("notices are told as long as they hold", "[page]") {
+  std::vector<Notice> notices;
+  World world{endpoints({"a"}), {.notices = [&] { return notices; }}};
+  world.advance();
+  Feed::Seen seen;
+  CHECK(has(world.feed->next(seen), R"("notices":[])"));
+  notices.push_back({Level::error, "the error budget burns"});
+  world.advance();
+  CHECK(has(world.feed->next(seen), R"("notices":[[2,"the error budget burns"]])"));
+}
+
+TEST_CASE("the page is small, lets only its own script run, and has no data in it", "[page]") {
+  World world{endpoints({"secret-id"})};
+  Handler handler;
+  add_page(handler, {.readers = {std::make_shared<Reader>("orders", world.servers)}});
+  auto const get = [&](std::string_view target) {
+    return handler({.method = "GET", .target = target, .host = "localhost"});
+  };
+  auto const page = get("/");
+  CHECK(page.type == "text/html; charset=utf-8");
+  CHECK(page.body.size() < 150'000);
+  CHECK_FALSE(has(page.body, "secret-id"));
+  CHECK_FALSE(has(page.body, "innerHTML"));
+  auto const policy = std::ranges::find(page.headers, "Content-Security-Policy",
+                                        &std::pair<std::string, std::string>::first);
+  REQUIRE(policy != page.headers.end());
+  CHECK(has(policy->second, "default-src 'none'"));
+  CHECK_FALSE(has(policy->second, "unsafe"));
+  auto const nonce = policy->second.substr(policy->second.find("'nonce-") + 7, 20);
+  CHECK(has(page.body, "<script nonce=\"" + nonce));
+  CHECK_FALSE(has(get("/").body, nonce));
+
+  auto const events = get("/events");
+  CHECK(events.type == "text/event-stream; charset=utf-8");
+  CHECK(has(events.body, "secret-id"));
+  REQUIRE(events.stream);
+  CHECK(events.stream->next() == std::string{});
+  REQUIRE(handler.tasks().size() == 1);
+  handler.tasks()[0].run();
+  CHECK(is(*events.stream->next(), "tick"));
+}

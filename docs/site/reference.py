@@ -30,6 +30,7 @@ FOLDERS = {
     "tls": "TLS",
     "observe": "Metrics, pages and logs",
     "pool": "Connection pools",
+    "sql": "Primaries and replicas",
     "status": "The server of the pages",
 }
 # What the headers of these folders share among themselves: no page, no name for users.

@@ -6,7 +6,7 @@
 #        5  probe/ discovery/                                asks backends how, and where they are
 #           analysis/                                        what samples say; explains picks
 #           observe/                                         counts, and tells in every format
-#           pool/                                            the connections of a backend
+#           pool/ sql/                                       connections; primaries and replicas
 #        4  health/, ticker
 #        3  engine/, observer runtime lease handle changes balancer
 #        2  policy/ compose/                                 policies do not include each other
@@ -29,7 +29,7 @@ set(free_headers fwd.hpp version.hpp)
 function(get_layer file result)
   if(file MATCHES "^(asio|boost_asio|config|tls|status|discovery/[a-z]+)/")
     set(layer 6)
-  elseif(file MATCHES "^(probe|analysis|observe|discovery|pool)/")
+  elseif(file MATCHES "^(probe|analysis|observe|discovery|pool|sql)/")
     set(layer 5)
   elseif(file MATCHES "^(health/.*|ticker\\.hpp)$")
     set(layer 4)

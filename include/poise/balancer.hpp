@@ -16,6 +16,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,7 @@
 #include <poise/engine/call.hpp>
 #include <poise/engine/constructor_checks.hpp>
 #include <poise/engine/core.hpp>
+#include <poise/engine/endpoint_checks.hpp>
 #include <poise/error.hpp>
 #include <poise/fwd.hpp>
 #include <poise/handle.hpp>
@@ -79,6 +81,16 @@ class Balancer {
              !detail::fits<P, Payload, R, First, More...>)
   explicit Balancer(First&&, More&&...) {
     static_assert(detail::explain_arguments<P, Payload, R, First, More...>());
+  }
+  /// These do not compile either: say what to write for addresses. (One more for an Endpoint would
+  /// make `Balancer b({{.id = "a"}})` ambiguous for g++.)
+  template <std::convertible_to<std::string_view> T, class... More>
+  explicit Balancer(std::initializer_list<T>, More&&...) {
+    detail::refuse_addresses<T>();
+  }
+  template <std::convertible_to<std::string_view> T>
+  Balancer(std::initializer_list<T>, P, R = {}) {
+    detail::refuse_addresses<T>();
   }
 
   Balancer(Balancer&&) noexcept = default;
@@ -202,6 +214,23 @@ class Balancer {
   /// finish in peace. An empty set is refused: see clear().
   void update(std::vector<Endpoint> endpoints) { core().update(std::move(endpoints), false); }
   void add(Endpoint endpoint) { core().add(std::move(endpoint)); }
+  /// These do not compile: say what is wrong with the argument.
+  template <std::convertible_to<std::string_view> T>
+  void update(std::initializer_list<T>) {
+    detail::refuse_addresses<T>();
+  }
+  template <std::convertible_to<std::string_view> T>
+  void update(T const&) {
+    detail::refuse_addresses<T>();
+  }
+  template <class None = void>
+  void update(Endpoint const&) {
+    detail::refuse_single_endpoint<None>();
+  }
+  template <std::convertible_to<std::string_view> T>
+  void add(T const&) {
+    detail::refuse_addresses<T>();
+  }
   void remove(std::string_view id) { core().remove(id); }
   void clear() { core().update({}, true); }
   /// No new requests for it, until undrain(); those in flight finish.

@@ -7,10 +7,13 @@
 //
 // 10,000 changes one by one build 10,000 snapshots of 10,000 backends; as one they build one.
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -63,6 +66,13 @@ class Changes {
     endpoints_ = std::move(endpoints);
     updated_ = endpoints_.size();
     return then({.kind = Kind::update});
+  }
+
+  /// Does not compile: says what to write for addresses.
+  template <std::convertible_to<std::string_view> T>
+  Changes& update(std::initializer_list<T>) {
+    detail::refuse_addresses<T>();
+    return *this;
   }
 
   [[nodiscard]] bool empty() const noexcept { return steps_.empty(); }

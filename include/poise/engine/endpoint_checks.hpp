@@ -3,10 +3,12 @@
 
 // Validates a list of endpoints; error messages included.
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <poise/endpoint.hpp>
@@ -14,6 +16,20 @@
 #include <poise/error.hpp>
 
 namespace poise::inline v0_1_0::detail {
+
+/// Does not compile: addresses stand where endpoints are needed.
+template <class T>
+consteval void refuse_addresses() {
+  static_assert(!std::convertible_to<T, std::string_view>,
+                "addresses are no endpoints: poise::endpoints({\"a:80\", \"b:80\"}) makes some");
+}
+/// Does not compile: an endpoint stands where a list of them is needed.
+template <class None>
+consteval void refuse_single_endpoint() {
+  static_assert(!std::is_void_v<None>,
+                "this takes a list of endpoints, which has one more pair of braces: "
+                "{{.id = \"a\"}, {.id = \"b\"}}");
+}
 
 inline std::string no_weight(std::string_view id) {
   return "weight of " + detail::in_quotes(id) +

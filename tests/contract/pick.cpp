@@ -32,7 +32,9 @@ std::vector<std::string_view> promised() {
   names.insert(names.end(),
                {"maglev", "ring", "rendezvous", "bounded(ring)", "retry(p2c)", "failover(p2c)",
                 "filter(round_robin, zone=here)", "subset(p2c)", "zone_aware(p2c, local=here)",
-                "priority(p2c, p2c(peak_ewma), smooth_weighted)"});
+                "priority(p2c, p2c(peak_ewma), smooth_weighted)",
+                "rate_limited(p2c, per_second=1000000, burst=1000000, key_per_second=1000000, "
+                "key_burst=1000000)"});
   return names;
 }
 

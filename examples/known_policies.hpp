@@ -8,14 +8,19 @@
 #include <fmt/format.h>
 #include <poise/compose/policy_named.hpp>
 
+#include "terminal.hpp"
+
 namespace examples {
 
 /// Every name that policy_named() knows: a line each, with its parameters.
 [[nodiscard]] inline std::string known_policies() {
   std::string text;
   for (auto const& each : poise::known_policies())
-    text += fmt::format("  {:<18}{}{}\n", each.name, each.about,
-                        each.parameters.empty() ? "" : fmt::format(" ({})", each.parameters));
+    text += list_item(each.name,
+                      fmt::format("{}{}", each.about,
+                                  each.parameters.empty() ? std::string{}
+                                                          : fmt::format(" ({})", each.parameters)),
+                      columns_of_text());
   return text;
 }
 

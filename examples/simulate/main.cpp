@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -30,11 +29,6 @@ std::ofstream opened(std::string const& path) {
   std::ofstream file{path};
   if (!file) throw poise::ConfigError{"can't write " + poise::detail::in_quotes(path)};
   return file;
-}
-
-/// Text for terminals is folded; in files and pipes a row stays a line, unless $COLUMNS is set.
-std::size_t columns() {
-  return examples::columns_of(STDOUT_FILENO, std::numeric_limits<std::size_t>::max());
 }
 
 /// On a terminal all the time; else a line now and then, for logs.
@@ -62,8 +56,9 @@ void simulate_all(Options const& options) {
   auto csv = options.csv.empty() ? std::ofstream{} : opened(options.csv);
   auto picture = options.picture.empty() ? std::ofstream{} : opened(options.picture);
   auto const tables = run(options.plan, show_progress);
-  for (auto const& table : tables) fmt::print("{}\n", table_text(table, columns()));
-  fmt::print("{}", advice(tables, columns()));
+  auto const columns = examples::columns_of_text();
+  for (auto const& table : tables) fmt::print("{}\n", table_text(table, columns));
+  fmt::print("{}", advice(tables, columns));
   if (csv.is_open()) write_csv(csv, tables, options.plan.seeds);
   if (picture.is_open())
     picture << (options.picture.ends_with(".svg") ? svg(tables) : html(tables));

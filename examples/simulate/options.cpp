@@ -17,6 +17,7 @@
 
 #include <poise/base/nearest.hpp>
 
+#include "../terminal.hpp"
 #include "policies.hpp"
 #include "trace.hpp"
 
@@ -233,7 +234,8 @@ std::string list() {
     std::ifstream file{path_of(name)};
     std::string about;
     std::getline(file, about);
-    text += fmt::format("  {:<18}{}\n", name, about.starts_with("# ") ? about.substr(2) : "");
+    text += examples::list_item(name, about.starts_with("# ") ? about.substr(2) : "",
+                                examples::columns_of_text());
   }
   return text + "\nPolicies:\n" + list_of_policies();
 }

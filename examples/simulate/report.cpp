@@ -16,9 +16,12 @@
 
 #include <fmt/format.h>
 
+#include "../terminal.hpp"
 #include "policies.hpp"
 
 namespace simulate {
+
+using examples::wrapped;
 
 namespace {
 
@@ -43,27 +46,6 @@ std::size_t widest_name(Table const& table) {
   for (auto const* lines : {&table.bounds, &table.policies})
     for (auto const& line : *lines) width = std::max(width, line.policy.size());
   return width;
-}
-
-/// Breaks text at blanks, so that no line is wider.
-std::string wrapped(std::string_view text, std::size_t columns) {
-  std::string result;
-  std::size_t used = 0;
-  auto const next_line = [&] {
-    result += '\n';
-    used = 0;
-  };
-  for (std::size_t at = 0; at < text.size();) {
-    auto const end = std::min(text.find_first_of(" \n", at), text.size());
-    auto const word = text.substr(at, end - at);
-    if (used != 0 && used + 1 + word.size() > columns) next_line();
-    if (used != 0) result += ' ';
-    result += word;
-    used += word.size() + (used != 0 ? 1 : 0);
-    if (end < text.size() && text[end] == '\n') next_line();
-    at = end + 1;
-  }
-  return result;
 }
 
 /// Rows of a name and of numbers, each right-aligned in its column. A name that is too wide stands

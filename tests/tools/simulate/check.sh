@@ -96,6 +96,8 @@ for columns in 80 60 40; do
   [ -z "$(wider "$columns" "$scratch/$columns.out")" ] ||
     fail "wider than $columns: $(wider "$columns" "$scratch/$columns.out")"
 done
+COLUMNS=60 "$simulate" --list >"$scratch/list.out"
+[ -z "$(wider 60 "$scratch/list.out")" ] || fail "a list wider than 60: $(cat "$scratch/list.out")"
 [ "$(grep -c '^exact_round_robin  *[0-9]' "$scratch/80.out")" -eq 2 ] ||
   fail "a row is no line at 80 columns: $(cat "$scratch/80.out")"
 COLUMNS=80 "$simulate" --scenario "$scratch/few.txt" --seeds 1 --policies "p2c,$long" \

@@ -31,6 +31,7 @@ FOLDERS = {
     "observe": "Metrics, pages and logs",
     "pool": "Connection pools",
     "sql": "Primaries and replicas",
+    "postgres": "PostgreSQL",
     "status": "The server of the pages",
 }
 # What the headers of these folders share among themselves: no page, no name for users.

@@ -16,6 +16,7 @@
 #include "contenders.hpp"
 #include "log.hpp"
 #include "options.hpp"
+#include "page.hpp"
 #include "scenario.hpp"
 #include "screen.hpp"
 #include "table.hpp"
@@ -70,6 +71,8 @@ int main(int argc, char** argv) {
   try {
     auto const options = demo::parse({argv + 1, argv + argc});
     if (options.help) fmt::print("{}", demo::help());
+    else if (options.scenario.page && !demo::has_page())
+      throw demo::BadOption{"--page needs Boost.Beast: install libboost-dev, and compile again"};
     else run(options.scenario);
     return 0;
   } catch (demo::BadOption const& error) {

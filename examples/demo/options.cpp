@@ -27,11 +27,12 @@ Options parse(std::vector<std::string> const& words) {
     else if (option == "--seed")
       scenario.seed = line.number(0, std::numeric_limits<std::uint64_t>::max());
     else if (option == "--calm") scenario.calm = true;
+    else if (option == "--page") scenario.page = static_cast<std::uint16_t>(line.number(1, 65'535));
     else if (option == "--help" || option == "-h") options.help = true;
     else
       throw BadOption{
           fmt::format("there is no option \"{}\"; there are --policy, --backends, --rate, "
-                      "--seconds, --seed, --calm and --help",
+                      "--seconds, --seed, --calm, --page and --help",
                       option)};
   }
   return options;
@@ -52,6 +53,8 @@ only the servers' work is a timer.
   --seconds S     how long each policy runs, 1 to 3600 (default: {:.0f})
   --seed N        another seed, another load and other service times (default: {})
   --calm          nothing goes wrong: what the policies do on a good day
+  --page P        shows each run live in a browser, at http://127.0.0.1:P/; needs Boost.Beast.
+                  With --seconds 60 there is time to look
   --help          this text
 
 Policies:

@@ -10,17 +10,21 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <asio/io_context.hpp>
+#include <poise/observe/meter.hpp>
+#include <poise/observe/reader.hpp>
 #include <poise/poise.hpp>
 
 #include "background.hpp"
 #include "fleet.hpp"
 #include "load.hpp"
 #include "log.hpp"
+#include "page.hpp"
 #include "pool.hpp"
 #include "scenario.hpp"
 #include "screen.hpp"
@@ -29,7 +33,7 @@ namespace demo {
 
 template <class Policy, class... Rules>
 class Run {
-  using Runtime = poise::Runtime<poise::SteadyClock, poise::MeasureLatency, Rules...>;
+  using Runtime = poise::Runtime<poise::SteadyClock, Rules..., poise::observe::Meter<>>;
   using Balancer = poise::Balancer<Policy, Pool, Runtime>;
 
  public:
@@ -41,8 +45,11 @@ class Run {
             [this](poise::Endpoint const& endpoint) { return Pool{client_, endpoint.address}; },
             std::move(policy),
             Runtime{.seed = scenario.seed,
-                    .observers = {poise::MeasureLatency{}, std::move(rules)...}}} {
+                    .observers = {std::move(rules)..., poise::observe::Meter<>{}}}} {
     log_.policy = balancer_.name();
+    if (scenario.page)
+      page_.emplace(*scenario.page,
+                    std::make_shared<poise::observe::Reader>(log_.policy, balancer_));
     log_.samples.reserve(static_cast<std::size_t>(scenario.rate * scenario.length.count() * 1.1));
   }
   Run(Run const&) = delete;
@@ -110,6 +117,7 @@ class Run {
   Fleet fleet_;
   asio::io_context client_{1};  // outlives the pools
   Balancer balancer_;
+  std::optional<Page> page_;
   Log log_;
 };
 

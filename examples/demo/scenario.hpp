@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,8 @@ struct Scenario {
   double rate = 2000;  // requests per second
   Seconds length{7};   // per policy
   std::uint64_t seed = 1;
-  bool calm = false;  // nothing goes wrong
+  bool calm = false;                    // nothing goes wrong
+  std::optional<std::uint16_t> page{};  // the port of a live page
 };
 
 constexpr std::chrono::milliseconds request_timeout{500};

@@ -26,6 +26,7 @@
 #include <poise/health/monitor.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/meter.hpp>
+#include <poise/observe/page.hpp>
 #include <poise/observe/reader.hpp>
 #include <poise/poise.hpp>
 #include <poise/status/server.hpp>
@@ -87,7 +88,9 @@ poise::observe::Handler handler_for(Balancer const& balancer, status::Options co
   auto reader = std::make_shared<poise::observe::Reader>(
       "demo", balancer,
       poise::observe::ReaderOptions{.cap = options.cap, .histograms = options.histograms});
-  poise::observe::add_metrics(handler, {.readers = {std::move(reader)}});
+  poise::observe::Metrics const metrics{.readers = {std::move(reader)}};
+  poise::observe::add_metrics(handler, metrics);
+  poise::observe::add_page(handler, metrics);
   return handler;
 }
 

@@ -44,6 +44,7 @@ std::string help() {
 Starts HTTP servers on loopback, sends them requests through a poise::Balancer with a health
 monitor and a meter, and serves what the meter counted:
 
+  /          a page that shows it live, for a browser
   /metrics   for Prometheus; OpenMetrics if the client asks for it
   /json      most of these numbers and more, as JSON
   /text      a table:  watch -n1 curl -s URL/text

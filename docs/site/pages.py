@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 LANGUAGES = {".cpp": "cpp", ".hpp": "cpp", ".sh": "sh", ".txt": "text", ".cmake": "cmake", ".md": "text"}
+PICTURES = (".svg", ".png")
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -48,7 +49,7 @@ def main(root, sources):
 
         def lead(match, page=page, copy=copy):
             target = (page.parent / match[2]).resolve()
-            if ":" in match[2] or target.suffix in (".md", ".svg") or not target.exists():
+            if ":" in match[2] or target.suffix in (".md", *PICTURES) or not target.exists():
                 return match[0]
             header = target.is_relative_to(root / "include/poise") and \
                 sources / "reference" / f"{target.relative_to(root / 'include/poise')}.md"
@@ -58,7 +59,7 @@ def main(root, sources):
 
         parts = re.split(r"(^```.*?^```$)", page.read_text(), flags=re.M | re.S)
         copy.write_text("".join(p if p.startswith("```") else LINK.sub(lead, p) for p in parts))
-    for picture in (root / "docs").rglob("*.svg"):
+    for picture in (p for p in (root / "docs").rglob("*") if p.suffix in PICTURES):
         copy = sources / picture.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, copy)

@@ -3,6 +3,7 @@
 Waits for what has to come, and says how long it took. With FOLDER it leaves pictures there.
 """
 
+import http.server
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from browser import Browser  # noqa: E402
+from browser import PATIENCE, Browser  # noqa: E402
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 FIRST_ROW = "(document.querySelector('#rows tr') || {}).textContent || ''"
@@ -139,6 +140,25 @@ def hostile(check):
     browser.errors.clear()  # the browser's own word about that script
 
 
+def refuse(port):
+    """A server that answers 503 twice: after the first a browser would not ask again by itself."""
+    asked = []
+
+    class Busy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", port), Busy) as server:
+        server.timeout = PATIENCE
+        for _ in range(2):
+            server.handle_request()
+    return asked
+
+
 def faults(check, file, program):
     """The server hangs, ends and comes back."""
     os.kill(program.process.pid, signal.SIGSTOP)
@@ -147,6 +167,8 @@ def faults(check, file, program):
     check.that("and live when it goes on", has("#live", "live"))
     program.kill()
     check.that("a server that is gone makes it stale", has("#live", "stale since"))
+    check.equal("it asks again when it was refused with 503", refuse(program.port),
+                ["/events", "/events"])
     again = Program(file, 3, program.port)
     check.that("a new server makes it live", has("#live", "live"))
     check.that("with the backends that it has",

@@ -134,7 +134,7 @@ template <class Owner, class Member>
 /// An enumeration whose values 0, 1, 2 ... have these words.
 template <class Owner, class Member>
 [[nodiscard]] Field<Owner> choice(std::string_view key, Member member, std::string_view doc,
-                                  std::vector<std::string_view> words) {
+                                  std::vector<std::string_view> const& words) {
   using T = std::remove_cvref_t<std::invoke_result_t<Member, Owner&>>;
   return {key,
           Kind::choice,

@@ -29,11 +29,13 @@ namespace detail {
 /// An iterator over text that says how far the parser has come: its events have no position.
 class CountingIterator {
  public:
+  // NOLINTBEGIN(readability-identifier-naming): the names of the standard library
   using iterator_category = std::input_iterator_tag;
   using value_type = char;
   using difference_type = std::ptrdiff_t;
   using pointer = char const*;
   using reference = char const&;
+  // NOLINTEND(readability-identifier-naming)
 
   CountingIterator() = default;
   CountingIterator(char const* at, char const** latest) : at_{at}, latest_{latest} {}
@@ -68,8 +70,9 @@ class JsonReader {
       : text_{text}, latest_{text.data()}, problems_{problems} {}
 
   std::optional<Node> read() {
-    CountingIterator const begin{text_.data(), &latest_};
-    CountingIterator const end{text_.data() + text_.size(), &latest_};
+    auto const* const first = text_.data();
+    CountingIterator const begin{first, &latest_};
+    CountingIterator const end{first + text_.size(), &latest_};
     if (!nlohmann::json::sax_parse(begin, end, this)) return std::nullopt;
     return std::move(root_);
   }

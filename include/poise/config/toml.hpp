@@ -95,51 +95,93 @@ class TomlReader {
   std::vector<Problem>& problems_;
 };
 
-/// What toml++ 3.3 does not survive, as a problem: a line with thousands of dots, since it makes a
-/// table of each, one in the other, and destroys them recursively; and a table's name that begins
-/// with a character that no name has, which it takes for granted (an assertion, or worse without).
-[[nodiscard]] inline std::optional<Problem> refused_line(std::string_view line,
-                                                         std::uint32_t number) {
-  constexpr std::ptrdiff_t most = 1000;
-  if (std::ranges::count(line, '.') > most)
-    return Problem{{number, 1}, "a line with more than 1000 dots: write it as several lines"};
-  auto const skip_spaces = [&] {
-    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-  };
-  auto const size = line.size();
-  skip_spaces();
-  if (!line.starts_with('[')) return std::nullopt;
-  line.remove_prefix(1);
-  skip_spaces();
-  if (line.starts_with('[')) line.remove_prefix(1);
-  skip_spaces();
-  constexpr std::string_view others{"-_\"']"};
-  auto const first = line.empty() ? '\0' : line[0];
-  bool const begins = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') ||
-                      (first >= '0' && first <= '9') || others.find(first) != others.npos;
-  if (begins) return std::nullopt;
-  return Problem{{number, static_cast<std::uint32_t>(size - line.size() + 1)},
-                 "this is no TOML: a table's name begins with a letter, a digit, - or _; others "
-                 "stand in quotes"};
-}
-
-[[nodiscard]] inline std::optional<Problem> refused_early(std::string_view text) {
-  constexpr std::string_view byte_order_mark{"\xef\xbb\xbf"};
-  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
-  for (std::uint32_t number = 1; !text.empty(); ++number) {
-    auto const line = text.substr(0, text.find('\n'));
-    if (auto problem = refused_line(line, number)) return problem;
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
+/// Finds what toml++ 3.3 does not survive, which fuzzing found: outside strings and comments
+/// characters beyond ASCII; a table's name that begins with a character that no name has; } where a
+/// list wants a value; and a line with thousands of dots, since it makes a table of each, and
+/// destroys them recursively.
+/// None of these is a configuration. What it overlooks toml++ refuses in good order.
+class TomlScanner {
+ public:
+  explicit TomlScanner(std::string_view text) : text_{text} {
+    if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;  // a byte order mark
   }
-  return std::nullopt;
-}
+
+  [[nodiscard]] std::optional<Problem> scan() {
+    bool begins = true;  // the line; spaces do not count
+    std::size_t dots = 0;
+    char last = '\n';  // but for spaces and comments
+    while (at_ < text_.size()) {
+      auto const letter = text_[at_];
+      if (letter == '[' && begins && !name_follows())
+        return problem(
+            "this is no TOML: a table's name begins with a letter, a digit, - or _; "
+            "others stand in quotes");
+      if ((static_cast<unsigned char>(letter) & 0x80U) != 0)
+        return problem("this is no TOML: put what is beyond ASCII in quotes");
+      if (letter == '}' && (last == '[' || last == ','))
+        return problem("this is no TOML: a value is missing before }");
+      if (std::string_view{" \t\r\n#"}.find(letter) == std::string_view::npos) last = letter;
+      dots = letter == '\n' ? 0 : dots + (letter == '.' ? 1 : 0);
+      if (dots > most_dots)
+        return problem("a line with more than 1000 dots: write it as several lines");
+      begins = letter == '\n' || (begins && (letter == ' ' || letter == '\t'));
+      if (letter == '"' || letter == '\'') skip_string(letter);
+      else if (letter == '#') at_ = std::min(text_.find('\n', at_), text_.size());
+      else ++at_;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr std::size_t most_dots = 1000;
+
+  /// After [ or [[ at at_.
+  [[nodiscard]] bool name_follows() const {
+    auto rest = text_.substr(at_ + 1);
+    auto const skip_spaces = [&] {
+      rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+    };
+    skip_spaces();
+    if (rest.starts_with('[')) rest.remove_prefix(1);
+    skip_spaces();
+    if (rest.empty()) return false;
+    auto const first = rest[0];
+    return (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') ||
+           (first >= '0' && first <= '9') ||
+           std::string_view{"-_\"']"}.find(first) != std::string_view::npos;
+  }
+
+  /// One that is not closed ends with its line, or, in three quotes, with the file.
+  void skip_string(char quote) {
+    std::string const three(3, quote);
+    bool const is_long = text_.substr(at_).starts_with(three);
+    auto const end = is_long ? std::string_view{three} : std::string_view{three}.substr(2);
+    for (at_ += end.size(); at_ < text_.size(); ++at_) {
+      if (text_[at_] == '\n' && !is_long) return;
+      if (text_[at_] == '\\' && quote == '"') ++at_;
+      else if (text_.substr(at_).starts_with(end)) return void(at_ += end.size());
+    }
+  }
+
+  [[nodiscard]] Problem problem(std::string text) const {
+    Position at{1, 1};
+    for (char const letter : text_.substr(0, at_)) {
+      if (letter == '\n') at = {at.line + 1, 1};
+      else if ((static_cast<unsigned char>(letter) & 0xc0U) != 0x80U) ++at.column;
+    }
+    return {at, std::move(text)};
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
 
 }  // namespace detail
 
 /// The file as nodes. What toml++ refuses is a problem, and the only one: it stops there.
 [[nodiscard]] inline std::optional<Node> parse_toml(std::string_view text,
                                                     std::vector<Problem>& problems) {
-  if (auto const problem = detail::refused_early(text)) {
+  if (auto const problem = detail::TomlScanner{text}.scan()) {
     problems.push_back(*problem);
     return std::nullopt;
   }

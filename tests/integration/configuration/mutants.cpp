@@ -14,7 +14,7 @@
 #include <poise/config/effective.hpp>
 #include <poise/config/text.hpp>
 
-#include "full.hpp"
+#include "integration/configuration/full.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -13,7 +13,7 @@
 #include <poise/config/schema.hpp>
 #include <poise/config/text.hpp>
 
-#include "full.hpp"
+#include "integration/configuration/full.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -169,7 +169,12 @@ TEST_CASE("what is no TOML or JSON is refused with its place, however deep") {
   require_problem(one_backend + "x-y = " + std::string(100, '[') + std::string(100, ']'), "f:3:");
   std::string key = "a";
   for (int i = 0; i < 20'000; ++i) key += ".a";
-  require_problem(key + " = 1", "f:1:1: a line with more than 1000 dots");
+  require_problem(key + " = 1", "f:1:2002: a line with more than 1000 dots");
+  require_problem("name = \xc3\xa4", "f:1:8: this is no TOML: put what is beyond ASCII in quotes");
+  require_problem("x-a = [ #\n }", "f:2:2: this is no TOML: a value is missing before }");
+  REQUIRE(
+      problems("name = '\xc3\xa4'  # \xc3\xa4\nx-a = \"\"\"\n[:\"\n\xc3\xa4\"\"\"\n" + one_backend)
+          .empty());
   auto const nested = "{\"x-a\": " + std::string(100'000, '[');
   require_problem(nested, "f:1:40: more than 32 tables and lists inside each other");
 }

@@ -51,7 +51,7 @@ main { display: grid; gap: 10px 16px; padding: 10px 16px;
     "backends backends"; grid-template-rows: auto auto; }
 #verdict { grid-area: verdict; } #recent { grid-area: recent; } #figures { grid-area: figures; }
 #charts { grid-area: charts; } #backends { grid-area: backends; } #detail { grid-area: detail; }
-.stale main { opacity: .55; filter: grayscale(1); }
+.stale main { opacity: .75; filter: grayscale(1); }
 #verdict { border-left: 6px solid var(--faint); padding: 6px 12px; background: var(--raised);
   border-radius: 4px; overflow-wrap: anywhere; }
 #verdict h2 { font-size: 19px; color: var(--text); }
@@ -120,6 +120,7 @@ footer { padding: 6px 16px 14px; color: var(--faint); font-size: 12px; }
     "backends" "charts" "recent"; grid-template-rows: none; }
   #charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   #log { position: static; max-height: 300px; }
+  thead th:nth-child(9), td:nth-child(9) { display: none; }
 }
 @media (max-width: 600px) {
   header, main, footer { padding-left: 8px; padding-right: 8px; }
@@ -135,7 +136,7 @@ footer { padding: 6px 16px 14px; color: var(--faint); font-size: 12px; }
 }
 @media print {
   button, footer, #live { display: none; }
-  tbody th button { display: inline; color: inherit; }
+  th button { display: inline; color: inherit; }
   #log { position: static; max-height: none; overflow: visible; }
   main { display: block; }
   tr, figure { break-inside: avoid; }

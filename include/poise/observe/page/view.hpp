@@ -259,7 +259,7 @@ function traffic(balancer) {
   const {now, affected, refused} = balancer;
   if (now.rate + refused === 0) return 'There is no traffic.';
   const rate = `${number(now.rate + refused)} requests/s`;
-  if (affected < 0.0005) return `Traffic is not affected: ${rate}, fewer than 0.1 % fail.`;
+  if (affected < 0.001) return `Traffic is not affected: ${rate}, fewer than 0.1 % fail.`;
   return `Traffic is affected: ${percent(affected)} of ${rate} fail` +
     (now.failures ? ` (${causes_of(now.causes)})` : '') +
     (refused ? `; no backend for ${causes_of(now.refusals)}` : '') + '.';

@@ -44,6 +44,8 @@ check_headers(poise_status poise/status BOOST_INCLUDE_DIR)
 check_headers(poise_tls poise/tls ASIO_INCLUDE_DIR OPENSSL_FOUND)
 check_headers(poise_discovery_json poise/discovery/json NLOHMANN_INCLUDE_DIR)
 check_headers(poise_discovery_curl poise/discovery/curl NLOHMANN_INCLUDE_DIR CURL_FOUND)
+check_headers(poise_config_network poise/config/network NLOHMANN_INCLUDE_DIR ASIO_INCLUDE_DIR
+  BOOST_INCLUDE_DIR CURL_FOUND)
 check_headers(poise_config poise/config NLOHMANN_INCLUDE_DIR TOMLPLUSPLUS_INCLUDE_DIR)
 check_headers(poise_discovery_cares poise/discovery/cares CARES_INCLUDE_DIR)
 check_headers(poise poise)  # all others

@@ -4,22 +4,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <functional>
-#include <optional>
 #include <string_view>
 #include <utility>
 
-#include <poise/base/address.hpp>
 #include <poise/discovery/cares/dns.hpp>
-#include <poise/discovery/curl/sources.hpp>
-#include <poise/discovery/dns.hpp>
-#include <poise/discovery/file.hpp>
-#include <poise/discovery/json/eds.hpp>
-#include <poise/discovery/json/endpoints.hpp>
+#include <poise/discovery/curl/source_named.hpp>
 #include <poise/discovery/json/registration.hpp>
 #include <poise/discovery/lines.hpp>
-#include <poise/discovery/list.hpp>
 #include <poise/error.hpp>
 
 namespace discover {
@@ -28,32 +19,6 @@ namespace {
 
 using namespace poise::discovery;
 
-std::function<std::string()> from_variable(char const* name) {
-  return [name] {
-    auto const* const value = std::getenv(name);
-    return std::string{value == nullptr ? "" : value};
-  };
-}
-
-json::EtcdOptions etcd_user() {
-  return {.user = from_variable("ETCD_USER")(), .password = from_variable("ETCD_PASSWORD")};
-}
-
-/// "http://host:port/rest" as base and rest.
-std::pair<std::string, std::string> split_url(std::string const& url, char const* wanted) {
-  auto const host = url.find("://");
-  auto const slash = host == std::string::npos ? host : url.find('/', host + 3);
-  if (slash == std::string::npos || slash + 1 == url.size())
-    throw Wrong{"\"" + url + "\" is no URL followed by " + wanted};
-  return {url.substr(0, slash), url.substr(slash + 1)};
-}
-
-std::unique_ptr<Source> make_dns(std::string const& rest) {
-  auto const address = poise::HostPort::of(rest);
-  if (!address) throw Wrong{"dns:" + rest + ": NAME:PORT is wanted, with a port from 1 to 65535"};
-  return from_dns(address->host, address->port);
-}
-
 /// NAME, or NAME@SERVER:PORT.
 std::unique_ptr<Source> make_srv(std::string const& rest) {
   auto const at = rest.find('@');
@@ -61,55 +26,16 @@ std::unique_ptr<Source> make_srv(std::string const& rest) {
                   {.servers = at == std::string::npos ? "" : rest.substr(at + 1)});
 }
 
-std::unique_ptr<Source> make_kubernetes(std::string const& rest) {
-  auto const service = rest.rfind('/');
-  auto const name_space = service == std::string::npos ? service : rest.rfind('/', service - 1);
-  if (name_space == std::string::npos || name_space == 0)
-    throw Wrong{"k8s:" + rest + ": URL/NAMESPACE/SERVICE is wanted"};
-  json::KubernetesOptions options{.token = from_variable("KUBERNETES_TOKEN")};
-  if (auto const* const version = std::getenv("KUBERNETES_SLICE_VERSION"); version != nullptr)
-    options.version = version;
-  return from_kubernetes(rest.substr(0, name_space),
-                         rest.substr(name_space + 1, service - name_space - 1),
-                         rest.substr(service + 1), std::move(options));
-}
-
-std::unique_ptr<Source> make_eds(std::string const& rest) {
-  if (rest.starts_with("http://") || rest.starts_with("https://")) {
-    auto const [base, cluster] = split_url(rest, "a cluster's name");
-    return from_eds(base, cluster, "discover");
-  }
-  return from_file(rest, {.parse = [](std::string_view text) { return json::parse_eds(text); }});
-}
-
 }  // namespace
 
 std::unique_ptr<Source> make_source(std::string const& text) {
-  auto const colon = text.find(':');
-  auto const kind = text.substr(0, colon);
-  auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
-  if (rest.empty()) throw Wrong{"\"" + text + "\" is no source: KIND:WHERE is wanted; see --help"};
-  if (kind == "list") return from_list(rest);
-  if (kind == "env") return from_environment(rest);
-  if (kind == "file") return from_file(rest, {.parse = json::parse_any});
-  if (kind == "dns") return make_dns(rest);
-  if (kind == "srv") return make_srv(rest);
-  if (kind == "k8s") return make_kubernetes(rest);
-  if (kind == "eds") return make_eds(rest);
-  if (kind == "consul") {
-    auto const [base, service] = split_url(rest, "a service's name");
-    return from_consul(base, service, {.token = from_variable("CONSUL_HTTP_TOKEN")});
+  constexpr std::string_view srv{"srv:"};
+  if (text.starts_with(srv) && text.size() > srv.size()) return make_srv(text.substr(srv.size()));
+  try {
+    return source_named(text, "discover");
+  } catch (poise::ConfigError const& error) {
+    throw Wrong{std::string{error.what()} + "; see --help"};
   }
-  if (kind == "etcd") {
-    auto const [base, prefix] = split_url(rest, "a prefix of keys");
-    return from_etcd(base, prefix, etcd_user());
-  }
-  if (kind == "http" || kind == "https") {
-    auto const url = rest.starts_with("//") ? text : rest;
-    auto const [base, target] = split_url(url, "a path");
-    return from_http_list(base, "/" + target);
-  }
-  throw Wrong{"there is no kind of source \"" + kind + "\"; see --help"};
 }
 
 Target make_target(Options const& options) {
@@ -118,15 +44,15 @@ Target make_target(Options const& options) {
   json::Entry entry{.endpoint = {.address = options.address},
                     .ttl = std::chrono::seconds{options.ttl}};
   if (text.starts_with("consul:")) {
-    auto [url, service] = split_url(text.substr(7), "a service's name");
+    auto [url, service] = detail::split_url(text.substr(7), "a service's name");
     entry.service = service;
     return {url, std::make_unique<json::ConsulEntry>(std::move(entry),
-                                                     from_variable("CONSUL_HTTP_TOKEN"))};
+                                                     detail::from_variable("CONSUL_HTTP_TOKEN"))};
   }
   if (text.starts_with("etcd:")) {
-    auto [url, prefix] = split_url(text.substr(5), "a prefix of keys");
+    auto [url, prefix] = detail::split_url(text.substr(5), "a prefix of keys");
     entry.service = prefix;
-    return {url, std::make_unique<json::EtcdEntry>(std::move(entry), etcd_user())};
+    return {url, std::make_unique<json::EtcdEntry>(std::move(entry), detail::etcd_user())};
   }
   throw Wrong{"entries can be registered with consul: and etcd:, not with \"" + text + "\""};
 }

@@ -35,6 +35,7 @@ find_path(BOOST_INCLUDE_DIR boost/asio.hpp)
 find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp)
 find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h)
 find_path(CARES_INCLUDE_DIR ares.h)
+find_path(LIBPQ_INCLUDE_DIR NAMES libpq-fe.h postgresql/libpq-fe.h)
 find_package(OpenSSL QUIET)
 find_package(CURL QUIET)
 
@@ -48,4 +49,5 @@ check_headers(poise_config_network poise/config/network NLOHMANN_INCLUDE_DIR ASI
   BOOST_INCLUDE_DIR CURL_FOUND)
 check_headers(poise_config poise/config NLOHMANN_INCLUDE_DIR TOMLPLUSPLUS_INCLUDE_DIR)
 check_headers(poise_discovery_cares poise/discovery/cares CARES_INCLUDE_DIR)
+check_headers(poise_postgres poise/postgres LIBPQ_INCLUDE_DIR)
 check_headers(poise poise)  # all others

@@ -117,6 +117,7 @@ auto call_or(B& balancer, Request const& request, Fn fn, Fallback fallback,
   return detail::Calls<Standalone>::call_or(balancer, request, std::move(fn), std::move(fallback),
                                             options);
 }
+/// The same for a request without wishes.
 template <class B, class Fn, class Fallback>
 auto call_or(B& balancer, Fn fn, Fallback fallback, CallOptions const& options = {}) {
   return call_or(balancer, any_request, std::move(fn), std::move(fallback), options);

@@ -81,6 +81,13 @@ class Acquired {
     else lease_.finish(outcome);
   }
 
+  /// Gives the connection back unused, and ends the lease without a verdict. Does nothing after
+  /// finish().
+  void give_back() noexcept {
+    held_.give_back();
+    lease_.finish({Result::cancelled, false});
+  }
+
  private:
   /// An answer that was not read, or not read to its end, would be taken for that of the next
   /// request.

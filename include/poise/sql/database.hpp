@@ -192,7 +192,7 @@ class Database {
 
   /// Asks every server for its role and position, all at once, and returns when they have answered
   /// or `limit` is over for each. Callers that come meanwhile wait for the same answers.
-  void look(Duration limit = std::chrono::milliseconds{500}) {
+  void look(Duration limit = look_limit) {
     auto const before = looks_.load();
     std::scoped_lock const lock{looking_};
     if (looks_.load() != before) return;  // another look began and ended meanwhile
@@ -356,13 +356,13 @@ class Database {
     auto place = take(is_best, until);
     // Pauses double: half of all commits arrive within the first one.
     for (auto pause = std::chrono::microseconds{200}; place; pause *= 2) {
-      if (!confirm(*place, until - RealClock::now())) return std::nullopt;
+      if (!confirm(*place)) return std::nullopt;
       if (fresh(place->backend())) return place;
       auto const left = until - RealClock::now();
       if (left <= Duration::zero() || needed.position == ~std::uint64_t{0}) break;
       std::this_thread::sleep_for(std::min<Duration>(pause, left));
     }
-    if (place) place->finish({Result::cancelled, false});
+    if (place) place->give_back();
     return std::nullopt;
   }
   /// Its serial; 0 if there is no replica.
@@ -395,9 +395,9 @@ class Database {
       try {
         auto place = pool::acquire(servers_, {.condition = fits}, {.wait = left});
         // A new connection may lead to a server that was replaced since.
-        bool const answers = place_is_new(place) ? confirm(place, left) : still_has_role(place);
+        bool const answers = place.waited() ? confirm(place) : still_has_role(place);
         if (answers && fits(place.backend())) return place;
-        if (place) place.finish({Result::cancelled, false});
+        place.give_back();
       } catch (NoBackend const&) {
         return std::nullopt;
       } catch (pool::NoConnection const&) {
@@ -408,7 +408,6 @@ class Database {
       }
     }
   }
-  static bool place_is_new(Place const& place) noexcept { return place.waited(); }
   bool still_has_role(Place& place) const {
     auto& node = node_of(place.backend());
     auto const told = dialect_.told(*place);
@@ -416,17 +415,18 @@ class Database {
     node.forget_role();
     return false;
   }
-  /// Asks the server what it is. False if it does not answer; then the lease has ended.
-  bool confirm(Place& place, Duration limit) {
+  /// Asks the server what it is. False if it does not answer; then the lease has ended. The limit
+  /// is not what is left of a read's wait: to be cut short by that is no failure of the server.
+  bool confirm(Place& place) {
     try {
-      guarded(place, [&] { note(place.backend(), *place, limit); });
+      guarded(place, [&] { note(place.backend(), *place, look_limit); });
       return true;
     } catch (...) {
       return false;
     }
   }
   void note(Backend& backend, Connection& connection, Duration limit) {
-    auto const seen = dialect_.look(connection, std::max<Duration>(limit, min_limit));
+    auto const seen = dialect_.look(connection, limit);
     cluster_.observe(node_of(backend), backend.id(), seen, servers_.now());
   }
   void look_at(Backend& backend, Duration limit) noexcept {
@@ -445,7 +445,8 @@ class Database {
     }
   }
 
-  static constexpr Duration min_limit = std::chrono::milliseconds{1};
+  /// A server that takes longer to say what it is does not answer.
+  static constexpr Duration look_limit = std::chrono::milliseconds{500};
 
   Balancer& servers_;
   D dialect_;

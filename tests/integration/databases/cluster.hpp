@@ -53,6 +53,7 @@ class Cluster {
   [[nodiscard]] poise::postgres::Connection connect(int server) const {
     return poise::postgres::Connection::open(address(server), settings, std::chrono::seconds{5});
   }
+  [[nodiscard]] std::string const& folder() const noexcept { return folder_; }
   void kill(int server) { run("kill", name(server)); }
   void start(int server) { run("start", name(server) + ' ' + std::to_string(port_ + server)); }
   /// Promotes a replica, and has the other one follow it.

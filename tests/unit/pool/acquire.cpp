@@ -79,6 +79,16 @@ TEST_CASE("a value that is dropped closes its connection, whose state is unknown
   CHECK(world.ended("a", Result::abandoned) == 2);
 }
 
+TEST_CASE("a connection that was not needed goes back, and says nothing of its backend") {
+  World world{"a"};
+  auto both = acquire(world.pools);
+  both.give_back();
+  CHECK(!both);
+  both.finish(Result::reset);  // does nothing
+  CHECK(world.servers["a"]->open.load() == 1);
+  CHECK(world.ended("a", Result::cancelled) == 1);
+}
+
 TEST_CASE("an outcome that leaves an answer unread closes the connection") {
   for (auto const result : {Result::timeout, Result::reset, Result::cancelled}) {
     World world{"a"};

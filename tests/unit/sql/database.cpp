@@ -184,6 +184,19 @@ TEST_CASE("a read after a write goes to a server that has it") {
   for (int i = 0; i < 5; ++i) CHECK(shop.database.read(id_of, {.after = token}) == "s");
 }
 
+TEST_CASE("a replica that does not catch up in time loses no connection, and is not to blame") {
+  Shop shop;
+  auto const token = shop.write().token;
+  for (int i = 0; i < 5; ++i)
+    CHECK(shop.database.read(id_of, {.after = token, .wait = 300us}) == "p");
+  for (char const* id : {"r", "s"}) {
+    auto const replica = shop.servers.find(id);
+    CHECK(replica->payload().numbers().opened == 1);
+    CHECK(replica->failed() == 0);
+    CHECK(replica->payload().node().state().role == Role::replica);
+  }
+}
+
 TEST_CASE("a read waits for the replica that is ahead, if it catches up in time") {
   Shop shop;
   auto const token = shop.write().token;

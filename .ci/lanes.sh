@@ -24,14 +24,17 @@ need() {
   fi
 }
 
-# Configures, builds and tests one preset; what follows its name goes to ctest. Addresses are not
-# randomized where that can be had: g++ 12's sanitizers do not start on kernels that do it too well.
+# Addresses are not randomized where that can be had: g++ 12's sanitizers do not start on kernels
+# that do it too well.
+plainly() {
+  if setarch -R true 2>/dev/null; then setarch -R "$@"; else "$@"; fi
+}
+
+# Configures, builds and tests one preset; what follows its name goes to ctest.
 test_preset() {
-  local plainly=()
-  if setarch -R true 2>/dev/null; then plainly=(setarch -R); fi
   cmake --preset "$1"
-  "${plainly[@]}" cmake --build --preset "$1"  # runs the test programs, to list their tests
-  "${plainly[@]}" ctest --preset "$@"
+  plainly cmake --build --preset "$1"  # runs the test programs, to list their tests
+  plainly ctest --preset "$@"
 }
 
 # The code block that follows <!-- command: $1 --> in README.md.

@@ -340,7 +340,7 @@ TEST_CASE("when one of two fails the other is waited for") {
   for (std::string const bad : {"a", "b"}) {
     auto servers = called("ab", trying(3, {.hedge_after = 2ms}));
     auto const ask = [=](auto& backend, auto&) -> asio::awaitable<Answer> {
-      co_await rest(backend.id() == bad ? 6ms : 50ms);
+      co_await rest(backend.id() == bad ? 6ms : 400ms);
       co_return Answer{backend.id() == bad ? Result::error : Result::success};
     };
     CHECK(call(loop, servers, ask).outcome.result == Result::success);

@@ -6,6 +6,7 @@
 //   outcome_of(reply)             found beside the type of the reply (outcome.hpp)
 //   classified_by(classifier, fn) for types that are not yours: an int, a C enum, a library's class
 //   every_return_succeeds(fn)     only an exception is a failure
+//   ClassifyBy<classifier, ...>   in the balancer's runtime: for all of its calls
 //
 // A reply without any of these is a success, unless its type looks as if it could report a failure:
 // numbers, enums, pointers, what converts to bool, and types with a member such as `status` or
@@ -50,6 +51,70 @@ template <class Fn>
 }
 
 namespace detail {
+
+/// Does this function classify replies of exactly this type? Conversions don't count: a bool is no
+/// status.
+template <class Reply, class R, class T>
+consteval bool is_for(R (*)(T)) {
+  return std::same_as<std::remove_cvref_t<T>, Reply>;
+}
+
+}  // namespace detail
+
+/// Listed in a Runtime: calls classify their replies by these functions, each by the one whose
+/// parameter has the reply's type. They go before the type's own outcome_of; classified_by() in a
+/// call goes before them.
+///
+///   poise::Outcome of_curl(CURLcode code);
+///   using Runtime = poise::Runtime<poise::SteadyClock,
+///                                  poise::ClassifyBy<of_curl, poise::outcome_of_http>>;
+template <auto... Classifiers>
+struct ClassifyBy {
+  static_assert((std::is_function_v<std::remove_pointer_t<decltype(Classifiers)>> && ...),
+                "ClassifyBy takes functions, poise::Outcome f(Reply const&), and no lambdas");
+
+  /// How many of the functions are for replies of this type.
+  template <class Reply>
+  static constexpr std::size_t count = [] {
+    if constexpr ((std::is_function_v<std::remove_pointer_t<decltype(Classifiers)>> && ...))
+      return (std::size_t{detail::is_for<Reply>(Classifiers)} + ... + 0U);
+    else return std::size_t{0};
+  }();
+
+  /// By the function for replies of this type.
+  template <class Reply>
+    requires(count<Reply> != 0)
+  [[nodiscard]] static Outcome classify(Reply const& reply) {
+    static_assert(count<Reply> == 1, "ClassifyBy has two functions for replies of this type");
+    Outcome outcome;
+    (classify_by<Classifiers>(reply, outcome), ...);
+    return outcome;
+  }
+
+ private:
+  template <auto Classifier, class Reply>
+  static void classify_by(Reply const& reply, Outcome& outcome) {
+    if constexpr (detail::is_for<Reply>(Classifier)) {
+      static_assert(std::convertible_to<decltype(Classifier(reply)), Outcome>,
+                    "a classifier returns a poise::Outcome or a poise::Result");
+      outcome = Classifier(reply);
+    }
+  }
+};
+
+namespace detail {
+
+/// Is this observer of a runtime a ClassifyBy?
+template <class O>
+inline constexpr bool is_classifier = false;
+template <auto... Classifiers>
+inline constexpr bool is_classifier<ClassifyBy<Classifiers...>> = true;
+/// Is it one for such replies?
+template <class O, class Reply>
+inline constexpr bool classifies = false;
+template <auto... Classifiers, class Reply>
+inline constexpr bool classifies<ClassifyBy<Classifiers...>, Reply> =
+    ClassifyBy<Classifiers...>::template count<Reply> != 0;
 
 template <class T>
 inline constexpr bool has_outcome = requires(T const& reply) { outcome_of(reply); };
@@ -112,18 +177,30 @@ template <class T>
         "this reply may report a failure, but poise can't tell which values are failures. Either "
         "write `poise::Outcome outcome_of(Reply const&)` in the namespace of the reply's type, or "
         "say call(poise::classified_by(classifier, fn)), where classifier(reply) returns a "
-        "poise::Result (poise::outcome_of_http is one), or, if every return is a success, "
+        "poise::Result (poise::outcome_of_http is one), or list a poise::ClassifyBy<classifier> "
+        "in the balancer's runtime, or, if every return is a success, "
         "call(poise::every_return_succeeds(fn))");
     return Result::success;
   }
 }
 
-/// The outcome of what `fn` returned.
-template <class Fn, class T>
-[[nodiscard]] Outcome classify_reply(Fn const&, T const& reply) {
+/// By the first of these observers that classifies such replies, else by the type's own way.
+template <class T>
+[[nodiscard]] Outcome classify_for(std::tuple<> const*, T const& reply) {
   return classify(reply);
 }
-template <class Classifier, class Fn, class T>
+template <class First, class... More, class T>
+[[nodiscard]] Outcome classify_for(std::tuple<First, More...> const*, T const& reply) {
+  if constexpr (classifies<First, T>) return First::classify(reply);
+  else return classify_for(static_cast<std::tuple<More...> const*>(nullptr), reply);
+}
+
+/// The outcome of what `fn` returned to a balancer with these observers.
+template <class Observers, class Fn, class T>
+[[nodiscard]] Outcome classify_reply(Fn const&, T const& reply) {
+  return classify_for(static_cast<Observers const*>(nullptr), reply);
+}
+template <class Observers, class Classifier, class Fn, class T>
 [[nodiscard]] Outcome classify_reply(Classified<Classifier, Fn> const& fn, T const& reply) {
   static_assert(
       requires {

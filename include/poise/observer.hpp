@@ -33,6 +33,8 @@
 //   State               per-backend data of the observer's own, for on_pick(Picked, State&),
 //                       on_finish(Finished, State&) and warning()
 //   uses_time = true    latencies are measured for it
+//
+// A ClassifyBy<f, ...> (classify.hpp) stands in the same list: how calls classify their replies.
 
 #include <array>
 #include <concepts>
@@ -47,6 +49,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/call.hpp>
+#include <poise/classify.hpp>
 #include <poise/error.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy/hooks.hpp>
@@ -235,7 +238,7 @@ template <class O>
 inline constexpr bool has_known_hook =
     observes_pick<O> || observes_refused<O> || observes_event<O> || observes_call<O> ||
     observes_tick<O> || observes_finish<O> || rules_on_tick<O> || arranges<O> || warns<O> ||
-    hooks::declares_time<O> || requires { &O::on_transition; } ||
+    hooks::declares_time<O> || is_classifier<O> || requires { &O::on_transition; } ||
     requires(O& observer, AnyArgument const& news) { observer.on_transition(news); };
 
 /// Rejects hooks that can't be called as poise calls them: they would be ignored in silence.

@@ -12,6 +12,7 @@
 #include <poise/balancer.hpp>
 #include <poise/classify.hpp>
 #include <poise/compose/retry.hpp>
+#include <poise/policy/power_of_two.hpp>
 
 #include "support/catch.hpp"
 #include "support/servers.hpp"
@@ -133,6 +134,57 @@ TEST_CASE("codes and classes of other libraries are classified without touching 
   balancer.call(poise::classified_by(of_result, [](auto&) { return library::Result{200}; }));
   CHECK(stats_of(balancer, "a").ended(Result::reset) == 2);
   CHECK(stats_of(balancer, "a").ended(Result::success) == 1);
+}
+
+namespace {
+
+Result of_code(LibraryCode code) { return code == library_ok ? Result::success : Result::refused; }
+Outcome of_result(library::Result const& result) {
+  return result ? poise::outcome_of_http(result.status()) : Outcome{Result::reset};
+}
+Result of_reply(shop::Reply const& reply) {
+  return reply.status == 500 ? Result::timeout : Result::success;
+}
+Result of_number(int status) { return status < 0 ? Result::error : Result::success; }
+
+template <class... Observers>
+auto servers_with() {
+  return poise::Balancer<poise::P2C, void, poise::Runtime<poise::SteadyClock, Observers...>>{
+      letters("a")};
+}
+
+}  // namespace
+
+TEST_CASE("classifiers in the runtime hold for all calls, each for replies of its type") {
+  auto balancer = servers_with<poise::ClassifyBy<of_code, of_result, poise::outcome_of_http>>();
+  CHECK(balancer.call([](auto&) { return library_refused; }) == library_refused);
+  balancer.call([](auto&) { return library::Result{}; });
+  balancer.call({.client_id = "c"}, [](auto&) { return 503; });
+  balancer.call([](auto&) { return std::string{"plain"}; });
+  balancer.call([](auto&) {});
+  auto const stats = stats_of(balancer, "a");
+  CHECK(stats.ended(Result::refused) == 1);
+  CHECK(stats.ended(Result::reset) == 1);
+  CHECK(stats.ended(Result::overloaded) == 1);
+  CHECK(stats.ended(Result::success) == 2);
+}
+
+TEST_CASE("a classifier of the call goes before the runtime's, and that before outcome_of") {
+  auto balancer = servers_with<poise::ClassifyBy<of_reply>>();
+  auto const fail = [](auto&) { return shop::Reply{500}; };
+  balancer.call(fail);
+  CHECK(stats_of(balancer, "a").ended(Result::timeout) == 1);
+  balancer.call(poise::every_return_succeeds(fail));
+  CHECK(stats_of(balancer, "a").ended(Result::success) == 1);
+}
+
+TEST_CASE("a runtime may list several sets of classifiers among its observers") {
+  auto balancer = servers_with<poise::ClassifyBy<of_code>, poise::MeasureLatency,
+                               poise::ClassifyBy<of_number>>();
+  balancer.call([](auto&) { return library_refused; });
+  balancer.call([](auto&) { return -1; });
+  CHECK(stats_of(balancer, "a").ended(Result::refused) == 1);
+  CHECK(stats_of(balancer, "a").ended(Result::error) == 1);
 }
 
 TEST_CASE("retries and the request of an attempt reach a function with a classifier") {

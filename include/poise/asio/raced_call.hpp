@@ -183,9 +183,9 @@ class Race : public std::enable_shared_from_this<Race<Net, Core, Fn, Reply>> {
       auto answer = poise::detail::invoke(self->fn_, *runner->going.lease, runner->request);
       if constexpr (std::is_void_v<Reply>) {
         co_await std::move(answer);
-        result.keep(self->fn_);
+        result.template keep<typename Core::Observers>(self->fn_);
       } else {
-        result.keep(self->fn_, co_await std::move(answer));
+        result.template keep<typename Core::Observers>(self->fn_, co_await std::move(answer));
       }
     } catch (...) {
       result.keep_exception(&Net::outcome_of);
@@ -316,9 +316,9 @@ struct Calls {
         auto answer = poise::detail::invoke(fn, *going.lease, *going.request);
         if constexpr (std::is_void_v<Reply>) {
           co_await std::move(answer);
-          result.keep(fn);
+          result.template keep<typename Core::Observers>(fn);
         } else {
-          result.keep(fn, co_await std::move(answer));
+          result.template keep<typename Core::Observers>(fn, co_await std::move(answer));
         }
       } catch (...) {
         result.keep_exception(&Net::outcome_of);

@@ -86,9 +86,9 @@ class BlockingCall {
     try {
       if constexpr (std::is_void_v<ReplyOf<Fn>>) {
         invoke(fn, backend, request);
-        result.keep(fn);
+        result.template keep<typename Core::Observers>(fn);
       } else {
-        result.keep(fn, invoke(fn, backend, request));
+        result.template keep<typename Core::Observers>(fn, invoke(fn, backend, request));
       }
     } catch (...) {
       result.keep_exception([](std::exception_ptr const& thrown) { return outcome_of(thrown); });

@@ -56,11 +56,11 @@ struct AttemptResult {
   Outcome outcome{};
 
   [[nodiscard]] bool empty() const noexcept { return !reply && !thrown; }
-  /// Stores the reply; without a value if fn returns void.
-  template <class Fn, class... Value>
+  /// Stores the reply; without a value if fn returns void. `Observers` are those of the runtime.
+  template <class Observers, class Fn, class... Value>
   void keep(Fn const& fn, Value&&... value) {
     reply.emplace(std::forward<Value>(value)...);
-    if constexpr (!std::is_void_v<Reply>) outcome = classify_reply(fn, *reply);
+    if constexpr (!std::is_void_v<Reply>) outcome = classify_reply<Observers>(fn, *reply);
   }
   /// *Requires* an exception that is being handled. An exception that is not of C++ is thrown on,
   /// and the lease is abandoned: the unwinding of a cancelled thread must not be stopped, and an

@@ -17,6 +17,7 @@
 
 #include <poise/analysis/alerts.hpp>
 #include <poise/analysis/burn_rate.hpp>
+#include <poise/analysis/sample.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
@@ -39,9 +40,9 @@ inline std::optional<Reading> reading_of(std::optional<double> value) {
   if (!value) return {};
   return Reading{*value};
 }
-inline std::optional<Reading> seconds_of(std::optional<Duration> time) {
+inline std::optional<Reading> reading_of(std::optional<Duration> time) {
   if (!time) return {};
-  return Reading{std::chrono::duration<double>{*time}.count()};
+  return Reading{seconds_of(*time)};
 }
 /// Of all backends. A pool without backends is not judged.
 inline std::optional<Reading> healthy_fraction(PoolState const& pool) {
@@ -124,17 +125,16 @@ inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
        [](PoolState const& pool) { return detail::reading_of(pool.retry_budget); }, 0.05, 0.3, 10s,
        60s, "retries are refused: the failures are more than retries can hide"},
       {"ticks", "", Severity::page,
-       [](PoolState const& pool) { return detail::seconds_of(pool.tick_age); }, 10, 3, 0s, 10s,
+       [](PoolState const& pool) { return detail::reading_of(pool.tick_age); }, 10, 3, 0s, 10s,
        "nothing calls tick(): see poise::Ticker; ejections do not end without it"},
       {"stale list", "", Severity::ticket,
-       [](PoolState const& pool) { return detail::seconds_of(pool.list_age); },
-       std::chrono::duration<double>{objectives.list_age}.count(),
-       std::chrono::duration<double>{objectives.list_age}.count() / 2, 0s, 0s,
+       [](PoolState const& pool) { return detail::reading_of(pool.list_age); },
+       seconds_of(objectives.list_age), seconds_of(objectives.list_age) / 2, 0s, 0s,
        "discovery has not confirmed the list of backends: look at its source"},
   };
   if (objectives.latency) {
     poise::detail::check_positive("latency of analysis::Objectives", *objectives.latency);
-    auto const limit = std::chrono::duration<double>{*objectives.latency}.count();
+    auto const limit = seconds_of(*objectives.latency);
     rules.push_back({"latency", "latency", Severity::page,
                      [](PoolState const& pool) { return detail::reading_of(pool.latency); }, limit,
                      0.9 * limit, 30s, 60s, "the pool is slower than its objective"});

@@ -3,7 +3,6 @@
 
 // What detectors keep by backend: their state under its id, and intervals with few requests merged.
 
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -18,11 +17,6 @@
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
-
-/// A duration in seconds.
-[[nodiscard]] inline double seconds_of(Duration time) noexcept {
-  return std::chrono::duration<double>{time}.count();
-}
 
 namespace detail {
 

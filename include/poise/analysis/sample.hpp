@@ -6,6 +6,7 @@
 // They come from a reader of statistics, a simulator or a recorded file. The analysis reads no
 // clock: the time of a sample is the time line of every verdict.
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -14,6 +15,11 @@
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
+
+/// A duration in seconds.
+[[nodiscard]] inline double seconds_of(Duration time) noexcept {
+  return std::chrono::duration<double>{time}.count();
+}
 
 /// One backend in one interval.
 struct BackendSample {

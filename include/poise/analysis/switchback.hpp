@@ -32,6 +32,7 @@
 #include <vector>
 
 #include <poise/analysis/robust.hpp>
+#include <poise/analysis/sample.hpp>
 #include <poise/base/check.hpp>
 #include <poise/base/saturating.hpp>
 #include <poise/random.hpp>
@@ -173,7 +174,7 @@ class Switchback {
     if (!begin_ || done()) return;
     if (picked < poise::detail::saturating_add(begin_of(period_), options_.drop)) return;
     if (picked >= begin_of(period_ + 1)) return;
-    sample_.add(std::max(1e-9, std::chrono::duration<double>{latency}.count()), failed, draw());
+    sample_.add(std::max(1e-9, seconds_of(latency)), failed, draw());
   }
   [[nodiscard]] bool done() const noexcept { return period_ / 2 >= options_.pairs; }
 

@@ -37,6 +37,7 @@
 #include <poise/handle.hpp>
 #include <poise/lease.hpp>
 #include <poise/policy/adaptive.hpp>
+#include <poise/rehearsed.hpp>
 #include <poise/request.hpp>
 #include <poise/runtime.hpp>
 
@@ -295,6 +296,14 @@ class Balancer {
   /// *Cost* a hash of the id and one atomic add.
   [[nodiscard]] Handle find(std::string_view id) const noexcept {
     return core_ ? core_->find_backend(id) : Handle{};
+  }
+
+  /// What pick(request) on this thread would do now, without doing it: nothing changes, and no
+  /// observer is called. With an injected seed this is true of any thread, otherwise threads have
+  /// random numbers and rotations of their own. See analysis/explain.hpp for words.
+  /// *Errors* what the policy throws. *Cost* O(n log n); allocates.
+  [[nodiscard]] Rehearsed rehearse(Request const& request = any_request) const {
+    return core().rehearse(request);
   }
 
   /// The numbers of all backends. Waits for no change.

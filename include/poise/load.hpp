@@ -22,6 +22,7 @@
 #include <utility>
 
 #include <poise/policy.hpp>
+#include <poise/policy/rehearsal.hpp>
 
 namespace poise::inline v0_1_0 {
 
@@ -65,6 +66,16 @@ template <class L>
   if constexpr (requires { load.of(candidates, i, context); })
     return load.of(candidates, i, context);
   else return load(candidates, i, context);
+}
+
+/// Tells a rehearsal the load of every candidate. Takes copies: references would force those of the
+/// pick out of its registers.
+template <class L>
+[[gnu::noinline, gnu::cold]] void tell_loads(L const& load, Candidates candidates,
+                                             Context context) {
+  for (std::size_t i = 0; i < candidates.size(); ++i)
+    if constexpr (requires { static_cast<double>(load(candidates, i, context)); })
+      context.rehearsal()->score(candidates[i], static_cast<double>(load(candidates, i, context)));
 }
 
 /// The base of policies with a load, and of Weighted: forwards all hooks to the load.

@@ -20,6 +20,9 @@
 //   traits                              what the policy asks for: time, keys (Traits)
 //   name                                its name in messages and metrics
 //
+// pick() and admit() also run in rehearsals, which must change nothing: policy/rehearsal.hpp. A
+// Cursor sees to it by itself; what else they write must not be written then.
+//
 // A policy around another one derives from Wrapper (compose/wrapper.hpp), which forwards every
 // hook. Four more hooks decide on retries and carry state over set_policy(); only Retry has them:
 // compose/retry.hpp.
@@ -39,6 +42,8 @@
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0 {
+
+class Rehearsal;
 
 /// Which child of each wrapper picked, so that the right child is notified of the outcome. A stack
 /// of small numbers in 32 bits. A wrapper pushes after its child picked, and pops before it calls
@@ -98,9 +103,17 @@ class Context {
     return refusals_ == 0 && !request.restricted();
   }
   [[nodiscard]] bool any_refused() const noexcept { return refusals_ != 0; }
-  /// True if this pick already called the policy's pick(), and the result was not used or was none.
+  /// True if this pick already called the policy's pick(), and the result was not used or was none;
+  /// and in a rehearsal.
   [[nodiscard]] bool asked_before() const noexcept { return asked_ || refusals_ != 0; }
   void note_asked() noexcept { asked_ = true; }
+  /// What a pick that changes nothing may write to instead; null in a real pick.
+  [[nodiscard]] Rehearsal* rehearsal() const noexcept { return rehearsal_; }
+  /// Makes this pick a rehearsal. It is none that wrappers count (asked_before).
+  void rehearse(Rehearsal& rehearsal) noexcept {
+    rehearsal_ = &rehearsal;
+    asked_ = true;
+  }
   /// Remembers that this backend refused; of more than 8, the last ones.
   void refuse(Backend const& backend) noexcept {
     refused_[refusals_++ % refused_.size()] = &backend;
@@ -124,6 +137,7 @@ class Context {
   std::size_t refusals_ = 0;
   bool asked_ = false;
   Duration retry_after_{};
+  Rehearsal* rehearsal_ = nullptr;
   std::array<Backend const*, 8>
       refused_;  // NOLINT: left unset on purpose, refusals_ says what counts
 };

@@ -92,6 +92,8 @@ class AnyPolicy {
   [[gnu::always_inline]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
                                     std::uint32_t in_flight, Context& context) const {
     if (plan.admit_ == nullptr) return true;
+    if (context.rehearsal() != nullptr) [[unlikely]]
+      return held_->rehearse_admit(plan, candidates, i, in_flight, context);
     auto const admitted =
         plan.admit_(plan, &candidates.roster(), &context.request, &context.random.chance(),
                     lane_and_path(context), detail::pack(static_cast<std::uint32_t>(i), in_flight),
@@ -139,6 +141,9 @@ class AnyPolicy {
     [[nodiscard]] virtual Plan plan(Candidates const&, Plan const* before) const = 0;
     /// A pick for any context. It takes a copy, for the reason given at ErasedResult.
     [[nodiscard]] virtual Returned pick_again(Plan const&, Candidates, Context) const = 0;
+    /// An admission in a rehearsal: the context goes along.
+    [[nodiscard]] virtual bool rehearse_admit(Plan const&, Candidates, std::size_t i,
+                                              std::uint32_t in_flight, Context) const = 0;
     virtual void on_finish(Finish&) const = 0;
     virtual void on_tick(Time) const = 0;
     [[nodiscard]] virtual Decision decide(Attempt const&) const = 0;
@@ -202,6 +207,11 @@ class AnyPolicy {
                                       Context context) const override {
       auto const i = hooks::pick(policy, tables_of(plan), candidates, context);
       return {i, context.path};
+    }
+
+    [[nodiscard]] bool rehearse_admit(Plan const& plan, Candidates candidates, std::size_t i,
+                                      std::uint32_t in_flight, Context context) const override {
+      return hooks::admit(policy, tables_of(plan), candidates, i, in_flight, context);
     }
 
     static P const& policy_of(Plan const& plan) noexcept {

@@ -169,6 +169,9 @@ class Bounded : public detail::Around<P> {
   [[nodiscard]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
                            std::uint32_t in_flight, Context& context) const {
     if (!hooks::admit(this->inner(), plan.inner, candidates, i, in_flight, context)) return false;
+    if (context.rehearsal() != nullptr) [[unlikely]]
+      return in_flight == 0 ||
+             in_flight < plan.slots.of(i, detail::InFlightSum{candidates}.sum(), percent_);
     auto const has_room = [&](std::uint64_t sum) {
       auto const slots = plan.slots.of(i, sum - 1, percent_);  // without this claim
       // Claims that are not admitted yet may be undone, so this claim's number may be too high.

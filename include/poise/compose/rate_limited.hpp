@@ -155,13 +155,17 @@ class RateLimited : public detail::Around<P> {
   [[nodiscard]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
                            std::uint32_t in_flight, Context& context) const {
     auto const now = context.now.time_since_epoch().count();
+    // A rehearsal takes no token.
+    auto const take = [&](sync::TokenBucket& bucket, sync::TokenRate rate) {
+      return context.rehearsal() == nullptr ? bucket.take(now, rate) : bucket.wait(now, rate);
+    };
     auto* const key = bucket_of_key(context.request);
     if (key != nullptr && !has_come(key->wait(now, key_rate_), context)) return false;
     if (!hooks::admit(this->inner(), plan.inner, candidates, i, in_flight, context)) return false;
     auto* const own = plan.buckets.empty() ? nullptr : plan.buckets[i].get();
-    if (own != nullptr && !has_come(own->take(now, backend_rate_), context)) return false;
-    if (key == nullptr || has_come(key->take(now, key_rate_), context)) return true;
-    if (own != nullptr) own->give_back(backend_rate_);
+    if (own != nullptr && !has_come(take(*own, backend_rate_), context)) return false;
+    if (key == nullptr || has_come(take(*key, key_rate_), context)) return true;
+    if (own != nullptr && context.rehearsal() == nullptr) own->give_back(backend_rate_);
     return false;
   }
 

@@ -44,6 +44,7 @@
 #include <poise/policy.hpp>
 #include <poise/policy/pick_info.hpp>
 #include <poise/random.hpp>
+#include <poise/rehearsed.hpp>
 #include <poise/request.hpp>
 #include <poise/stats.hpp>
 #include <poise/sync/epoch.hpp>
@@ -154,6 +155,34 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
                             context.now = now;
                             Selector::claim_all(snapshot, context, keep);
                           });
+  }
+
+  /// What pick() would do now. Changes nothing.
+  [[nodiscard]] Rehearsed rehearse(Request const& request) {
+    Rehearsed result;
+    auto& rehearsal = result.rehearsal;
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    if (snapshot == nullptr) {
+      result.error = {.reason = PickError::closed};
+      return result;
+    }
+    result.members_ = snapshot->membership;
+    for (auto* record : snapshot->membership->records) {
+      rehearsal.list(*record);
+      result.backends.push_back(record);
+    }
+    auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
+    Context context{request, rehearsal.copy_of(chance_, lane), lane};
+    if (timed(snapshot->flags)) context.now = clock_.now();
+    context.rehearse(rehearsal);
+    auto const found = Selector::rehearse(*snapshot, context);
+    result.winner = found.claimed;
+    if (found.claimed == nullptr)
+      result.error = Selector::explain_failure(*snapshot, request, context.suggested_retry());
+    else result.scanned = (low_half(found.path_and_rest) & Run::scanned) != 0;
+    result.keyed = hooks::traits(*snapshot->policy).keyed && !request.key().empty();
+    return result;
   }
 
   /// Completes a request; a negative latency is one that the caller did not measure.
@@ -343,8 +372,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
         key_seen_.store(true);
 
     Proposal first{nullptr, not_asked};
-    if ((snapshot->flags & Run::slow_path) == 0 && !request.restricted() &&
-        request.preferred.empty()) [[likely]] {
+    if (Selector::begins_fast(*snapshot, request)) [[likely]] {
       first = Selector::first(*snapshot, snapshot->healthy, request, chance_, lane, now);
       if (first.claimed != nullptr) [[likely]]
         return Lease{static_cast<Record&>(*first.claimed),

@@ -19,6 +19,7 @@
 #include <poise/policy.hpp>
 #include <poise/policy/claim.hpp>
 #include <poise/policy/pick_info.hpp>
+#include <poise/policy/rehearsal.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>
 #include <poise/time.hpp>
@@ -48,6 +49,13 @@ struct Selector {
     return static_cast<Record*>(group.roster.entries[i].backend);
   }
 
+  /// True if a pick begins on the fast path: the policy is asked first, for a healthy backend.
+  [[nodiscard, gnu::always_inline]] static bool begins_fast(Snapshot const& snapshot,
+                                                            Request const& request) noexcept {
+    return (snapshot.flags & Run::slow_path) == 0 && !request.restricted() &&
+           request.preferred.empty();
+  }
+
   /// The policy's first proposal, on the fast path. `claimed` is one of the group's records.
   [[nodiscard, gnu::always_inline]] static Proposal first(Snapshot const& snapshot,
                                                           Group const& group,
@@ -71,12 +79,27 @@ struct Selector {
       for (auto const i : snapshot.wanted)
         if (auto* record = claim(snapshot, group, i, context, false); record != nullptr)
           return {record, pack(Path{}.bits(), Run::scanned)};
-    auto const i = hooks::pick(*snapshot.policy, *group.plan, Candidates{group.roster}, context);
+    auto const i = ask_policy(snapshot, group, context);
     if (i < group.roster.eligible && !is_unsuitable(context.request, group, i) &&
         may_be_tried(context.request, group, i))
       if (auto* record = claim(snapshot, group, i, context, true); record != nullptr)
         return {record, pack(context.path.bits(), 0)};
     return pick_again(snapshot, group, context, i, may_repeat);
+  }
+
+  /// What a pick would find, by the same steps; nothing is claimed. *Requires* a context of a
+  /// rehearsal.
+  [[nodiscard]] static Proposal rehearse(Snapshot const& snapshot, Context& context) {
+    if (!begins_fast(snapshot, context.request)) {
+      auto const& group = Selector::group(snapshot, context.request, context.random);
+      return group.roster.eligible == 0 ? Proposal{} : any(snapshot, group, context);
+    }
+    auto const& group = snapshot.healthy;
+    auto const first = ask_policy(snapshot, group, context);
+    if (first < group.roster.eligible && hooks::traits(*snapshot.policy).may_refuse)
+      if (auto* record = claim(snapshot, group, first, context, true); record != nullptr)
+        return {record, pack(context.path.bits(), 0)};
+    return next(snapshot, group, context, first);
   }
 
   /// Goes on after first() claimed nothing.
@@ -125,7 +148,7 @@ struct Selector {
     constexpr int asks = 4;
     for (int ask = 0; ask < asks; ++ask) {
       context.path = {};
-      auto const i = hooks::pick(*snapshot.policy, *group.plan, Candidates{group.roster}, context);
+      auto const i = ask_policy(snapshot, group, context);
       if (i >= group.roster.eligible || is_unsuitable(context.request, group, i)) continue;
       if (may_be_tried(context.request, group, i))
         if (auto* record = claim(snapshot, group, i, context, true); record != nullptr)
@@ -172,10 +195,25 @@ struct Selector {
   }
 
  private:
+  [[nodiscard]] static std::size_t ask_policy(Snapshot const& snapshot, Group const& group,
+                                              Context& context) {
+    Candidates const candidates{group.roster};
+    if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr) [[unlikely]] {
+      rehearsal->ask();
+      rehearsal->narrow(candidates, LeftOutBy::group);
+    }
+    return hooks::pick(*snapshot.policy, *group.plan, candidates, context);
+  }
+
   template <bool Ask = true>
   [[nodiscard]] static Record* claim(Snapshot const& snapshot, Group const& group, std::size_t i,
                                      Context& context, bool apply_share,
                                      bool apply_trial_limit = true) {
+    if (context.rehearsal() != nullptr) [[unlikely]]
+      return Claiming::would_claim<Ask>(*snapshot.policy, *group.plan, group.roster, i, context,
+                                        apply_share, apply_trial_limit)
+                 ? record_at(group, i)
+                 : nullptr;
     return static_cast<Record*>(Claiming::claim<Ask>(*snapshot.policy, *group.plan, group.roster, i,
                                                      context, apply_share, apply_trial_limit));
   }

@@ -19,6 +19,7 @@
 #include <poise/hash/siphash.hpp>
 #include <poise/hash/xxhash.hpp>
 #include <poise/policy.hpp>
+#include <poise/policy/rehearsal.hpp>
 #include <poise/sync/relaxed.hpp>
 
 namespace poise::inline v0_1_0 {
@@ -86,6 +87,12 @@ template <class Table, class Make>
   return make(std::move(made_for));
 }
 
+/// Adds to a number that picks share, in a rehearsal to its copy. Returns the value before.
+template <class T>
+T add(sync::Relaxed<T>& number, T amount, Rehearsal* rehearsal) {
+  return rehearsal == nullptr ? number.add(amount) : rehearsal->add(number, amount);
+}
+
 /// nginx's smooth weighted round robin, computed pick by pick, for the few requests that a dialect
 /// does not map by key.
 /// *Cost* O(n) writes a pick.
@@ -95,7 +102,9 @@ class SmoothRotation {
       : lead_{std::make_unique<sync::Relaxed<std::int64_t>[]>(members)} {}
 
   template <class Accept>
-  [[nodiscard]] std::size_t next(Candidates const& candidates, Accept const& accept) const {
+  [[nodiscard]] std::size_t next(Candidates const& candidates, Accept const& accept,
+                                 Rehearsal* rehearsal) const {
+    if (rehearsal != nullptr) rehearsal->rotate();
     std::int64_t total = 0;
     std::int64_t most = 0;
     std::size_t best = Candidates::none;
@@ -105,13 +114,13 @@ class SmoothRotation {
       if (i == Candidates::none || !accept(i)) continue;
       std::int64_t const weight = candidates.weight(i);
       total += weight;
-      auto const lead = lead_[position].add(weight) + weight;
+      auto const lead = add(lead_[position], weight, rehearsal) + weight;
       if (best != Candidates::none && lead <= most) continue;
       most = lead;
       best = i;
       best_position = position;
     }
-    if (best != Candidates::none) lead_[best_position].add(-total);
+    if (best != Candidates::none) add(lead_[best_position], -total, rehearsal);
     return best;
   }
 

@@ -171,7 +171,7 @@ class LatencyLoad {
   /// The expected time of one more request, in ns, if the backend serves its requests in turn.
   [[gnu::always_inline]] Duration::rep operator()(Candidates const& candidates, std::size_t i,
                                                   Context const& context) const noexcept {
-    return latency(candidates.state<State>(i), context.now) *
+    return latency(candidates.state<State>(i), context.now, context.rehearsal() == nullptr) *
            (Duration::rep{candidates.in_flight(i)} + 1);
   }
 
@@ -189,10 +189,12 @@ class LatencyLoad {
   }
 
   /// The estimate now, faded, in ns.
-  [[gnu::always_inline]] Duration::rep latency(State& state, Time now) const noexcept {
+  // In a rehearsal it does not keep the estimate that an unknown backend gets.
+  [[gnu::always_inline]] Duration::rep latency(State& state, Time now,
+                                               bool keeps = true) const noexcept {
     if (pool_.holds(state.updated(), now)) [[likely]]
       return state.latency();
-    return faded(state, now);
+    return faded(state, now, keeps);
   }
 
  protected:
@@ -232,17 +234,18 @@ class LatencyLoad {
   }
 
  private:
-  [[gnu::noinline]] Duration::rep faded(State& state, Time now) const noexcept {
+  [[gnu::noinline]] Duration::rep faded(State& state, Time now, bool keeps) const noexcept {
     auto const known = state.load();
     auto const latency = known.latency();
-    if (latency == State::unknown) return introduce(state, known, now);
+    if (latency == State::unknown) return introduce(state, known, now, keeps);
     auto const rest = static_cast<Duration::rep>(pool_.mean() / 2);
     return rest + scaled(latency - rest, pool_.left(state.updated(), now));
   }
 
-  Duration::rep introduce(State& state, LatencyEstimate::Value known, Time now) const noexcept {
+  Duration::rep introduce(State& state, LatencyEstimate::Value known, Time now,
+                          bool keeps) const noexcept {
     auto const latency = static_cast<Duration::rep>(pool_.mean());
-    if (pool_.known()) state.store({latency, known.successes()}, now);
+    if (keeps && pool_.known()) state.store({latency, known.successes()}, now);
     return latency;
   }
 

@@ -55,7 +55,8 @@ struct Score : private detail::LatencyLoad<detail::MeanRule> {
                    Context const& context) const noexcept {
     auto& state = candidates.state<State>(i);
     auto requests = static_cast<float>(candidates.in_flight(i));
-    auto nanoseconds = static_cast<float>(latency(state, context.now));
+    auto nanoseconds =
+        static_cast<float>(latency(state, context.now, context.rehearsal() == nullptr));
     auto const errors = state.errors.load() * pool().left(state.updated(), context.now);
     if (errors > 0) {
       // A backend that fails at once has nothing in flight. In proportion to its error rate it

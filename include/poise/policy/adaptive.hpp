@@ -60,6 +60,7 @@
 #include <poise/policy.hpp>
 #include <poise/policy/adaptive/short_list.hpp>
 #include <poise/policy/adaptive/statistics.hpp>
+#include <poise/policy/rehearsal.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0 {
@@ -163,11 +164,14 @@ class BasicAdaptive {
   // address and live in registers.
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
+    if (context.rehearsal() != nullptr) [[unlikely]]
+      return rehearse(plan, candidates, context);
     if (!context.unrestricted()) [[unlikely]] {
       auto copy = context;
-      return best_usable(plan, candidates.roster(), copy);
+      return best_usable<Live>(plan, candidates.roster(), copy);
     }
-    return propose(plan, candidates.roster(), context.now, context.random.chance(), context.lane);
+    return propose<Live>(plan, candidates.roster(), context.now, context.random.chance(),
+                         context.lane);
   }
 
   [[gnu::always_inline]] void on_finish(Finish& finish) const noexcept {
@@ -198,12 +202,51 @@ class BasicAdaptive {
   static constexpr std::size_t few = 4;         // up to so many backends are all compared
   static constexpr float alike = 0.75F;         // of few: costs from this ratio on count as equal
 
+  /// How picks write to what they share: slots of the list, the states of backends.
+  struct Live {
+    template <class T>
+    static void store(sync::Relaxed<T>& number, T value) noexcept {
+      number.store(value);
+    }
+    static void set(ShortList& list, Entry entry) noexcept { list.set(entry); }
+    static void begin(State& state, Time now) noexcept {
+      detail::adaptive::RunningRequests::begin(state, now);
+    }
+    static bool several(detail::adaptive::PickingThreads& threads, sync::Lane lane) noexcept {
+      return threads.several(lane);
+    }
+    static void see(detail::adaptive::PoolLoad& load, float cost) noexcept { load.see(cost); }
+  };
+  /// How a rehearsal does: not at all. A pick reads nothing that it has written itself, except for
+  /// the slot in which it lists its winner.
+  struct Dry {
+    template <class T>
+    static void store(sync::Relaxed<T>&, T) noexcept {}
+    static void set(ShortList&, Entry) noexcept {}
+    static void begin(State&, Time) noexcept {}
+    static bool several(detail::adaptive::PickingThreads const& threads, sync::Lane) noexcept {
+      return threads.are_several();
+    }
+    static void see(detail::adaptive::PoolLoad const&, float) noexcept {}
+  };
+
   struct Choice {
     std::size_t index = Candidates::none;
     float cost = ShortList::empty;
     std::uint32_t slot = 0;
   };
 
+  /// Tells the rehearsal every cost.
+  [[gnu::noinline, gnu::cold]] std::size_t rehearse(Plan const& plan, Candidates const& candidates,
+                                                    Context context) const {
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+      context.rehearsal()->score(candidates[i], cost(candidates, i, context.now, mean_.unknown()));
+    if (!context.unrestricted()) return best_usable<Dry>(plan, candidates.roster(), context);
+    return propose<Dry>(plan, candidates.roster(), context.now, context.random.chance(),
+                        context.lane);
+  }
+
+  template <class Writes>
   [[gnu::noinline]] std::size_t propose(Plan const& plan, Roster const& roster, Time now,
                                         RandomSource& chance, sync::Lane lane) const {
     Candidates const candidates{roster};
@@ -212,16 +255,13 @@ class BasicAdaptive {
     bool const explores = bits % 128 == 0;
     auto i = Candidates::none;
     if (explores) [[unlikely]]
-      i = unknown_of_some(plan, roster, now, random);
+      i = unknown_of_some<Writes>(plan, roster, now, random);
     if (i == Candidates::none)
-      i = candidates.size() <= few ? best_in_row(plan, roster, now, random)
-                                   : best_of_list(plan, candidates, now, random, bits >> 8U);
-    begin(candidates, i, now);
+      i = candidates.size() <= few
+              ? best_in_row(plan, roster, now, random)
+              : best_of_list<Writes>(plan, candidates, now, random, bits >> 8U);
+    if (now != Time{}) Writes::begin(candidates.state<State>(i), now);
     return i;
-  }
-
-  static void begin(Candidates const& candidates, std::size_t i, Time now) noexcept {
-    if (now != Time{}) detail::adaptive::RunningRequests::begin(candidates.state<State>(i), now);
   }
 
   [[gnu::noinline]] void end(State& state, std::uint32_t left, Time started, Time now,
@@ -258,18 +298,19 @@ class BasicAdaptive {
   }
 
   /// `chance` has 56 random bits: the upper 32 for the first fresh backend, others for repairs.
+  template <class Writes>
   [[gnu::always_inline]] std::size_t best_of_list(Plan const& plan, Candidates const& candidates,
                                                   Time now, Rng random,
                                                   std::uint64_t chance) const {
-    auto const [first, second] = best_two(random.lane());
-    auto const best = look(plan, candidates, now, first);
+    auto const [first, second] = best_two<Writes>(random.lane());
+    auto const best = look<Writes>(plan, candidates, now, first);
     auto known = best;
     if (second.cost() < known.cost) [[unlikely]]
       if (auto const i = plan.find(second.key()); i != Candidates::none)
         known = {i, second.cost(), second.slot()};
     for (std::size_t k = 0; k < Repairs; ++k) {
-      auto const other = look(plan, candidates, now, list_.at((chance + k) % Slots));
-      write(plan, other);
+      auto const other = look<Writes>(plan, candidates, now, list_.at((chance + k) % Slots));
+      write<Writes>(plan, other);
       if (other.cost < known.cost) [[unlikely]]
         known = other;
     }
@@ -283,44 +324,47 @@ class BasicAdaptive {
     bool const wins = known.index != Candidates::none && known.cost <= fresh.cost;
     bool const stays = wins && plan.allows(candidates.weight(known.index), random);
     if (!wins || known.slot != best.slot) [[unlikely]]
-      write(plan, best);
+      write<Writes>(plan, best);
     // A backend that its weight kept from winning must not block the slot.
     if (stays != wins) [[unlikely]]
-      list_.clear(known.slot);
+      Writes::set(list_, {ShortList::empty, known.slot, 0});
     auto winner = known;
     if (!stays) [[unlikely]]
       winner = at_home(candidates, fresh);
-    list_.set({charged(candidates, winner), winner.slot, plan.key(winner.index)});
-    candidates.state<State>(winner.index).slot.store(winner.slot);
+    Writes::set(list_, {charged(candidates, winner), winner.slot, plan.key(winner.index)});
+    Writes::store(candidates.state<State>(winner.index).slot, winner.slot);
     return winner.index;
   }
 
   /// The two best slots that this thread reads. While a thread finds a good enough slot in its own
   /// line of the list, it does not touch the lines of other threads.
+  template <class Writes>
   [[gnu::always_inline]] typename ShortList::BestTwo best_two(sync::Lane lane) const noexcept {
     auto const line = static_cast<std::uint32_t>(lane) % ShortList::lines;
     auto const own = list_.best_of_line(line);
-    if (ShortList::lines > 1 && threads_.several(lane) &&
+    if (ShortList::lines > 1 && Writes::several(threads_, lane) &&
         own.first.cost() <= good_enough * mean_.get())
       return own;
     return list_.best_of_others(line, own);
   }
 
   /// Computes the cost of a slot again. Empties the slot if its backend is no candidate any more.
+  template <class Writes>
   [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
                                      Entry entry) const {
     if (entry.cost() == ShortList::empty) return {};
     auto const i = plan.find(entry.key());
     if (i == Candidates::none) [[unlikely]] {
-      list_.clear(entry.slot());
+      Writes::set(list_, {ShortList::empty, entry.slot(), 0});
       return {};
     }
     return {i, cost(candidates, i, now, mean_.unknown()), entry.slot()};
   }
 
+  template <class Writes>
   void write(Plan const& plan, Choice const& choice) const noexcept {
     if (choice.index != Candidates::none)
-      list_.set({choice.cost, choice.slot, plan.key(choice.index)});
+      Writes::set(list_, {choice.cost, choice.slot, plan.key(choice.index)});
   }
 
   /// The choice with its slot on the list; with the worst slot if it is not listed.
@@ -363,6 +407,7 @@ class BasicAdaptive {
   /// no worse than the mean; of several, the one with the fewest samples. `none` if there is none.
   /// So a joined backend gets samples, and so does one that was bad once that has faded: one
   /// request in a thousand.
+  template <class Writes>
   [[gnu::noinline]] std::size_t unknown_of_some(Plan const& plan, Roster const& roster, Time now,
                                                 Rng random) const {
     Candidates const candidates{roster};
@@ -372,7 +417,7 @@ class BasicAdaptive {
       auto const i = plan.draw(candidates.size(), random);
       auto const& state = candidates.state<State>(i);
       auto const in_flight = candidates.in_flight(i);
-      pool_load_.see(ordinary_cost(state, in_flight, now));
+      Writes::see(pool_load_, ordinary_cost(state, in_flight, now));
       auto const faded = mean_.faded(state.at.load(), now);
       auto const known = std::bit_cast<Sums>(state.sums.load()).samples / faded;
       if (in_flight != 0 || faded < stale || known >= least) continue;
@@ -384,6 +429,7 @@ class BasicAdaptive {
   }
 
   /// The rare case: the request excludes backends, or backends have refused it.
+  template <class Writes>
   [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan, Roster const& roster,
                                                        Context& context) const {
     Candidates const candidates{roster};
@@ -394,7 +440,7 @@ class BasicAdaptive {
       if (each < best.cost && context.usable(candidates, i)) best = {i, each, 0};
     }
     auto const i = best.index != Candidates::none ? best.index : any_usable(candidates, context);
-    begin(candidates, i, context.now);
+    if (context.now != Time{}) Writes::begin(candidates.state<State>(i), context.now);
     return i;
   }
 

@@ -19,6 +19,7 @@
 #include <poise/candidates.hpp>
 #include <poise/hash/draw.hpp>
 #include <poise/policy.hpp>
+#include <poise/policy/rehearsal.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>
 #include <poise/sync/waiting_lot.hpp>
@@ -70,7 +71,26 @@ struct Claiming {
     return nullptr;
   }
 
-  /// The same for a policy that can't reject. It draws no random number, so it also fails if the
+  /// Would claim() count the request in? Counts nothing. *Requires* a context of a rehearsal.
+  template <bool Ask, class P>
+  [[nodiscard]] static bool would_claim(P const& policy, hooks::PlanOf<P> const& plan,
+                                        Roster const& roster, std::size_t i, Context& context,
+                                        bool apply_share, bool apply_trial_limit = true) {
+    auto const& backend = backend_at(roster, i);
+    auto const before = backend.in_flight();
+    auto const refuse = [&](RefusedBy what) {
+      context.rehearsal()->refuse(backend, what);
+      return false;
+    };
+    if (!admits(policy, backend, before, context, apply_share, apply_trial_limit))
+      return refuse(before < backend.admission().max_in_flight ? RefusedBy::share
+                                                               : RefusedBy::limit);
+    if (Ask && !hooks::admit(policy, plan, Candidates{roster}, i, before, context))
+      return refuse(RefusedBy::policy);
+    return true;
+  }
+
+  /// claim() for a policy that can't reject. It draws no random number, so it also fails if the
   /// backend accepts only a fraction of its picks. It takes no context, whose life may end with the
   /// policy's pick, and its calls come last: no value has to be kept over them.
   [[nodiscard, gnu::always_inline]] static Proposal claim_at_once(Backend& backend,

@@ -67,9 +67,10 @@ struct HashList {
     };
     if (detail::keyless<Dialect>(key)) {
       if constexpr (Dialect::rule.keyless == Keyless::smooth)
-        return plan->smooth.next(candidates, accept);
-      auto const start = Dialect::rule.keyless == Keyless::turns ? plan->turn.add(1)
-                                                                 : std::uint64_t{context.random()};
+        return plan->smooth.next(candidates, accept, context.rehearsal());
+      auto const start = Dialect::rule.keyless == Keyless::turns
+                             ? detail::add(plan->turn, std::uint64_t{1}, context.rehearsal())
+                             : std::uint64_t{context.random()};
       return walk(start, owners.size(), found);
     }
     auto hash = dialect.hash(key);
@@ -78,7 +79,7 @@ struct HashList {
         if (auto const i = found(hash); i != Candidates::none) return i;
         hash = dialect.again(key, hash, n);
       }
-      return plan->smooth.next(candidates, accept);
+      return plan->smooth.next(candidates, accept, context.rehearsal());
     } else {
       return walk(hash, owners.size(), found);
     }

@@ -137,16 +137,19 @@ struct HashRing {
     auto const key = context.request.key();
     if (plan->ring.empty()) return Candidates::none;
     if (!detail::keyless<Dialect>(key))
-      return find_where(*plan, dialect.hash(key), candidates, accept);
+      return find_where(*plan, dialect.hash(key), candidates, accept, context.rehearsal());
     if constexpr (Dialect::rule.keyless == Keyless::smooth)
-      return plan->smooth.next(candidates, accept);
+      return plan->smooth.next(candidates, accept, context.rehearsal());
     if constexpr (Dialect::rule.keyless == Keyless::turns) {
-      auto at = static_cast<std::size_t>(plan->turn.load() % plan->ring.size());
+      auto const turn = detail::add(plan->turn, std::uint64_t{0}, context.rehearsal());
+      auto const start = static_cast<std::size_t>(turn % plan->ring.size());
+      auto at = start;
       auto const i = walk(plan->ring, at, plan->ring.size(), candidates, accept);
-      plan->turn.store(at + 1);
+      detail::add(plan->turn, std::uint64_t{at} + 1 - start, context.rehearsal());
       return i;
     }
-    return find_where(*plan, static_cast<Hash>(context.random()), candidates, accept);
+    return find_where(*plan, static_cast<Hash>(context.random()), candidates, accept,
+                      context.rehearsal());
   }
 
   /// The fraction of all hashes that each member gets now, by position.
@@ -159,7 +162,7 @@ struct HashRing {
     auto const& ring = plan->ring;
     auto const all = [](std::size_t) { return true; };
     auto const add = [&](Hash hash, Hash width) {
-      if (auto const i = find_where(*plan, hash, candidates, all); i != Candidates::none)
+      if (auto const i = find_where(*plan, hash, candidates, all, nullptr); i != Candidates::none)
         result[positions[i]] += static_cast<double>(width);
     };
     for (std::size_t at = 0; at < ring.size(); ++at) {
@@ -199,11 +202,11 @@ struct HashRing {
 
   template <class Accept>
   [[nodiscard]] std::size_t find_where(Table const& table, Hash hash, Candidates const& candidates,
-                                       Accept const& accept) const {
+                                       Accept const& accept, Rehearsal* rehearsal) const {
     auto at = start(table.ring, hash, candidates);
     auto const steps = patient ? Dialect::rule.patience + 1 : table.ring.size();
     auto const i = walk(table.ring, at, steps, candidates, accept);
-    return patient && i == Candidates::none ? table.smooth.next(candidates, accept) : i;
+    return patient && i == Candidates::none ? table.smooth.next(candidates, accept, rehearsal) : i;
   }
 
   /// The first owner from the point `at` on that is eligible and accepted.

@@ -30,9 +30,14 @@ struct Least : detail::HasLoad<L> {
   }
 
   std::size_t pick(Candidates const& candidates, Context& context) const {
+    if (context.rehearsal() != nullptr) [[unlikely]]
+      detail::tell_loads(load, candidates, context);
     if (detail::explores<L>(context)) [[unlikely]]
-      if (auto const any = context.random.below(candidates.size()); context.usable(candidates, any))
+      if (auto const any = context.random.below(candidates.size());
+          context.usable(candidates, any)) {
+        if (context.rehearsal() != nullptr) context.rehearsal()->explore();
         return any;
+      }
     if constexpr (detail::is_weighted<L>)
       if (candidates.equal_weights()) return least_by(load.load, candidates, context);
     return least_by(load, candidates, context);

@@ -47,6 +47,8 @@ struct PowerOfTwo : detail::HasLoad<L> {
     Candidates const all{candidates.roster()};  // read again, rather than kept while drawing
     auto const first = pair.first;
     auto const second = pair.second;
+    if (context.rehearsal() != nullptr) [[unlikely]]
+      tell(first, second, detail::explores<L>(pair.rest), candidates, context);
     if (detail::explores<L>(pair.rest)) [[unlikely]]
       return first;
     if constexpr (detail::is_weighted<L>)
@@ -56,6 +58,15 @@ struct PowerOfTwo : detail::HasLoad<L> {
   }
 
  private:
+  /// Takes copies, like draw_by_weight().
+  [[gnu::noinline, gnu::cold]] void tell(std::size_t first, std::size_t second, bool explores,
+                                         Candidates candidates, Context context) const {
+    detail::tell_loads(load, candidates, context);
+    context.rehearsal()->compare(candidates[first]);
+    context.rehearsal()->compare(candidates[second]);
+    if (explores) context.rehearsal()->explore();
+  }
+
   /// The order of the two is random, so it is fair that the first wins ties.
   [[gnu::always_inline]] static std::size_t less_loaded(auto const& by, std::size_t first,
                                                         std::size_t second,

@@ -19,8 +19,7 @@ struct RoundRobin {
   static constexpr char const* name = "round_robin";
   Cursor cursor{};
 
-  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates,
-                                          Context& context) const noexcept {
+  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates, Context& context) const {
     if (!context.unrestricted()) [[unlikely]]
       return context.draw_usable(candidates);
     return cursor.turn(context, candidates.size());
@@ -34,8 +33,7 @@ struct ExactRoundRobin {
   static constexpr char const* name = "exact_round_robin";
   Cursor cursor{};
 
-  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates,
-                                          Context& context) const noexcept {
+  [[gnu::always_inline]] std::size_t pick(Candidates const& candidates, Context& context) const {
     if (!context.unrestricted()) [[unlikely]]
       return context.draw_usable(candidates);
     return cursor.turn_together(context, candidates.size());

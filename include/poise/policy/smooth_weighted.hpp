@@ -157,7 +157,7 @@ struct SmoothWeighted {
   }
 
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
-                                          Context& context) const noexcept {
+                                          Context& context) const {
     if (!context.unrestricted()) [[unlikely]]
       return draw_usable(plan, candidates, context);
     if (plan.equal) return cursor.turn(context, candidates.size());

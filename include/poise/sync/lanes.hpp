@@ -48,6 +48,14 @@ class Lanes {
     several(Lane::spare).store(start(first + lane_count) / 2, std::memory_order_relaxed);
   }
 
+  /// A copy of one lane. The others start at 0.
+  explicit Lanes(Lanes const& other, Lane lane) noexcept {
+    // relaxed: as in advance; the owner may advance it meanwhile, and nobody else has the copy yet.
+    auto const which = static_cast<std::size_t>(lane);
+    lanes_[which].position.store(other.lanes_[which].position.load(std::memory_order_relaxed),
+                                 std::memory_order_relaxed);
+  }
+
   /// Adds `step` to the lane and returns the value before.
   [[gnu::always_inline]] std::uint64_t advance(Lane lane, std::uint64_t step) noexcept {
     // relaxed: the counter orders nothing; a lane's next owner gets it through slot.taken (1).

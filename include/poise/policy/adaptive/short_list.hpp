@@ -29,6 +29,8 @@ class alignas(64) PickingThreads {
     return known == many;
   }
 
+  [[nodiscard]] bool are_several() const noexcept { return lane_.load() == many; }
+
  private:
   static constexpr auto none = std::numeric_limits<std::uint32_t>::max();
   static constexpr auto many = none - 1;

@@ -11,10 +11,11 @@
 //   trial request decides
 //
 // Reasons are tried in the order in which a pick meets them. What a policy does among the eligible
-// backends (a filter, a tier, a zone) is no property of the backend and is not told here.
+// backends (a filter, a tier, a zone) is no property of the backend: explain.hpp tells it.
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,6 +26,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/base/check.hpp>
+#include <poise/error.hpp>
 #include <poise/health/journal.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/request.hpp>
@@ -50,13 +52,47 @@ enum class Reason : std::uint8_t {
   slow_start,  ///< It warms up, with a fraction of its share.
   limited,     ///< It accepts a fraction of its picks, for another reason.
   degraded,    ///< It gets what the healthy backends can't carry.
+  // Of one pick; only explain() knows these.
+  other_group,   ///< The draw between healthy and degraded backends fell on the degraded ones.
+  filtered,      ///< By a Filter.
+  other_subset,  ///< Of another client.
+  other_tier,
+  other_zone,
+  refused,       ///< By the policy: over its bound, or shed.
+  not_owner,     ///< The key has another owner.
+  not_its_turn,  ///< In a rotation.
+  not_drawn,     ///< At random.
+  outscored,     ///< By the winner.
+  tied,          ///< With the winner; the draw decided.
 };
 [[nodiscard]] constexpr std::string_view name(Reason reason) noexcept {
-  constexpr std::string_view names[]{
-      "eligible",     "unknown",    "drained",  "declared unhealthy",
-      "ejected",      "down",       "weight 0", "refused by the condition",
-      "behind",       "excluded",   "on trial", "at its limit",
-      "on probation", "warming up", "limited",  "degraded"};
+  constexpr std::string_view names[]{"eligible",
+                                     "unknown",
+                                     "drained",
+                                     "declared unhealthy",
+                                     "ejected",
+                                     "down",
+                                     "weight 0",
+                                     "refused by the condition",
+                                     "behind",
+                                     "excluded",
+                                     "on trial",
+                                     "at its limit",
+                                     "on probation",
+                                     "warming up",
+                                     "limited",
+                                     "degraded",
+                                     "in the group that was not drawn",
+                                     "filtered out",
+                                     "in another subset",
+                                     "in another tier",
+                                     "in another zone",
+                                     "refused by the policy",
+                                     "not the key's owner",
+                                     "not its turn",
+                                     "not drawn",
+                                     "outscored",
+                                     "tied with the winner"};
   return names[static_cast<std::size_t>(reason)];
 }
 /// What ends it.
@@ -77,7 +113,18 @@ enum class Reason : std::uint8_t {
       "a trial request that succeeds",
       "time",
       "set_admission(), or the rule that limits it",
-      "time without failures"};
+      "time without failures",
+      "",
+      "another filter",
+      "another subset",
+      "tiers before it that can't carry the load",
+      "another draw of the zone",
+      "less load on it",
+      "",
+      "",
+      "",
+      "",
+      ""};
   return remedies[static_cast<std::size_t>(reason)];
 }
 
@@ -145,16 +192,29 @@ struct Health {
   return result;
 }
 
+/// Knows phases and histories of backends by id: health::Monitor.
+template <class M>
+concept Monitors = requires(M const& monitor, std::string_view id) {
+  { monitor.phase(id) } -> std::convertible_to<std::optional<health::Phase>>;
+  monitor.history(id);
+};
+
+/// What the monitor knows of the backend with this id. *Threads* any.
+template <Monitors Monitor>
+[[nodiscard]] Health health_of(Monitor const& monitor, std::string_view id) {
+  Health health{.phase = monitor.phase(id)};
+  for (auto& step : monitor.history(id))
+    if (step.from != step.to && step.to == health.phase) health.last = std::move(step);
+  return health;
+}
+
 /// Of a live balancer and its monitor. *Threads* any. *Cost* O(its history); allocates.
-template <class Balancer, class Monitor>
+template <class Balancer, Monitors Monitor>
 [[nodiscard]] Why why(Balancer const& balancer, Monitor const& monitor, std::string_view id,
                       Request const& request = any_request) {
   auto const backend = balancer.find(id);
   if (!backend) return {.id = std::string{id}, .reason = Reason::unknown};
-  Health health{.phase = monitor.phase(id)};
-  for (auto& step : monitor.history(id))
-    if (step.from != step.to && step.to == health.phase) health.last = std::move(step);
-  return why(*backend, health, request);
+  return why(*backend, health_of(monitor, id), request);
 }
 /// Of a balancer without a monitor. *Threads* any.
 template <class Balancer>
@@ -171,9 +231,12 @@ template <class Balancer>
     auto const tenths = std::chrono::round<std::chrono::duration<std::int64_t, std::deci>>(time);
     return std::to_string(tenths.count() / 10) + '.' + std::to_string(tenths.count() % 10) + " s";
   };
-  auto text = why.id + ": " + std::string{name(why.reason)};
+  auto text = poise::detail::escaped(why.id) + ": " + std::string{name(why.reason)};
   if (why.since && now >= *why.since) text += " since " + seconds(now - *why.since);
-  if (!why.cause.empty() || why.limit != 0) {
+  if (why.reason == Reason::outscored) {
+    text += " (" + poise::detail::in_words(why.value) + ", winner " +
+            poise::detail::in_words(why.limit) + ')';
+  } else if (!why.cause.empty() || why.limit != 0) {
     text += " (" + why.cause;
     if (why.limit != 0)
       text += (why.cause.empty() ? "" : " ") + poise::detail::in_words(why.value) + ", limit " +

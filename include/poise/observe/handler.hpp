@@ -9,12 +9,13 @@
 //   auto const response = handler({.method = "GET", .target = "/metrics", .host = "10.0.0.7:9100",
 //                                  .accept = accept});
 //
-// A route is a function from request to response; add your own with Handler::add. Handlers only
-// read: all methods but GET and HEAD are refused. A request for a host that is not allowed is
-// refused too, so that a page from elsewhere can't read through a name that it made resolve to
-// this machine (DNS rebinding).
+// A route is a function from request to response; add your own with Handler::add, and with
+// Handler::add_below for all paths that begin alike. Handlers only read: all methods but GET and
+// HEAD are refused. A request for a host that is not allowed is refused too, so that a page from
+// elsewhere can't read through a name that it made resolve to this machine (DNS rebinding).
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -23,6 +24,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -46,7 +48,54 @@ struct HttpRequest {
   [[nodiscard]] std::string_view path() const noexcept {
     return target.substr(0, target.find('?'));
   }
+  /// What the path has after this prefix, as it was sent: see percent_decoded().
+  [[nodiscard]] std::string_view below(std::string_view prefix) const noexcept {
+    return path().starts_with(prefix) ? path().substr(prefix.size()) : std::string_view{};
+  }
 };
+
+/// "a%2Fb" -> "a/b"; in queries also "+" -> " ". Empty if a % is not followed by two hexadecimal
+/// digits. The result may be any bytes.
+[[nodiscard]] inline std::optional<std::string> percent_decoded(std::string_view text,
+                                                                bool is_query) {
+  std::string result;
+  result.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      result += is_query && text[i] == '+' ? ' ' : text[i];
+      continue;
+    }
+    unsigned byte = 0;
+    auto const digits = text.substr(i + 1, 2);
+    auto const [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (error != std::errc{} || digits.size() != 2 || end != digits.data() + 2) return std::nullopt;
+    result += static_cast<char>(byte);
+    i += 2;
+  }
+  return result;
+}
+
+/// The parameters of a target's query, "?key=a&format=json", in order. Empty if one can't be
+/// decoded.
+[[nodiscard]] inline std::optional<std::vector<std::pair<std::string, std::string>>> parameters(
+    std::string_view target) {
+  std::vector<std::pair<std::string, std::string>> result;
+  auto const mark = target.find('?');
+  auto rest = mark == std::string_view::npos ? std::string_view{} : target.substr(mark + 1);
+  while (!rest.empty()) {
+    auto const part = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    if (part.empty()) continue;
+    auto const equals = part.find('=');
+    auto name = percent_decoded(part.substr(0, equals), true);
+    auto value = percent_decoded(
+        equals == std::string_view::npos ? std::string_view{} : part.substr(equals + 1), true);
+    if (!name || !value) return std::nullopt;
+    result.emplace_back(std::move(*name), std::move(*value));
+  }
+  return result;
+}
 
 /// A body that goes on: the server sends what `next` returns, again and again with this pause,
 /// until it returns nothing. A client that reads slowly is asked for the next part later.
@@ -147,6 +196,11 @@ class Handler {
     tasks_.push_back({period, std::move(run)});
   }
   [[nodiscard]] std::span<Task const> tasks() const noexcept { return tasks_; }
+  /// For every path that begins with `prefix` and has no route of its own; the longest prefix
+  /// counts. HttpRequest::below gives the rest.
+  void add_below(std::string prefix, Route route) {
+    below_.insert_or_assign(std::move(prefix), std::move(route));
+  }
   void allow_host(std::string host) { options_.hosts.push_back(std::move(host)); }
 
   /// What a route throws becomes a 500 without its text.
@@ -165,13 +219,22 @@ class Handler {
           .body = "this host name is not served here; it must be among HandlerOptions::hosts\n"};
     if (request.method != "GET" && request.method != "HEAD")
       return {.status = 405, .body = "only GET and HEAD\n", .headers = {{"Allow", "GET, HEAD"}}};
-    auto const found = routes_.find(request.path());
-    if (found == routes_.end()) return {.status = 404, .body = paths()};
+    auto const* route = find(request.path());
+    if (route == nullptr) return {.status = 404, .body = paths()};
     try {
-      return found->second(request);
+      return (*route)(request);
     } catch (...) {
       return {.status = 500, .body = "this page could not be made\n"};
     }
+  }
+
+  /// Null if there is none.
+  [[nodiscard]] Route const* find(std::string_view path) const {
+    if (auto const found = routes_.find(path); found != routes_.end()) return &found->second;
+    Route const* best = nullptr;  // prefixes of one path stand in the order of their lengths
+    for (auto const& [prefix, route] : below_)
+      if (path.starts_with(prefix)) best = &route;
+    return best;
   }
 
   [[nodiscard]] bool allows(std::string_view host) const {
@@ -186,12 +249,14 @@ class Handler {
   [[nodiscard]] std::string paths() const {
     std::string text{"there is no such page; there are:\n"};
     for (auto const& [path, route] : routes_) text += path + '\n';
+    for (auto const& [prefix, route] : below_) text += prefix + "...\n";
     return text;
   }
 
   HandlerOptions options_;
   std::map<std::string, Route, std::less<>> routes_{};
   std::vector<Task> tasks_{};
+  std::map<std::string, Route, std::less<>> below_{};
 };
 
 /// The readers of the balancers that a process tells about, and how.

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/analysis/pages.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/meter.hpp>
 #include <poise/observe/reader.hpp>
@@ -135,6 +136,27 @@ TEST_CASE("a body, or a megabyte of headers, is refused", "[status]") {
   } catch (std::exception const&) {  // it closed the connection meanwhile
   }
   CHECK(ask(server.port(), get("/small")).body == "small\n");
+}
+
+TEST_CASE("picks are explained over a socket, by keys as long as the server allows", "[status]") {
+  Balancer<Rendezvous> const servers{endpoints({"10.0.0.1:80", "10.0.0.2:80"})};
+  observe::Handler pages;
+  analysis::add_explanations(pages, servers);
+  status::Server const server{pages, {.max_header = 2U << 20U}};
+  auto const owner = servers.pick({.route_key = "a b"})->id();
+  auto const answer = ask(server.port(), get("/explain?key=a%20b"));
+  CHECK(answer.body.starts_with("rendezvous picks " + owner + " for the key \"a b\"\n"));
+  CHECK(ask(server.port(), get("/why/10.0.0.1%3A80")).body == "10.0.0.1:80: eligible\n");
+  auto const longest = get("/explain?key=" + std::string(1U << 20U, 'k'));
+  CHECK(ask(server.port(), longest).status == "HTTP/1.1 200 OK");
+  status::Server const usual{pages};
+  Connection connection{usual.port()};
+  try {
+    connection.send(longest);
+    CHECK(connection.line().starts_with("HTTP/1.1 431"));
+  } catch (std::exception const&) {  // it closed the connection meanwhile
+  }
+  CHECK(ask(usual.port(), get("/explain")).status == "HTTP/1.1 200 OK");
 }
 
 TEST_CASE("half a request is closed when its time is over", "[status]") {

@@ -20,7 +20,7 @@ class Core;
 /// What a pick would have done, of one moment. It keeps the backends alive.
 class Rehearsed {
  public:
-  Rehearsal rehearsal{};
+  Rehearsal rehearsal{};                   ///< How the policy came to it.
   std::vector<Backend const*> backends{};  ///< All, in configured order.
   Backend const* winner = nullptr;         ///< Null if the pick would fail ...
   Error error{};                           ///< ... and why.

@@ -35,20 +35,20 @@ namespace poise::inline v0_1_0 {
 
 /// Which step of a rehearsed pick left a backend out before the policy chose.
 enum class LeftOutBy : std::uint8_t {
-  nothing,
-  group,   ///< Healthy or degraded backends are drawn first; it is among the others.
-  filter,  ///< Filter
-  subset,  ///< Subset: another client's.
-  tier,    ///< Failover
-  zone,    ///< ZoneAware
+  nothing,  ///< It was not.
+  group,    ///< Healthy or degraded backends are drawn first; it is among the others.
+  filter,   ///< Filter
+  subset,   ///< Subset: another client's.
+  tier,     ///< Failover
+  zone,     ///< ZoneAware
 };
 
 /// What refused a backend that was proposed.
 enum class RefusedBy : std::uint8_t {
-  nothing,
-  limit,   ///< As many requests as it may have are in flight.
-  share,   ///< It accepts a fraction of its picks, and the draw was against it.
-  policy,  ///< The policy's admit(): Bounded, Shed, Filter.
+  nothing,  ///< It was not.
+  limit,    ///< As many requests as it may have are in flight.
+  share,    ///< It accepts a fraction of its picks, and the draw was against it.
+  policy,   ///< The policy's admit(): Bounded, Shed, Filter.
 };
 
 /// *Threads* one.

@@ -91,6 +91,23 @@ TEST_CASE("no waiter is forgotten, and no connection is in two hands") {
   CHECK(world.pool.numbers().in_use == 0);
 }
 
+TEST_CASE("a connection that is closed leaves its place to the next waiter") {
+  tests::Rounds rounds{100};
+  while (rounds.next()) {
+    World world{{.max = 1}};
+    tests::Number turned_away{0};
+    tests::together(3, [&](unsigned) {
+      try {
+        world.pool.acquire(for_ever)->dirty = true;
+      } catch (NoConnection const&) {
+        turned_away.add(1);
+      }
+    });
+    REQUIRE(turned_away.load() == 0);
+    REQUIRE(world.server->most.load() == 1);
+  }
+}
+
 TEST_CASE("no waiter is forgotten while the backend fails, and is ejected and readmitted") {
   World world{small};
   tests::Team<Client> clients{4, world.pool};

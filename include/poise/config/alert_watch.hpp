@@ -28,7 +28,7 @@ class AlertWatch {
  public:
   using Log = std::function<void(std::string const& line)>;
 
-  AlertWatch(AlertSettings const& settings, Log log)
+  AlertWatch(AlertSettings const& settings, Log const& log)
       : alerts_{
             analysis::default_rules(objectives(settings)),
             {.on_fire = [log](analysis::Alert const& alert) { log(line("alert ", alert)); },

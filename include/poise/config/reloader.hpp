@@ -113,7 +113,7 @@ class Reloader {
     if (!std::exchange(pending_, true)) due_ = SteadyClock{}.now() + settle;
   }
 
-  bool hung_up() const {
+  [[nodiscard]] bool hung_up() const {
     signalfd_siginfo signal{};
     bool any = false;
     while (hangup_ >= 0 && ::read(hangup_, &signal, sizeof signal) == sizeof signal) any = true;

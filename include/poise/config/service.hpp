@@ -242,7 +242,7 @@ class Service {
     ticking_ = ticker_.watch(balancer_);
   }
 
-  static Document const& checked(Document const& document) {
+  static Document checked(Document const& document) {
     if (!document.valid()) throw ConfigError{detail::joined(document.problems)};
     return document;
   }
@@ -349,7 +349,7 @@ class Service {
     if (scope.probes) probes_ = std::move(prepared.probes);
     if (scope.pages) pages_->set(pages_of(settings));
     if (scope.server) server_ = std::move(prepared.server);
-    if (scope.alerts) watch(std::move(prepared.alerts), reader_of(settings));
+    if (scope.alerts) watch(prepared.alerts, reader_of(settings));
   }
 
   void follow(Settings const& settings, std::unique_ptr<discovery::Feed> feed) {
@@ -378,7 +378,8 @@ class Service {
     return handler;
   }
 
-  void watch(std::shared_ptr<AlertWatch> alerts, std::shared_ptr<observe::Reader const> reader) {
+  void watch(std::shared_ptr<AlertWatch> const& alerts,
+             std::shared_ptr<observe::Reader const> const& reader) {
     if (!alerts) return void(watching_ = {});
     watching_ = ticker_.every(std::chrono::seconds{1}, [this, alerts, reader] {
       std::optional<Duration> age;

@@ -95,11 +95,12 @@ class TomlReader {
   std::vector<Problem>& problems_;
 };
 
-/// Finds what toml++ 3.3 does not survive, which fuzzing found: outside strings and comments
-/// characters beyond ASCII; a table's name that begins with a character that no name has; } where a
-/// list wants a value; and a line with thousands of dots, since it makes a table of each, and
-/// destroys them recursively.
-/// None of these is a configuration. What it overlooks toml++ refuses in good order.
+/// Finds what toml++ 3.3 does not survive, which fuzzing found: outside strings and comments, and
+/// after a backslash, characters beyond ASCII; a table's name that begins with a character that no
+/// name has; } where a list wants a value; and a line with thousands of dots, since it makes a
+/// table of each, and destroys them recursively. None of these is a configuration. What it
+/// overlooks toml++ refuses in good order, but for one: characters beyond ASCII in a value that
+/// began without quotes and has some inside, such as 1=".
 class TomlScanner {
  public:
   explicit TomlScanner(std::string_view text) : text_{text} {
@@ -109,14 +110,15 @@ class TomlScanner {
   [[nodiscard]] std::optional<Problem> scan() {
     bool begins = true;  // the line; spaces do not count
     std::size_t dots = 0;
-    char last = '\n';  // but for spaces and comments
+    char last = '\n';      // but for spaces and comments
+    char previous = '\n';  // of all
     while (at_ < text_.size()) {
       auto const letter = text_[at_];
       if (letter == '[' && begins && !name_follows())
         return problem(
             "this is no TOML: a table's name begins with a letter, a digit, - or _; "
             "others stand in quotes");
-      if ((static_cast<unsigned char>(letter) & 0x80U) != 0)
+      if (is_beyond_ascii(letter))
         return problem("this is no TOML: put what is beyond ASCII in quotes");
       if (letter == '}' && (last == '[' || last == ','))
         return problem("this is no TOML: a value is missing before }");
@@ -125,15 +127,27 @@ class TomlScanner {
       if (dots > most_dots)
         return problem("a line with more than 1000 dots: write it as several lines");
       begins = letter == '\n' || (begins && (letter == ' ' || letter == '\t'));
-      if (letter == '"' || letter == '\'') skip_string(letter);
-      else if (letter == '#') at_ = std::min(text_.find('\n', at_), text_.size());
-      else ++at_;
+      if (letter == '"' || letter == '\'') {
+        if (std::string_view{" \t\r\n=[{,.\"'"}.find(previous) == std::string_view::npos)
+          return problem("this is no TOML: a quote inside of what began without one");
+        if (!skip_string(letter))
+          return problem("this is no TOML: only ASCII may follow a backslash; use \\\\ for itself");
+      } else if (letter == '#') {
+        at_ = std::min(text_.find('\n', at_), text_.size());
+      } else {
+        ++at_;
+      }
+      previous = letter;
     }
     return std::nullopt;
   }
 
  private:
   static constexpr std::size_t most_dots = 1000;
+
+  [[nodiscard]] static bool is_beyond_ascii(char letter) noexcept {
+    return (static_cast<unsigned char>(letter) & 0x80U) != 0;
+  }
 
   /// After [ or [[ at at_.
   [[nodiscard]] bool name_follows() const {
@@ -151,16 +165,22 @@ class TomlScanner {
            std::string_view{"-_\"']"}.find(first) != std::string_view::npos;
   }
 
-  /// One that is not closed ends with its line, or, in three quotes, with the file.
-  void skip_string(char quote) {
+  /// One that is not closed ends with its line, or, in three quotes, with the file. False at a
+  /// backslash before what is beyond ASCII.
+  [[nodiscard]] bool skip_string(char quote) {
     std::string const three(3, quote);
     bool const is_long = text_.substr(at_).starts_with(three);
     auto const end = is_long ? std::string_view{three} : std::string_view{three}.substr(2);
     for (at_ += end.size(); at_ < text_.size(); ++at_) {
-      if (text_[at_] == '\n' && !is_long) return;
-      if (text_[at_] == '\\' && quote == '"') ++at_;
-      else if (text_.substr(at_).starts_with(end)) return void(at_ += end.size());
+      if (text_[at_] == '\n' && !is_long) return true;
+      if (text_[at_] == '\\' && quote == '"') {
+        if (++at_ < text_.size() && is_beyond_ascii(text_[at_])) return false;
+      } else if (text_.substr(at_).starts_with(end)) {
+        at_ += end.size();
+        return true;
+      }
     }
+    return true;
   }
 
   [[nodiscard]] Problem problem(std::string text) const {

@@ -17,7 +17,8 @@ const STATES = [
   ['slow start', '\u25b2', 'warn', 4, 'in slow start'],
   ['drained', '\u25cb', '', 7, 'drained'], ['unhealthy', '\u25a0', 'bad', 0, 'unhealthy'],
 ];
-const FAILING_RANK = 2;  // picked like others, and fails
+// Picked like others, and fails: what a monitor has not seen yet, or none is there to see.
+const FAILING = ['failing', '\u25bc', 'bad', 2, 'failing'];
 const MAX_POINTS = 300;
 
 class Row {
@@ -32,13 +33,13 @@ class Row {
       admitted, limit, why: why || null, causes: causes || {}});
   }
   get failing() { return this.failures >= 0.05 && this.failures > 0.05 * this.rate; }
-  get rank() {
-    const rank = STATES[this.state][3];
-    return this.failing && rank > FAILING_RANK ? FAILING_RANK : rank;
+  get shown() {
+    const state = STATES[this.state];
+    return this.failing && state[3] > FAILING[3] ? FAILING : state;
   }
+  get rank() { return this.shown[3]; }
   get troubled() { return this.rank < 6; }
-  get level() { return this.failing && STATES[this.state][2] !== 'bad' ? 'bad'
-    : STATES[this.state][2]; }
+  get level() { return this.shown[2]; }
   keep() {
     for (const [past, value] of [[this.rates, this.rate], [this.p50s, this.p50],
       [this.p99s, this.p99]]) {
@@ -114,9 +115,12 @@ class Balancer {
   }
 }
 
-// The worst first; of those that are out, the one that went last. Else as configured.
+// The worst first; of those that are out, the one that went last; of those that fail, the one that
+// fails most, in tenths, so that the order rests. Else as configured.
 function by_trouble(a, b) {
   if (a.rank !== b.rank) return a.rank - b.rank;
+  const tenths = row => Math.round(10 * row.failures / row.rate);
+  if (a.rank === FAILING[3]) return tenths(b) - tenths(a);
   return a.rank < 2 ? (b.why?.[0] || 0) - (a.why?.[0] || 0) : 0;
 }
 

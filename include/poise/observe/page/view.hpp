@@ -59,7 +59,7 @@ function explanation(balancer, row) {
     case 'drained': parts.push('by the operator'); break;
     case 'unhealthy': parts.push('declared by the operator or a rule'); break;
   }
-  if (row.rank === FAILING_RANK)
+  if (row.shown === FAILING)
     parts.push(`fails ${percent(row.failures / row.rate)} of its requests: ` +
       causes_of(row.causes));
   return parts.join('; ');
@@ -111,10 +111,9 @@ class Line {
   }
   draw(balancer, widest, version) {
     const {row} = this;
-    const [name, shape] = STATES[row.state];
-    const level = row.level;
+    const [name, shape, level] = row.shown;
     this.element.dataset.level = level;
-    this.state_drawn = row.state;
+    this.state_drawn = row.shown;
     this.state.className = `state ${level}`;
     set_text(this.button, row.id);
     set_text(this.state, `${shape} ${name}`);
@@ -181,7 +180,7 @@ class Table {
     for (const row of order) {
       const line = this.lines.get(row.slot);
       // Others are drawn when they come into view, unless their state is another.
-      if (line.visible || line.state_drawn !== row.state)
+      if (line.visible || line.state_drawn !== row.shown)
         line.draw(balancer, widest, balancer.points.length && balancer.points.at(-1)[0]);
     }
   }
@@ -240,13 +239,12 @@ function headline(balancer, troubled) {
   if (all === 0) return '\u25b2 There are no backends';
   if (now.panic) return '\u25a0 Panic: too few backends are left, so health is ignored';
   if (troubled.length === 1)
-    return `${STATES[troubled[0].state][1]} ${troubled[0].id} is ` +
-      `${troubled[0].rank === FAILING_RANK ? 'failing' : STATES[troubled[0].state][4]}` +
+    return `${troubled[0].shown[1]} ${troubled[0].id} is ${troubled[0].shown[4]}` +
       (all > 1 ? `; ${now.healthy} of ${all} are healthy${drained}` : '');
   if (troubled.length > 1) {
     const out = troubled.filter(row => row.rank < 2).length;
-    return `\u25a0 ${troubled.length} of ${all} backends are not well, ${out} of them out` +
-      drained;
+    return `\u25a0 ${troubled.length} of ${all} backends are not well, ` +
+      `${out || 'none'} of them out${drained}`;
   }
   if (now.unhealthy + now.degraded > 0)
     return `\u25a0 ${now.unhealthy} of ${all} backends are unhealthy, ${now.degraded} degraded`;
@@ -338,8 +336,8 @@ class Page {
     $('verdict').dataset.level = balancer.level;
     set_text($('verdict-title'), headline(balancer, troubled));
     set_text($('traffic'), traffic(balancer));
-    const lines = troubled.slice(0, 3).map(row => `${STATES[row.state][1]} ${row.id}, ` +
-      `${STATES[row.state][4]}: ${explanation(balancer, row)}`);
+    const lines = troubled.slice(0, 3).map(row => `${row.shown[1]} ${row.id}, ${row.shown[4]}: ` +
+      explanation(balancer, row));
     if (troubled.length > 3) lines.push(`and ${troubled.length - 3} more, first in the table`);
     if (now.observer_failures) lines.push(`${now.observer_failures} hooks of observers threw`);
     draw_items($('troubles'), lines);
@@ -393,7 +391,7 @@ class Page {
     if (!row) return this.open(null);
     set_text($('detail-title'), row.id);
     draw_terms($('detail-figures'), [
-      ['state', `${STATES[row.state][1]} ${STATES[row.state][0]} ${explanation(balancer, row)}`],
+      ['state', `${row.shown[1]} ${row.shown[0]} ${explanation(balancer, row)}`],
       ['address', row.address || '-'], ['zone', row.zone || '-'], ['tier', String(row.tier)],
       ['weight', String(row.weight)], ['admitted', percent(row.admitted / 1000)],
       ['share', percent(row.share / 1000)], ['intended', percent(row.intended / 1000)],

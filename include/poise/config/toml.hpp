@@ -174,7 +174,8 @@ class TomlScanner {
     for (at_ += end.size(); at_ < text_.size(); ++at_) {
       if (text_[at_] == '\n' && !is_long) return true;
       if (text_[at_] == '\\' && quote == '"') {
-        if (++at_ < text_.size() && is_beyond_ascii(text_[at_])) return false;
+        ++at_;
+        if (at_ < text_.size() && is_beyond_ascii(text_[at_])) return false;
       } else if (text_.substr(at_).starts_with(end)) {
         at_ += end.size();
         return true;

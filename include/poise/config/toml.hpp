@@ -95,12 +95,32 @@ class TomlReader {
   std::vector<Problem>& problems_;
 };
 
-/// Finds what toml++ 3.3 does not survive, which fuzzing found: outside strings and comments, and
-/// after a backslash, characters beyond ASCII; a table's name that begins with a character that no
+/// Says where TOML has no =: a key has one. Letters in strings and comments do not count.
+class TomlAssignments {
+ public:
+  /// False if this letter is an = that belongs to no key.
+  [[nodiscard]] bool take(char letter) {
+    bool const in_list = !open_.empty() && open_.back() == '[';
+    if (letter == '=') return !in_list && !std::exchange(assigned_, true);
+    if (letter == '[' || letter == '{') open_.push_back(letter);
+    if ((letter == ']' || letter == '}') && !open_.empty()) open_.pop_back();
+    if (letter == '{' || (letter == ',' && !in_list) || (letter == '\n' && open_.empty()))
+      assigned_ = false;
+    if (letter == '}') assigned_ = true;  // what it ends is a value
+    return true;
+  }
+
+ private:
+  std::string open_{};  // brackets and braces
+  bool assigned_ = false;
+};
+
+/// Finds what toml++ 3.3 does not survive, which fuzzing found. Outside of strings and comments:
+/// characters beyond ASCII; a quote or bracket inside of what began without one; an = that belongs
+/// to no key; three quotes that begin no value; a table's name that begins with a character that no
 /// name has; } where a list wants a value; and a line with thousands of dots, since it makes a
-/// table of each, and destroys them recursively. None of these is a configuration. What it
-/// overlooks toml++ refuses in good order, but for one: characters beyond ASCII in a value that
-/// began without quotes and has some inside, such as 1=".
+/// table of each, and destroys them recursively. In strings: characters beyond ASCII after a
+/// backslash. None of these is a configuration.
 class TomlScanner {
  public:
   explicit TomlScanner(std::string_view text) : text_{text} {
@@ -112,6 +132,7 @@ class TomlScanner {
     std::size_t dots = 0;
     char last = '\n';      // but for spaces and comments
     char previous = '\n';  // of all
+    TomlAssignments assignments;
     while (at_ < text_.size()) {
       auto const letter = text_[at_];
       if (letter == '[' && begins && !name_follows())
@@ -122,14 +143,21 @@ class TomlScanner {
         return problem("this is no TOML: put what is beyond ASCII in quotes");
       if (letter == '}' && (last == '[' || last == ','))
         return problem("this is no TOML: a value is missing before }");
+      if (!assignments.take(letter))
+        return problem("this is no TOML: a key has one =; texts stand in quotes");
+      auto const before = last;
       if (std::string_view{" \t\r\n#"}.find(letter) == std::string_view::npos) last = letter;
       dots = letter == '\n' ? 0 : dots + (letter == '.' ? 1 : 0);
       if (dots > most_dots)
         return problem("a line with more than 1000 dots: write it as several lines");
       begins = letter == '\n' || (begins && (letter == ' ' || letter == '\t'));
+      if (std::string_view{"\"'[{"}.find(letter) != std::string_view::npos &&
+          std::string_view{" \t\r\n=[{,.\"'"}.find(previous) == std::string_view::npos)
+        return problem("this is no TOML: a quote or bracket inside of what began without one");
       if (letter == '"' || letter == '\'') {
-        if (std::string_view{" \t\r\n=[{,.\"'"}.find(previous) == std::string_view::npos)
-          return problem("this is no TOML: a quote inside of what began without one");
+        if (text_.substr(at_).starts_with(std::string(3, letter)) &&
+            std::string_view{"=[,"}.find(before) == std::string_view::npos)
+          return problem("this is no TOML: three quotes begin a value, not a name");
         if (!skip_string(letter))
           return problem("this is no TOML: only ASCII may follow a backslash; use \\\\ for itself");
       } else if (letter == '#') {
@@ -174,8 +202,9 @@ class TomlScanner {
     for (at_ += end.size(); at_ < text_.size(); ++at_) {
       if (text_[at_] == '\n' && !is_long) return true;
       if (text_[at_] == '\\' && quote == '"') {
-        ++at_;
-        if (at_ < text_.size() && is_beyond_ascii(text_[at_])) return false;
+        ++at_;  // in three quotes spaces and lines may follow, which do not count
+        auto const next = text_.find_first_not_of(" \t\r\n", at_);
+        if (next != std::string_view::npos && is_beyond_ascii(text_[next])) return false;
       } else if (text_.substr(at_).starts_with(end)) {
         at_ += end.size();
         return true;

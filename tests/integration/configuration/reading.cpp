@@ -172,9 +172,16 @@ TEST_CASE("what is no TOML or JSON is refused with its place, however deep") {
   require_problem(key + " = 1", "f:1:2002: a line with more than 1000 dots");
   require_problem("name = \xc3\xa4", "f:1:8: this is no TOML: put what is beyond ASCII in quotes");
   require_problem("x-a = [ #\n }", "f:2:2: this is no TOML: a value is missing before }");
-  require_problem("x-a = 1'\xc3\xa4'", "f:1:8: this is no TOML: a quote inside");
+  require_problem("x-a = 1'\xc3\xa4'", "f:1:8: this is no TOML: a quote or bracket inside");
+  require_problem("x-a = -['\xc3\xa4'", "f:1:8: this is no TOML: a quote or bracket inside");
+  require_problem("x-a = 1='\xc3\xa4'", "f:1:8: this is no TOML: a key has one =");
+  require_problem("x-a = [1,\n2='\xc3\xa4'", "f:2:2: this is no TOML: a key has one =");
+  require_problem("x-a = {b = {}='\xc3\xa4'}", "f:1:14: this is no TOML: a key has one =");
+  REQUIRE(problems("x-a = {b = 1, c = [2, {d = '='}], e = \"=\"}  # = =\n" + one_backend).empty());
+  require_problem("\"\"\"\"a\n\xc3\xa4", "f:1:1: this is no TOML: three quotes begin a value");
   require_problem("name = \"a\\\xc3\xa4\"",
                   "f:1:11: this is no TOML: only ASCII may follow a backslash");
+  require_problem("name = \"\"\"a\\\n \xc3\xa4\"\"\"", "f:1:13: this is no TOML: only ASCII");
   REQUIRE(
       problems("name = '\xc3\xa4'  # \xc3\xa4\nx-a = \"\"\"\n[:\"\n\xc3\xa4\"\"\"\n" + one_backend)
           .empty());

@@ -250,7 +250,7 @@ TEST_CASE("the schema knows every field, and its defaults are of the right kind"
   REQUIRE(root.at("properties").at("backends").at("items").at("required").at(0) == "address");
 }
 
-TEST_CASE("a field is explained; a misspelled one is not") {
+TEST_CASE("a field is explained, and a misspelled one is not") {
   REQUIRE(explanation("probe.interval").starts_with("probe.interval: Between two probes"));
   REQUIRE(explanation("backends.weight").find("default 1\n") != std::string::npos);
   REQUIRE_THROWS_WITH(explanation("probe.intervl"),

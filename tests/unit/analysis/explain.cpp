@@ -101,7 +101,7 @@ TEST_CASE("an explanation has the costs by which Adaptive chooses") {
   CHECK(servers.pick()->id() == explanation.winner);
 }
 
-TEST_CASE("with a key the others are not its owner; without one they are not drawn") {
+TEST_CASE("with a key the others are not its owner, and without one they are not drawn") {
   auto servers = balancer<Rendezvous>();
   auto const explanation = explain(servers, {.route_key = "user 7"});
   CHECK(explanation.key == "user 7");
@@ -150,7 +150,7 @@ TEST_CASE("what keeps a backend out by itself is its first reason, whatever the 
         "declared it\n");
 }
 
-TEST_CASE("a backend that accepts none of its picks is limited; one over its bound is refused") {
+TEST_CASE("a backend that accepts none of its picks is limited, and one over its bound refused") {
   auto servers = balancer<LeastConnections>();
   servers.set_admission("a", {.share = 0});
   std::vector<decltype(servers)::Lease> leases;

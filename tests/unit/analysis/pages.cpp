@@ -41,7 +41,7 @@ TEST_CASE("/explain says what a pick of this key would do") {
   CHECK(world.get("/explain").body.starts_with("rendezvous picks "));
 }
 
-TEST_CASE("/why/ID says why a backend is passed over; its id may have any bytes") {
+TEST_CASE("/why/ID says why a backend is passed over, whatever bytes its id has") {
   World world;
   CHECK(world.get("/why/10.0.0.1:80").body == "10.0.0.1:80: eligible\n");
   CHECK(world.get("/why/10.0.0.1%3a80?format=text").body == "10.0.0.1:80: eligible\n");

@@ -95,14 +95,20 @@ class TomlReader {
   std::vector<Problem>& problems_;
 };
 
-/// Says where TOML has no =: a key has one. Letters in strings and comments do not count.
+/// Tells keys from values. Letters in strings and comments do not count.
 class TomlAssignments {
  public:
-  /// False if this letter is an = that belongs to no key.
-  [[nodiscard]] bool take(char letter) {
+  /// Is the next letter part of a value?
+  [[nodiscard]] bool in_value() const noexcept {
+    return assigned_ || (!open_.empty() && open_.back() == '[');
+  }
+  /// False if this letter is an = that belongs to no key. `begins`: it is the first of its line.
+  [[nodiscard]] bool take(char letter, bool begins) {
     bool const in_list = !open_.empty() && open_.back() == '[';
     if (letter == '=') return !in_list && !std::exchange(assigned_, true);
-    if (letter == '[' || letter == '{') open_.push_back(letter);
+    if (letter == '\n' || (letter == '[' && begins && open_.empty())) in_header_ = letter == '[';
+    if (in_header_) return true;
+    if (letter == '{' || letter == '[') open_.push_back(letter);
     if ((letter == ']' || letter == '}') && !open_.empty()) open_.pop_back();
     if (letter == '{' || (letter == ',' && !in_list) || (letter == '\n' && open_.empty()))
       assigned_ = false;
@@ -111,7 +117,8 @@ class TomlAssignments {
   }
 
  private:
-  std::string open_{};  // brackets and braces
+  std::string open_{};      // brackets and braces
+  bool in_header_ = false;  // of a table: its brackets hold keys
   bool assigned_ = false;
 };
 
@@ -143,16 +150,19 @@ class TomlScanner {
         return problem("this is no TOML: put what is beyond ASCII in quotes");
       if (letter == '}' && (last == '[' || last == ','))
         return problem("this is no TOML: a value is missing before }");
-      if (!assignments.take(letter))
-        return problem("this is no TOML: a key has one =; texts stand in quotes");
       auto const before = last;
+      bool const opens = std::string_view{"\"'[{"}.find(letter) != std::string_view::npos;
+      if (opens && assignments.in_value() &&
+          std::string_view{"=[,"}.find(before) == std::string_view::npos)
+        return problem("this is no TOML: a quote or bracket inside of a value");
+      if (!assignments.take(letter, begins))
+        return problem("this is no TOML: a key has one =; texts stand in quotes");
       if (std::string_view{" \t\r\n#"}.find(letter) == std::string_view::npos) last = letter;
       dots = letter == '\n' ? 0 : dots + (letter == '.' ? 1 : 0);
       if (dots > most_dots)
         return problem("a line with more than 1000 dots: write it as several lines");
       begins = letter == '\n' || (begins && (letter == ' ' || letter == '\t'));
-      if (std::string_view{"\"'[{"}.find(letter) != std::string_view::npos &&
-          std::string_view{" \t\r\n=[{,.\"'"}.find(previous) == std::string_view::npos)
+      if (opens && std::string_view{" \t\r\n=[{,.\"'"}.find(previous) == std::string_view::npos)
         return problem("this is no TOML: a quote or bracket inside of what began without one");
       if (letter == '"' || letter == '\'') {
         if (text_.substr(at_).starts_with(std::string(3, letter)) &&

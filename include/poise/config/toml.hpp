@@ -125,9 +125,9 @@ class TomlAssignments {
 /// Finds what toml++ 3.3 does not survive, which fuzzing found. Outside of strings and comments:
 /// characters beyond ASCII; a quote or bracket inside of what began without one; an = that belongs
 /// to no key; three quotes that begin no value; a table's name that begins with a character that no
-/// name has; } where a list wants a value; and a line with thousands of dots, since it makes a
-/// table of each, and destroys them recursively. In strings: characters beyond ASCII after a
-/// backslash. None of these is a configuration.
+/// name has; } where a list wants a value; a date with a part of a time; and a line with thousands
+/// of dots, since it makes a table of each, and destroys them recursively. In strings: characters
+/// beyond ASCII after a backslash. None of these is a configuration.
 class TomlScanner {
  public:
   explicit TomlScanner(std::string_view text) : text_{text} {
@@ -135,47 +135,9 @@ class TomlScanner {
   }
 
   [[nodiscard]] std::optional<Problem> scan() {
-    bool begins = true;  // the line; spaces do not count
-    std::size_t dots = 0;
-    char last = '\n';      // but for spaces and comments
-    char previous = '\n';  // of all
-    TomlAssignments assignments;
     while (at_ < text_.size()) {
-      auto const letter = text_[at_];
-      if (letter == '[' && begins && !name_follows())
-        return problem(
-            "this is no TOML: a table's name begins with a letter, a digit, - or _; "
-            "others stand in quotes");
-      if (is_beyond_ascii(letter))
-        return problem("this is no TOML: put what is beyond ASCII in quotes");
-      if (letter == '}' && (last == '[' || last == ','))
-        return problem("this is no TOML: a value is missing before }");
-      auto const before = last;
-      bool const opens = std::string_view{"\"'[{"}.find(letter) != std::string_view::npos;
-      if (opens && assignments.in_value() &&
-          std::string_view{"=[,"}.find(before) == std::string_view::npos)
-        return problem("this is no TOML: a quote or bracket inside of a value");
-      if (!assignments.take(letter, begins))
-        return problem("this is no TOML: a key has one =; texts stand in quotes");
-      if (std::string_view{" \t\r\n#"}.find(letter) == std::string_view::npos) last = letter;
-      dots = letter == '\n' ? 0 : dots + (letter == '.' ? 1 : 0);
-      if (dots > most_dots)
-        return problem("a line with more than 1000 dots: write it as several lines");
-      begins = letter == '\n' || (begins && (letter == ' ' || letter == '\t'));
-      if (opens && std::string_view{" \t\r\n=[{,.\"'"}.find(previous) == std::string_view::npos)
-        return problem("this is no TOML: a quote or bracket inside of what began without one");
-      if (letter == '"' || letter == '\'') {
-        if (text_.substr(at_).starts_with(std::string(3, letter)) &&
-            std::string_view{"=[,"}.find(before) == std::string_view::npos)
-          return problem("this is no TOML: three quotes begin a value, not a name");
-        if (!skip_string(letter))
-          return problem("this is no TOML: only ASCII may follow a backslash; use \\\\ for itself");
-      } else if (letter == '#') {
-        at_ = std::min(text_.find('\n', at_), text_.size());
-      } else {
-        ++at_;
-      }
-      previous = letter;
+      if (auto const* const wrong = wrong_here()) return problem(wrong);
+      if (!take()) return problem("only ASCII may follow a backslash; use \\\\ for itself");
     }
     return std::nullopt;
   }
@@ -185,6 +147,64 @@ class TomlScanner {
 
   [[nodiscard]] static bool is_beyond_ascii(char letter) noexcept {
     return (static_cast<unsigned char>(letter) & 0x80U) != 0;
+  }
+  [[nodiscard]] static bool is_among(char letter, std::string_view letters) noexcept {
+    return letters.find(letter) != std::string_view::npos;
+  }
+  [[nodiscard]] bool follows(std::string_view text) const {
+    return text_.substr(at_).starts_with(text);
+  }
+
+  /// What TOML does not allow here; nullptr if nothing is wrong.
+  [[nodiscard]] char const* wrong_here() {
+    auto const letter = text_[at_];
+    bool const opens = is_among(letter, "\"'[{");
+    bool const begins_value = is_among(last_, "=[,");
+    if (letter == '[' && begins_ && !name_follows())
+      return "a table's name begins with a letter, a digit, - or _; others stand in quotes";
+    if (is_beyond_ascii(letter)) return "put what is beyond ASCII in quotes";
+    if (letter == '}' && is_among(last_, "[,")) return "a value is missing before }";
+    if (opens && !is_among(previous_, " \t\r\n=[{,.\"'"))
+      return "a quote or bracket inside of what began without one";
+    if (opens && assignments_.in_value() && !begins_value)
+      return "a quote or bracket inside of a value";
+    if (!begins_value && (follows("\"\"\"") || follows("'''")))
+      return "three quotes begin a value, not a name";
+    if (letter == ' ' && is_date_before() && is_digit_after())
+      return "put a date with a time in quotes";
+    if (!assignments_.take(letter, begins_)) return "a key has one =; texts stand in quotes";
+    dots_ = letter == '\n' ? 0 : dots_ + (letter == '.' ? 1 : 0);
+    if (dots_ > most_dots) return "a line with more than 1000 dots: write it as several lines";
+    return nullptr;
+  }
+
+  /// Goes on to what follows this letter, this string or this comment. False if a string has what
+  /// toml++ does not survive.
+  [[nodiscard]] bool take() {
+    auto const letter = text_[at_];
+    if (!is_among(letter, " \t\r\n#")) last_ = letter;
+    begins_ = letter == '\n' || (begins_ && (letter == ' ' || letter == '\t'));
+    previous_ = letter;
+    if (letter == '"' || letter == '\'') return skip_string(letter);
+    if (letter == '#') at_ = std::min(text_.find('\n', at_), text_.size());
+    else ++at_;
+    return true;
+  }
+
+  /// Such as 2026-01-31, right before at_.
+  [[nodiscard]] bool is_date_before() const {
+    constexpr std::string_view form = "dddd-dd-dd";
+    if (at_ < form.size()) return false;
+    auto const text = text_.substr(at_ - form.size(), form.size());
+    return std::ranges::equal(text, form, [](char letter, char wanted) {
+      return wanted == 'd' ? is_digit(letter) : letter == wanted;
+    });
+  }
+  [[nodiscard]] bool is_digit_after() const {
+    return at_ + 1 < text_.size() && is_digit(text_[at_ + 1]);
+  }
+  [[nodiscard]] static bool is_digit(char letter) noexcept {
+    return letter >= '0' && letter <= '9';
   }
 
   /// After [ or [[ at at_.
@@ -223,17 +243,22 @@ class TomlScanner {
     return true;
   }
 
-  [[nodiscard]] Problem problem(std::string text) const {
+  [[nodiscard]] Problem problem(std::string const& text) const {
     Position at{1, 1};
     for (char const letter : text_.substr(0, at_)) {
       if (letter == '\n') at = {at.line + 1, 1};
       else if ((static_cast<unsigned char>(letter) & 0xc0U) != 0x80U) ++at.column;
     }
-    return {at, std::move(text)};
+    return {at, "this is no TOML: " + text};
   }
 
   std::string_view text_;
   std::size_t at_ = 0;
+  char last_ = '\n';      // but for spaces and comments
+  char previous_ = '\n';  // of all
+  bool begins_ = true;    // the line; spaces do not count
+  std::size_t dots_ = 0;  // of the line
+  TomlAssignments assignments_{};
 };
 
 }  // namespace detail

@@ -169,13 +169,14 @@ TEST_CASE("what is no TOML or JSON is refused with its place, however deep") {
   require_problem(one_backend + "x-y = " + std::string(100, '[') + std::string(100, ']'), "f:3:");
   std::string key = "a";
   for (int i = 0; i < 20'000; ++i) key += ".a";
-  require_problem(key + " = 1", "f:1:2002: a line with more than 1000 dots");
+  require_problem(key + " = 1", "f:1:2002: this is no TOML: a line with more than 1000 dots");
   require_problem("name = \xc3\xa4", "f:1:8: this is no TOML: put what is beyond ASCII in quotes");
   require_problem("x-a = [ #\n }", "f:2:2: this is no TOML: a value is missing before }");
   require_problem("x-a = 1'\xc3\xa4'", "f:1:8: this is no TOML: a quote or bracket inside");
   require_problem("x-a = 1.'\xc3\xa4'", "f:1:9: this is no TOML: a quote or bracket inside");
   REQUIRE(problems("x-a.'b.c' = [[1], [[2, 3]]]\n" + one_backend + "[x-b.'c']\n[[x-d.'e'.'f']]\n")
               .empty());
+  require_problem("x-a = [1111-06-06 0 ", "f:1:18: this is no TOML: put a date with a time");
   require_problem("x-a = -['\xc3\xa4'", "f:1:8: this is no TOML: a quote or bracket inside");
   require_problem("x-a = 1='\xc3\xa4'", "f:1:8: this is no TOML: a key has one =");
   require_problem("x-a = [1,\n2='\xc3\xa4'", "f:2:2: this is no TOML: a key has one =");

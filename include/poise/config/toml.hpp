@@ -125,7 +125,7 @@ class TomlAssignments {
 /// Finds what toml++ 3.3 does not survive, which fuzzing found. Outside of strings and comments:
 /// characters beyond ASCII; a quote or bracket inside of what began without one; an = that belongs
 /// to no key; three quotes that begin no value; a table's name that begins with a character that no
-/// name has; } where a list wants a value; a date with a part of a time; and a line with thousands
+/// name has; } where a list wants a value; parts of a date or a time; and a line with thousands
 /// of dots, since it makes a table of each, and destroys them recursively. In strings: characters
 /// beyond ASCII after a backslash. None of these is a configuration.
 class TomlScanner {
@@ -136,8 +136,9 @@ class TomlScanner {
 
   [[nodiscard]] std::optional<Problem> scan() {
     while (at_ < text_.size()) {
-      if (auto const* const wrong = wrong_here()) return problem(wrong);
-      if (!take()) return problem("only ASCII may follow a backslash; use \\\\ for itself");
+      if (begins_time()) return problem("a date or a time, which no field takes: put it in quotes");
+      if (auto const* const wrong = wrong_here()) return not_toml(wrong);
+      if (!take()) return not_toml("only ASCII may follow a backslash; use \\\\ for itself");
     }
     return std::nullopt;
   }
@@ -170,8 +171,6 @@ class TomlScanner {
       return "a quote or bracket inside of a value";
     if (!begins_value && (follows("\"\"\"") || follows("'''")))
       return "three quotes begin a value, not a name";
-    if (letter == ' ' && is_date_before() && is_digit_after())
-      return "put a date with a time in quotes";
     if (!assignments_.take(letter, begins_)) return "a key has one =; texts stand in quotes";
     dots_ = letter == '\n' ? 0 : dots_ + (letter == '.' ? 1 : 0);
     if (dots_ > most_dots) return "a line with more than 1000 dots: write it as several lines";
@@ -191,20 +190,13 @@ class TomlScanner {
     return true;
   }
 
-  /// Such as 2026-01-31, right before at_.
-  [[nodiscard]] bool is_date_before() const {
-    constexpr std::string_view form = "dddd-dd-dd";
-    if (at_ < form.size()) return false;
-    auto const text = text_.substr(at_ - form.size(), form.size());
-    return std::ranges::equal(text, form, [](char letter, char wanted) {
-      return wanted == 'd' ? is_digit(letter) : letter == wanted;
-    });
-  }
-  [[nodiscard]] bool is_digit_after() const {
-    return at_ + 1 < text_.size() && is_digit(text_[at_ + 1]);
-  }
-  [[nodiscard]] static bool is_digit(char letter) noexcept {
-    return letter >= '0' && letter <= '9';
+  /// Is this the first letter of a date or a time, such as 2026-01-31 or 12:30?
+  [[nodiscard]] bool begins_time() const {
+    if (!assignments_.in_value() || !is_among(last_, "=[,")) return false;
+    auto const rest = text_.substr(at_);
+    auto const digits = rest.find_first_not_of("0123456789");
+    if (digits == std::string_view::npos) return false;
+    return (digits == 4 && rest[digits] == '-') || (digits == 2 && rest[digits] == ':');
   }
 
   /// After [ or [[ at at_.
@@ -243,13 +235,16 @@ class TomlScanner {
     return true;
   }
 
-  [[nodiscard]] Problem problem(std::string const& text) const {
+  [[nodiscard]] Problem not_toml(std::string const& why) const {
+    return problem("this is no TOML: " + why);
+  }
+  [[nodiscard]] Problem problem(std::string text) const {
     Position at{1, 1};
     for (char const letter : text_.substr(0, at_)) {
       if (letter == '\n') at = {at.line + 1, 1};
       else if ((static_cast<unsigned char>(letter) & 0xc0U) != 0x80U) ++at.column;
     }
-    return {at, "this is no TOML: " + text};
+    return {at, std::move(text)};
   }
 
   std::string_view text_;

@@ -29,9 +29,11 @@ FOLDERS = {
     "boost_asio": "Boost.Asio",
     "tls": "TLS",
     "observe": "Metrics, pages and logs",
+    "analysis": "Analysis, alerts and explanations",
     "pool": "Connection pools",
     "sql": "Primaries and replicas",
     "postgres": "PostgreSQL",
+    "config": "Configuration by one file",
     "status": "The server of the pages",
 }
 # What the headers of these folders share among themselves: no page, no name for users.

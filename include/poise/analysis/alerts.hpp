@@ -53,6 +53,7 @@ struct PoolState {
   std::span<std::string_view const> breaching{};  ///< Will breach the objective.
 };
 
+/// How urgent an alert is: for the working day, or for whoever is on call.
 enum class Severity : std::uint8_t { ticket, page };
 
 /// What a rule measured. `backends` lists those that it is about.
@@ -61,6 +62,7 @@ struct Reading {
   std::vector<std::string> backends{};
 };
 
+/// A question that is asked in each update, and when its answer is an alert.
 struct Rule {
   std::string name{};
   std::string group{};  ///< Rules of one group are one alert. Empty: the rule is alone.
@@ -101,6 +103,7 @@ struct RuleError {
   std::uint64_t count = 0;
 };
 
+/// What to call when an alert begins and ends.
 struct AlertCallbacks {
   std::function<void(Alert const&)> on_fire{};   ///< It began, or became a page.
   std::function<void(Alert const&)> on_clear{};  ///< It ended: the alert as it last was.

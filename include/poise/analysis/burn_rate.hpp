@@ -34,6 +34,7 @@ inline constexpr BurnWindow page_fast{std::chrono::hours{1}, std::chrono::minute
 inline constexpr BurnWindow page_slow{std::chrono::hours{6}, std::chrono::minutes{30}, 6};
 inline constexpr BurnWindow ticket{std::chrono::hours{72}, std::chrono::hours{6}, 1};
 
+/// What a BurnRate watches.
 struct BurnOptions {
   double objective = 0.999;  ///< The fraction of requests that are to succeed.
   BurnWindow window = page_fast;

@@ -42,6 +42,7 @@
 
 namespace poise::inline v0_1_0::analysis {
 
+/// What a ChangeDetector takes for a change.
 struct ChangeOptions {
   double gap = 0.3;           ///< Of logarithms: 0.3 is a factor of 1.35. The only number to tune.
   std::uint64_t volume = 20;  ///< Intervals are merged until they have this many requests.

@@ -22,6 +22,7 @@
 
 namespace poise::inline v0_1_0::analysis {
 
+/// What is promised to users: default_rules() derives its limits from it.
 struct Objectives {
   double success = 0.999;                       ///< The fraction of requests that are to succeed.
   std::optional<Duration> latency{};            ///< Of the quantile in PoolState::latency.

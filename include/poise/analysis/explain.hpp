@@ -44,6 +44,7 @@ struct Candidate {
   std::uint32_t in_flight = 0;
 };
 
+/// What a pick would do, and why.
 struct Explanation {
   Time at{};                            ///< By the balancer's clock.
   std::string policy{};                 ///< Its name.

@@ -34,6 +34,7 @@
 
 namespace poise::inline v0_1_0::analysis {
 
+/// What a Forecast predicts, and from how much.
 struct ForecastOptions {
   /// The limit. 0: twice what is normal, learnt over the first hours.
   double objective = 0;

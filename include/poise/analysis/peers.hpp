@@ -35,6 +35,7 @@
 
 namespace poise::inline v0_1_0::analysis {
 
+/// How far a backend may be from its peers.
 struct PeerOptions {
   Duration window = std::chrono::minutes{5};
   double latency_gap = 0.3;    ///< Logarithm: 0.3 is a factor of 1.35.

@@ -40,6 +40,7 @@ struct PoolFacts {
   std::uint64_t refused_retries = 0;   ///< By the retry budget.
 };
 
+/// What a suggestion is about.
 enum class Advice : std::uint8_t {
   follow_latency,  ///< Use a policy that looks at latency.
   set_weights,     ///< Set the weights that are listed.
@@ -47,6 +48,7 @@ enum class Advice : std::uint8_t {
   look_at_retries,
 };
 
+/// What could be set better.
 struct Suggestion {
   Advice advice{};
   std::string text;  ///< What, and the numbers behind it.

@@ -40,8 +40,10 @@
 
 namespace poise::inline v0_1_0::analysis {
 
+/// One of the two policies that are compared.
 enum class Arm : std::uint8_t { a, b };
 
+/// How long the policies take turns, and how sure the verdict must be.
 struct SwitchbackOptions {
   Duration period = std::chrono::minutes{1};
   Duration drop = std::chrono::seconds{30};  ///< The first part of each period.
@@ -77,6 +79,7 @@ struct Compared {
   double high = 0;
 };
 
+/// Which policy is better.
 enum class Verdict : std::uint8_t {
   undecided,      ///< Not done, or too few pairs had requests in both periods.
   no_difference,  ///< None that these pairs show.
@@ -89,6 +92,7 @@ enum class Verdict : std::uint8_t {
   return names[static_cast<std::size_t>(verdict)];
 }
 
+/// The verdict, and the differences behind it.
 struct Comparison {
   Verdict verdict = Verdict::undecided;
   std::size_t pairs = 0;  ///< With requests in both periods.

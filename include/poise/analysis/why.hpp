@@ -35,6 +35,7 @@
 
 namespace poise::inline v0_1_0::analysis {
 
+/// Why a backend gets no requests, or fewer.
 enum class Reason : std::uint8_t {
   none,        ///< It is eligible like any other.
   unknown,     ///< The balancer has no backend of this id.

@@ -241,6 +241,7 @@ class Connection {
 
 /// A pool of connections, and what is known of their server: the payload of a backend.
 using Pool = pool::Pool<Connection>;
+/// The payload of a backend: its pool, and what is known of the server.
 using Server = sql::Server<Pool>;
 
 /// Makes the payloads of backends whose address is "host:port". `settings` is a connection string

@@ -70,6 +70,7 @@ enum class Fallback : std::uint8_t {
   fail,     ///< It throws NotFresh.
 };
 
+/// How fresh a read must be, and how long it may wait for that.
 struct ReadOptions {
   Token after{};
   std::optional<std::uint64_t> max_bytes{};
@@ -81,6 +82,7 @@ struct ReadOptions {
   Duration timeout = std::chrono::seconds{5};  ///< For finding a server, retries included.
 };
 
+/// How long a write may look for the primary.
 struct WriteOptions {
   Duration timeout = std::chrono::seconds{5};  ///< For finding the primary; a failover takes time.
 };

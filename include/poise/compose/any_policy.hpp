@@ -93,16 +93,11 @@ class AnyPolicy {
                                     std::uint32_t in_flight, Context& context) const {
     if (plan.admit_ == nullptr) return true;
     if (context.rehearsal() != nullptr) [[unlikely]]
-      return held_->rehearse_admit(plan, candidates, i, in_flight, context);
-    auto const admitted =
-        plan.admit_(plan, &candidates.roster(), &context.request, &context.random.chance(),
-                    lane_and_path(context), detail::pack(static_cast<std::uint32_t>(i), in_flight),
-                    context.now);
-    context.path = admitted.path;
-    if (admitted.result == admits) [[likely]]
-      return true;
-    if (admitted.result != 0) context.suggest_retry(Duration{admitted.result / 2});
-    return false;
+      return take(held_->rehearse_admit(plan, candidates, i, in_flight, context), context);
+    return take(plan.admit_(plan, &candidates.roster(), &context.request, &context.random.chance(),
+                            lane_and_path(context),
+                            detail::pack(static_cast<std::uint32_t>(i), in_flight), context.now),
+                context);
   }
   void on_finish(Finish& finish) const { held_->on_finish(finish); }
   void on_tick(Time now) const { held_->on_tick(now); }
@@ -127,6 +122,18 @@ class AnyPolicy {
   using Returned = detail::ErasedResult;
   /// The result of an erased admit(): this, or twice the suggested retry.
   static constexpr std::size_t admits = 1;
+  [[gnu::always_inline]] static Returned returned(bool admitted, Context const& context) noexcept {
+    if (admitted) [[likely]]
+      return {admits, context.path};
+    return {2 * static_cast<std::size_t>(context.suggested_retry().count()), context.path};
+  }
+  [[gnu::always_inline]] static bool take(Returned const& admitted, Context& context) noexcept {
+    context.path = admitted.path;
+    if (admitted.result == admits) [[likely]]
+      return true;
+    if (admitted.result != 0) context.suggest_retry(Duration{admitted.result / 2});
+    return false;
+  }
 
   static std::uint64_t lane_and_path(Context const& context) noexcept {
     return detail::pack(static_cast<std::uint32_t>(context.lane), context.path.bits());
@@ -142,8 +149,8 @@ class AnyPolicy {
     /// A pick for any context. It takes a copy, for the reason given at ErasedResult.
     [[nodiscard]] virtual Returned pick_again(Plan const&, Candidates, Context) const = 0;
     /// An admission in a rehearsal: the context goes along.
-    [[nodiscard]] virtual bool rehearse_admit(Plan const&, Candidates, std::size_t i,
-                                              std::uint32_t in_flight, Context) const = 0;
+    [[nodiscard]] virtual Returned rehearse_admit(Plan const&, Candidates, std::size_t i,
+                                                  std::uint32_t in_flight, Context) const = 0;
     virtual void on_finish(Finish&) const = 0;
     virtual void on_tick(Time) const = 0;
     [[nodiscard]] virtual Decision decide(Attempt const&) const = 0;
@@ -199,9 +206,7 @@ class AnyPolicy {
       bool const admitted = hooks::admit(policy_of(plan), tables_of(plan), Candidates{*roster},
                                          index_and_in_flight >> 32U,
                                          static_cast<std::uint32_t>(index_and_in_flight), context);
-      if (admitted) [[likely]]
-        return {admits, context.path};
-      return {2 * static_cast<std::size_t>(context.suggested_retry().count()), context.path};
+      return returned(admitted, context);
     }
     [[nodiscard]] Returned pick_again(Plan const& plan, Candidates candidates,
                                       Context context) const override {
@@ -209,9 +214,10 @@ class AnyPolicy {
       return {i, context.path};
     }
 
-    [[nodiscard]] bool rehearse_admit(Plan const& plan, Candidates candidates, std::size_t i,
-                                      std::uint32_t in_flight, Context context) const override {
-      return hooks::admit(policy, tables_of(plan), candidates, i, in_flight, context);
+    [[nodiscard]] Returned rehearse_admit(Plan const& plan, Candidates candidates, std::size_t i,
+                                          std::uint32_t in_flight, Context context) const override {
+      return returned(hooks::admit(policy, tables_of(plan), candidates, i, in_flight, context),
+                      context);
     }
 
     static P const& policy_of(Plan const& plan) noexcept {

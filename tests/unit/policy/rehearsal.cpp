@@ -324,6 +324,16 @@ TEST_CASE("a rehearsal says why there is no backend") {
   CHECK(rehearsed.backends[0]->id() == "a");  // kept alive
 }
 
+TEST_CASE("a rehearsal says when a rate limit has room, as the pick does") {
+  auto const policy = tests::policy("rate_limited(p2c, per_second=1, burst=1)");
+  Balancer<AnyPolicy, void, Runtime<tests::Clock>> servers{{{.id = "a"}}, policy, {.seed = 1}};
+  servers.pick().finish();
+  auto const rehearsed = servers.rehearse();
+  CHECK(rehearsed.winner == nullptr);
+  CHECK(rehearsed.error.retry_after > 0ms);
+  CHECK(rehearsed.error == servers.pick().error());
+}
+
 TEST_CASE("a rehearsal knows scores, and who was compared") {
   Balancer<P2C, void, Runtime<tests::Clock>> servers{fleet(), {}, {.seed = 1}};
   auto const rehearsed = servers.rehearse();

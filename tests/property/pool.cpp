@@ -106,7 +106,7 @@ class World {
     check("what is opened is counted", numbers.opening == opening_);
     check("who waits is counted", numbers.waiting == callers_.size());
     check("all that were opened are closed, idle or in use",
-          numbers.opened == numbers.closed + numbers.idle + numbers.in_use);
+          numbers.opened == numbers.all_closed() + numbers.idle + numbers.in_use);
   }
 
   void arrive() {
@@ -139,7 +139,9 @@ class World {
   void connect(bool succeeds) {
     if (opening_ == 0) return;
     --opening_;
-    if (succeeds) {
+    if (!succeeds && draw(3) == 0) {
+      ledger_.not_tried(now_);
+    } else if (succeeds) {
       auto& slot = *slots_.emplace_back(std::make_unique<PoolSlot>());
       gate_ = std::min(gate_ * 2, options_.max);
       ledger_.opened(slot, now_);
@@ -163,7 +165,7 @@ class World {
   }
   void close(PoolSlot& slot) {
     out_.erase(&slot);
-    ledger_.closed(slot.place, false, now_);
+    ledger_.closed(slot.place, slot.closing, now_);
     std::erase_if(slots_, [&](auto const& each) { return each.get() == &slot; });
     listen();
   }

@@ -143,6 +143,7 @@ class Accounts {
     options_ = options;
     window_.length = options.window;
   }
+  [[nodiscard]] ReaderOptions const& options() const noexcept { return options_; }
 
   /// The set or the options changed. Lives that are not in it any more are followed until they end.
   void follow(Lives const& set) {

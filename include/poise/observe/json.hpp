@@ -19,6 +19,7 @@
 #include <poise/observe/prometheus.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/outcome.hpp>
+#include <poise/pool/options.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::observe {
@@ -45,6 +46,7 @@ class SnapshotJson {
     if (of.measures_latency) latency(of);
     calls(of);
     set(of);
+    if (of.pools) pool("pools", *of.pools);
     json_.array("backends", [&] {
       for (auto const& each : of.backends) json_.object("", [&] { backend(each); });
     });
@@ -103,6 +105,24 @@ class SnapshotJson {
         });
     });
   }
+  void pool(std::string_view key, pool::Numbers const& of) {
+    json_.object(key, [&] {
+      json_.count("idle", of.idle);
+      json_.count("in_use", of.in_use);
+      json_.count("opening", of.opening);
+      json_.count("waiting", of.waiting);
+      json_.count("acquired", of.acquired);
+      json_.count("waited", of.waited);
+      json_.time("wait_seconds", of.wait_time);
+      json_.count("refused", of.refused);
+      json_.count("opened", of.opened);
+      json_.count("not_opened", of.not_opened);
+      json_.object("closed", [&] {
+        for (std::size_t i = 0; i < pool::closing_count; ++i)
+          json_.count(name(static_cast<pool::Closing>(i)), of.closed[i]);
+      });
+    });
+  }
   void set(Snapshot const& of) {
     json_.object("set", [&] {
       json_.count("healthy", of.set.healthy);
@@ -140,6 +160,7 @@ class SnapshotJson {
     json_.number("intended_share", of.intended_share);
     json_.number("observed_share", of.observed_share);
     requests("requests", of.requests);
+    if (of.pool) pool("pool", *of.pool);
     if (of.latency.count == 0) return;
     sums(of.latency);
     percentiles("recent", of.latency.recent);

@@ -45,6 +45,7 @@
 #include <poise/observe/event_log.hpp>
 #include <poise/observe/histogram.hpp>
 #include <poise/observe/life.hpp>
+#include <poise/observe/pools.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/observer.hpp>
 #include <poise/outcome.hpp>
@@ -227,10 +228,11 @@ class Ledger {
     std::scoped_lock const set_lock{set_mutex_};
     followed_changes_.reset();  // the cap may name other backends
   }
-  void read(Snapshot& into, Time now) {
+  void read(Snapshot& into, Time now, Pools const& pools) {
     std::scoped_lock const lock{accounts_mutex_};
     catch_up();
     accounts_.read(into, now);
+    pools_.read(into, pools, accounts_.options().remembered);
     {
       std::scoped_lock const set_lock{set_mutex_};
       into.set_changes = set_changes_;
@@ -312,6 +314,7 @@ class Ledger {
 
   std::mutex accounts_mutex_;
   Accounts accounts_{};
+  PoolAccounts pools_{};
 
   std::mutex set_mutex_;  // taken inside the other one, never the other way round
   std::weak_ptr<void const> owner_{};

@@ -29,6 +29,7 @@
 #include <poise/observe/accounts.hpp>
 #include <poise/observe/event_log.hpp>
 #include <poise/observe/meter.hpp>
+#include <poise/observe/pools.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
@@ -69,6 +70,11 @@ class Reader {
     ask_ = [weak = std::weak_ptr{core}](BalancerFacts& facts, Time& now) {
       if (auto const alive = weak.lock(); alive) ask(*alive, facts, now);
     };
+    if constexpr (detail::may_have_pools<typename Balancer::Backend>)
+      find_pools_ = [weak = std::weak_ptr{core}](detail::Pools& into) {
+        auto const add = [&](auto& backend) { detail::add_pool(into, backend); };
+        if (auto const alive = weak.lock(); alive) alive->for_each(add);
+      };
   }
 
   /// Has a retry budget's use told too, under this name.
@@ -87,7 +93,9 @@ class Reader {
     failures_.store(snapshot.facts.observer_failures);
     snapshot.measures_latency = options_.latency;
     snapshot.sampling = options_.sampling;
-    ledger_->read(snapshot, snapshot.at);
+    detail::Pools pools;
+    if (find_pools_) find_pools_(pools);
+    ledger_->read(snapshot, snapshot.at, pools);
     for (auto const& [name, budget] : budgets_) {
       auto const recent = budget.recent(snapshot.at);
       snapshot.budgets.push_back({name, recent.requests, recent.retries, recent.hedges});
@@ -134,6 +142,7 @@ class Reader {
   std::shared_ptr<detail::Ledger> ledger_{};
   MeterOptions options_{};
   std::function<void(BalancerFacts&, Time&)> ask_{};
+  std::function<void(detail::Pools&)> find_pools_{};
   std::vector<std::pair<std::string, RetryBudget>> budgets_{};
   // Once the balancer is gone, the last readings are repeated.
   mutable sync::Relaxed<std::int64_t> last_read_{0};

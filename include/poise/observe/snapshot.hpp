@@ -18,6 +18,7 @@
 #include <poise/health/phase.hpp>
 #include <poise/observe/histogram.hpp>
 #include <poise/outcome.hpp>
+#include <poise/pool/options.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::observe {
@@ -81,6 +82,7 @@ struct BackendSnapshot {
   double intended_share = 0;
   double observed_share = 0;  ///< The fraction of all requests that it completed recently.
   std::optional<BucketCounts> attempts{};  ///< With ReaderOptions::histograms.
+  std::optional<pool::Numbers> pool{};     ///< Of its connection pool, if its payload is one.
 };
 
 /// A health decision that took a backend out, or would have.
@@ -148,6 +150,7 @@ struct Snapshot {
   std::uint64_t hedges_won = 0;
   std::vector<Ejections> ejections{};
   std::vector<BudgetUse> budgets{};
+  std::optional<pool::Numbers> pools{};  ///< Of all connection pools, also of those that are gone.
 };
 
 }  // namespace poise::inline v0_1_0::observe

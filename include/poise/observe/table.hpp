@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <poise/backend.hpp>
@@ -19,6 +20,7 @@
 #include <poise/observe/histogram.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/outcome.hpp>
+#include <poise/pool/options.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::observe {
@@ -105,6 +107,39 @@ inline Columns::Row row_of(std::string name, std::string_view state, std::string
 
 }  // namespace detail
 
+namespace detail {
+
+inline Columns::Row row_of(std::string name, pool::Numbers const& of) {
+  auto const mean = of.waited == 0 ? std::optional<Duration>{}
+                                   : of.wait_time / static_cast<Duration::rep>(of.waited);
+  return {std::move(name),
+          "",
+          std::to_string(of.idle),
+          std::to_string(of.in_use),
+          std::to_string(of.opening),
+          std::to_string(of.waiting),
+          std::to_string(of.waited),
+          in_ms(mean),
+          std::to_string(of.refused),
+          std::to_string(of.opened),
+          std::to_string(of.not_opened),
+          std::to_string(of.all_closed())};
+}
+
+/// Empty without pools.
+inline std::string table_of_pools(Snapshot const& of) {
+  if (!of.pools) return {};
+  Columns columns;
+  columns.add({"connections", "", "idle", "in use", "opening", "waiting", "waited", "mean ms",
+               "refused", "opened", "failed", "closed"});
+  for (auto const& each : of.backends)
+    if (each.pool) columns.add(row_of(as_cell(each.id, 40), *each.pool));
+  columns.add(row_of("all", *of.pools));
+  return '\n' + columns.write();
+}
+
+}  // namespace detail
+
 /// *Cost* sorts the backends.
 [[nodiscard]] inline std::string table(Snapshot const& of) {
   using namespace detail;  // NOLINT(google-build-using-namespace)
@@ -134,7 +169,7 @@ inline Columns::Row row_of(std::string name, std::string_view state, std::string
                        each->latency.recent));
   columns.add(row_of("other (" + std::to_string(of.unlisted) + ")", "", "", "", "", of.other, {}));
   columns.add(row_of("all", "", "", "", "", of.requests, of.last_60s));
-  return text + columns.write();
+  return text + columns.write() + table_of_pools(of);
 }
 
 }  // namespace poise::inline v0_1_0::observe

@@ -114,17 +114,74 @@ auto& pool_of(Payload& payload) {
 
 /// How failing to get a connection ended: nothing was sent. A pool that is full or waits before its
 /// next attempt says nothing new about the backend.
-inline Outcome outcome_of_acquiring(std::exception_ptr const& thrown) noexcept {
+template <class OutcomeOf>
+Outcome outcome_of_acquiring(std::exception_ptr const& thrown, OutcomeOf const& of) noexcept {
   try {
     std::rethrow_exception(thrown);
   } catch (pool::NoConnection const&) {
     return {Result::cancelled, false};
   } catch (...) {
-    auto outcome = outcome_of(thrown);
+    auto outcome = of(thrown);
     outcome.sent = false;
     return outcome;
   }
 }
+
+/// Which backends pool::acquire has tried, and how long it may go on.
+class PoolTries {
+ public:
+  /// *Requires* that the request outlives it.
+  PoolTries(Request const& request, Duration wait, Time now) : first_{&request}, left_{wait} {
+    check_positive("wait of pool::AcquireOptions", wait);
+    if (request.deadline) left_ = std::min(wait, *request.remaining(now));
+    end_ = clock_.now() + left_;
+  }
+  PoolTries(PoolTries const&) = delete;
+  PoolTries& operator=(PoolTries const&) = delete;
+
+  [[nodiscard]] Request const& request() const noexcept { return again_ ? *again_ : *first_; }
+  /// Real time, as of the beginning of this try.
+  [[nodiscard]] Duration left() const noexcept { return left_; }
+
+  /// False if no backend is left. *Errors* NoBackend: there was none from the beginning.
+  template <class Lease>
+  [[nodiscard]] bool is_of_use(Lease& lease) const {
+    if (!lease && !failure_) throw NoBackend{lease.error()};
+    if (lease && !(failure_ && lease.repeated())) return true;
+    lease.finish({Result::cancelled, false});
+    return false;
+  }
+  /// Its pool threw. False if no other backend is to be tried.
+  template <class Lease, class OutcomeOf>
+  [[nodiscard]] bool go_on(Lease& lease, std::exception_ptr failure, OutcomeOf const& of,
+                           bool stopped) {
+    failure_ = std::move(failure);
+    auto const outcome = outcome_of_acquiring(failure_, of);
+    if (!again_) {
+      again_ = *first_;
+      tried_.assign(first_->excluded.begin(), first_->excluded.end());
+    }
+    tried_.push_back(lease.serial());
+    again_->excluded = tried_;
+    lease.finish(outcome);
+    left_ = end_ - clock_.now();
+    return outcome.result != Result::rejected && !stopped;
+  }
+  /// *Errors* what the last pool threw, or NoConnection.
+  [[noreturn]] void fail() const {
+    if (failure_) std::rethrow_exception(failure_);
+    throw pool::NoConnection{pool::Refusal::timeout};
+  }
+
+ private:
+  pool::CoarseClock clock_{};
+  Request const* first_;
+  std::optional<Request> again_{};  // once a backend has failed
+  Duration left_;
+  Time end_{};
+  std::vector<std::uint64_t> tried_{};
+  std::exception_ptr failure_{};
+};
 
 }  // namespace poise::inline v0_1_0::detail
 
@@ -142,41 +199,22 @@ template <class Balancer>
   using Held = decltype(detail::pool_of(balancer.pick()->payload()).acquire());
   using Both = Acquired<typename Balancer::Lease, Held>;
 
-  detail::check_positive("wait of pool::AcquireOptions", options.wait);
-  auto limit = options.wait;
-  if (request.deadline) limit = std::min(limit, *request.remaining(balancer.now()));
-  CoarseClock const clock;
-  auto const end = clock.now() + limit;
-  std::optional<Request> again;  // once a backend has failed
-  std::vector<std::uint64_t> tried;
-  std::exception_ptr failure;
-  while (limit > Duration::zero()) {
-    auto lease = balancer.pick_for(again ? *again : request, limit);
-    if (!lease && !failure) throw NoBackend{lease.error()};
-    if (failure && (!lease || lease.repeated())) {
-      lease.finish({Result::cancelled, false});
-      break;
-    }
+  detail::PoolTries tries{request, options.wait, balancer.now()};
+  auto const of = [](std::exception_ptr const& thrown) { return outcome_of(thrown); };
+  while (tries.left() > Duration::zero()) {
+    auto lease = balancer.pick_for(tries.request(), tries.left());
+    if (!tries.is_of_use(lease)) break;
+    std::exception_ptr failure;
     try {
-      auto held = detail::pool_of(lease->payload()).acquire(limit, options.stop, where);
+      auto held = detail::pool_of(lease->payload()).acquire(tries.left(), options.stop, where);
       return Both{std::move(lease), std::move(held)};
     } catch (...) {
       failure = std::current_exception();
       if (!failure) throw;  // not of C++: a cancelled thread unwinds
     }
-    auto const outcome = detail::outcome_of_acquiring(failure);
-    if (!again) {
-      again = request;
-      tried.assign(request.excluded.begin(), request.excluded.end());
-    }
-    tried.push_back(lease.serial());
-    again->excluded = tried;
-    lease.finish(outcome);
-    if (outcome.result == Result::rejected || options.stop.stop_requested()) break;
-    limit = end - clock.now();
+    if (!tries.go_on(lease, std::move(failure), of, options.stop.stop_requested())) break;
   }
-  if (failure) std::rethrow_exception(failure);
-  throw NoConnection{Refusal::timeout};
+  tries.fail();
 }
 
 }  // namespace poise::inline v0_1_0::pool

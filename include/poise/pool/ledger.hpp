@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <iterator>
 #include <list>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -37,6 +38,7 @@ struct PoolSlot {
   Time expires{};
   Time since{};  // idle or in use
   pool::Place where{};
+  pool::Closing closing{};  // set when it is taken to be closed
 
   PoolSlot() = default;
   PoolSlot(PoolSlot const&) = delete;
@@ -101,6 +103,8 @@ class PoolLedger {
     waiters_.push_back(&waiter);
     ++total_.waited;
   }
+  /// A caller's wait is over, with or without success.
+  void has_waited(Duration time) noexcept { total_.wait_time += time; }
   /// Does nothing if the waiter was served meanwhile.
   void give_up(PoolWaiter& waiter, pool::Refusal why) noexcept {
     if (waiter.state != PoolWaiter::State::waiting) return;
@@ -149,10 +153,23 @@ class PoolLedger {
     if (!anyone_returns()) refuse_all(pool::Refusal::unreachable);
   }
 
+  /// An attempt to connect was given up by its caller: that says nothing of the backend.
+  void not_tried(Time now) noexcept {
+    --opening_;
+    serve(now);
+    if (!anyone_returns()) refuse_all(pool::Refusal::unreachable);
+  }
+
   /// A connection comes back: it goes to the first waiter, or becomes idle. False if it is to be
-  /// closed; it counts as in use until closed().
+  /// closed, for slot.closing; it counts as in use until closed().
   [[nodiscard]] bool put_back(PoolSlot& slot, Time now) noexcept {
-    if (slot.epoch != epoch_ || is_expired(slot, now)) return false;
+    using enum pool::Closing;
+    slot.closing = slot.epoch != epoch_ || ejected_ ? ejected : drained;
+    if (slot.epoch != epoch_) return false;
+    if (is_expired(slot, now)) {
+      slot.closing = lifetime;
+      return false;
+    }
     if (!waiters_.empty()) {
       auto& waiter = next_waiter(PoolWaiter::State::given);
       waiter.slot = &slot;
@@ -172,28 +189,27 @@ class PoolLedger {
     return now - slot.since >= options_.check_after;
   }
   /// `place` is that of a slot in use, which may be destroyed by now.
-  void closed(std::list<PoolSlot*>::iterator place, bool found_dead, Time now) noexcept {
+  void closed(std::list<PoolSlot*>::iterator place, pool::Closing why, Time now) noexcept {
     in_use_.erase(place);
-    ++total_.closed;
-    total_.found_dead += found_dead ? 1U : 0U;
+    ++total_.closed[static_cast<std::size_t>(why)];
     serve(now);
     if (!anyone_returns()) refuse_all(pool::Refusal::unreachable);
   }
 
   // -- the backend -------------------------------------------------------------------------------
 
-  /// Both return the idle connections, which are to be closed. Those in use are closed when they
-  /// come back.
+  /// Both return the idle connections, which are to be closed for their `closing`, as does
+  /// take_overdue(). Those in use are closed when they come back.
   [[nodiscard]] std::vector<PoolSlot*> eject() {
     ejected_ = true;
     ++epoch_;
     gate_ = 1;
     refuse_all(pool::Refusal::ejected);
-    return take_all_idle();
+    return take_all_idle(pool::Closing::ejected);
   }
   [[nodiscard]] std::vector<PoolSlot*> drain() {
     drained_ = true;
-    return take_all_idle();
+    return take_all_idle(pool::Closing::drained);
   }
   void readmit() noexcept { ejected_ = false; }
   void undrain() noexcept { drained_ = false; }
@@ -208,6 +224,7 @@ class PoolLedger {
       auto& slot = **next++;
       bool const unused = now - slot.since >= options_.idle_timeout && left > options_.idle;
       if (!unused && !is_expired(slot, now)) continue;
+      slot.closing = unused ? pool::Closing::unused : pool::Closing::lifetime;
       overdue.push_back(&slot);
       take_idle(slot);
       --left;
@@ -249,7 +266,8 @@ class PoolLedger {
     in_use_.splice(in_use_.end(), idle_, slot.place);
     return &slot;
   }
-  [[nodiscard]] std::vector<PoolSlot*> take_all_idle() {
+  [[nodiscard]] std::vector<PoolSlot*> take_all_idle(pool::Closing why) {
+    for (auto* slot : idle_) slot->closing = why;
     std::vector<PoolSlot*> all{idle_.begin(), idle_.end()};
     in_use_.splice(in_use_.end(), idle_);
     return all;
@@ -297,6 +315,18 @@ class PoolLedger {
   bool ejected_ = false;
   bool drained_ = false;
   pool::Numbers total_{};  // what only grows
+};
+
+/// A ledger and its lock. It may outlive its pool, for readers of its numbers.
+struct PoolBook {
+  PoolBook(pool::Options const& options, std::uint64_t seed) : ledger{options, seed} {}
+  [[nodiscard]] pool::Numbers numbers() const {
+    std::scoped_lock const lock{mutex};
+    return ledger.numbers();
+  }
+
+  mutable std::mutex mutex{};
+  PoolLedger ledger;
 };
 
 }  // namespace poise::inline v0_1_0::detail

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -95,6 +96,25 @@ class NoConnection : public std::system_error {
   Refusal why_;
 };
 
+/// Why a connection was closed.
+enum class Closing : std::uint8_t {
+  lifetime,   ///< It was as old as Options::lifetime allows.
+  unused,     ///< It was idle for Options::idle_timeout.
+  dead,       ///< A check found it dead before a caller got it.
+  discarded,  ///< Its caller had it closed: an error, or an answer that was not read.
+  unclean,    ///< Driver::reset failed.
+  ejected,    ///< Its backend was ejected.
+  drained,    ///< Its backend was drained or removed.
+};
+inline constexpr std::size_t closing_count = 7;
+
+[[nodiscard]] constexpr std::string_view name(Closing closing) noexcept {
+  constexpr std::array<std::string_view, closing_count> names{
+      "lifetime", "unused", "dead", "discarded", "unclean", "ejected", "drained"};
+  auto const index = static_cast<std::size_t>(closing);
+  return index < names.size() ? names[index] : "unknown";
+}
+
 /// The numbers of a pool, all of one moment. The second part only grows.
 struct Numbers {
   std::size_t idle = 0;
@@ -104,13 +124,34 @@ struct Numbers {
 
   std::uint64_t acquired = 0;
   std::uint64_t waited = 0;   ///< Callers that had to wait, with or without success.
+  Duration wait_time{};       ///< What those waited that wait no longer, together. Real time.
   std::uint64_t refused = 0;  ///< Callers that got a Refusal.
   std::uint64_t opened = 0;
-  std::uint64_t not_opened = 0;  ///< Attempts to connect that failed.
-  std::uint64_t closed = 0;
-  std::uint64_t found_dead = 0;  ///< Of them, those that a check found dead before a caller did.
+  std::uint64_t not_opened = 0;                       ///< Attempts to connect that failed.
+  std::array<std::uint64_t, closing_count> closed{};  ///< By Closing.
 
   [[nodiscard]] std::size_t size() const noexcept { return idle + in_use + opening; }
+  [[nodiscard]] std::uint64_t closed_by(Closing why) const noexcept {
+    return closed[static_cast<std::size_t>(why)];
+  }
+  [[nodiscard]] std::uint64_t all_closed() const noexcept {
+    return std::accumulate(closed.begin(), closed.end(), std::uint64_t{0});
+  }
+  /// The numbers of two pools together.
+  Numbers& operator+=(Numbers const& other) noexcept {
+    idle += other.idle;
+    in_use += other.in_use;
+    opening += other.opening;
+    waiting += other.waiting;
+    acquired += other.acquired;
+    waited += other.waited;
+    wait_time += other.wait_time;
+    refused += other.refused;
+    opened += other.opened;
+    not_opened += other.not_opened;
+    for (std::size_t i = 0; i < closing_count; ++i) closed[i] += other.closed[i];
+    return *this;
+  }
 };
 
 /// Where acquire() was called.

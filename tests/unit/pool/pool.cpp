@@ -18,6 +18,7 @@
 using namespace std::chrono_literals;
 using poise::BackendEvent;
 using poise::VirtualClock;
+using poise::pool::Closing;
 using poise::pool::NoConnection;
 using poise::pool::Options;
 using poise::pool::Refusal;
@@ -145,7 +146,7 @@ TEST_CASE("a dead connection is found by its check, not by a caller") {
   world.server->kills.store(3);
   world.clock.advance(1s);
   CHECK(world.number_of_next() == 3);
-  CHECK(world.pool.numbers().found_dead == 3);
+  CHECK(world.pool.numbers().closed_by(Closing::dead) == 3);
   CHECK(world.server->open.load() == 1);
 }
 
@@ -165,7 +166,9 @@ TEST_CASE("a connection that can't be reset, or is discarded, is closed") {
   broken.discard();
   CHECK(!broken);
   CHECK(world.server->open.load() == 0);
-  CHECK(world.pool.numbers().closed == 2);
+  CHECK(world.pool.numbers().closed_by(Closing::unclean) == 1);
+  CHECK(world.pool.numbers().closed_by(Closing::discarded) == 1);
+  CHECK(world.pool.numbers().all_closed() == 2);
 }
 
 TEST_CASE("connections grow old at different times, and are closed where they come back or rest") {
@@ -303,6 +306,51 @@ TEST_CASE("connections that do not come back are reported, with the place that t
   auto const text = message(world.pool.leaks()[0]);
   CHECK_THAT(text, Catch::StartsWith("held for 60 s, acquired at "));
   CHECK_THAT(text, Catch::EndsWith("pool.cpp:" + std::to_string(line)));
+}
+
+TEST_CASE("each closed connection is counted under its reason") {
+  World world{{.max = 3, .idle_timeout = 10s, .lifetime = 100s, .jitter = 0, .check_after = 1s}};
+  auto const closed = [&](Closing why) { return world.pool.numbers().closed_by(why); };
+  world.take(2).clear();
+  world.clock.advance(10s);
+  world.pool.tick();
+  CHECK(closed(Closing::unused) == 2);
+  auto held = world.take(1);
+  world.clock.advance(100s);
+  held.clear();
+  CHECK(closed(Closing::lifetime) == 1);
+  world.take(1).clear();
+  world.server->kills.store(4);
+  world.clock.advance(1s);
+  held = world.take(2);
+  CHECK(closed(Closing::dead) == 1);
+  held.pop_back();
+  world.pool.on_event(BackendEvent::ejected);
+  CHECK(closed(Closing::ejected) == 1);
+  held.clear();
+  CHECK(closed(Closing::ejected) == 2);
+  held = world.take(1);  // tried while it is ejected
+  held.clear();
+  CHECK(closed(Closing::ejected) == 3);
+  world.pool.on_event(BackendEvent::readmitted);
+  held = world.take(2);
+  held.pop_back();
+  world.pool.on_event(BackendEvent::drained);
+  held.clear();
+  CHECK(closed(Closing::drained) == 2);
+  CHECK(world.pool.numbers().all_closed() == world.pool.numbers().opened);
+}
+
+TEST_CASE("the time that callers wait for a connection adds up") {
+  World world{{.max = 1}};
+  auto const held = world.take(1);
+  CHECK(world.pool.numbers().wait_time == 0s);
+  CHECK(refusal_of(world.pool, 3ms) == Refusal::timeout);
+  auto const first = world.pool.numbers().wait_time;
+  CHECK(first >= 3ms);
+  CHECK(refusal_of(world.pool, 3ms) == Refusal::timeout);
+  CHECK(world.pool.numbers().wait_time >= first + 3ms);
+  CHECK(world.pool.numbers().waited == 2);
 }
 
 TEST_CASE("options that make no sense are refused, with a way out") {

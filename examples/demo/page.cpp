@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include <poise/analysis/alert_watch.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/page.hpp>
 #include <poise/status/server.hpp>
@@ -23,7 +24,7 @@ Page::Page(std::uint16_t port, std::shared_ptr<poise::observe::Reader const> rea
   poise::observe::Metrics const metrics{.readers = {std::move(reader)}};
   poise::observe::Handler handler;
   poise::observe::add_metrics(handler, metrics);
-  poise::observe::add_page(handler, metrics);
+  poise::observe::add_page(handler, metrics, {.notices = poise::analysis::alert_notices()});
   server_ =
       std::make_unique<Server>(std::move(handler), poise::status::ServerOptions{.port = port});
 }

@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#include <poise/analysis/alert_watch.hpp>
 #include <poise/compose/policy_named.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/observe/handler.hpp>
@@ -90,7 +91,7 @@ poise::observe::Handler handler_for(Balancer const& balancer, status::Options co
       poise::observe::ReaderOptions{.cap = options.cap, .histograms = options.histograms});
   poise::observe::Metrics const metrics{.readers = {std::move(reader)}};
   poise::observe::add_metrics(handler, metrics);
-  poise::observe::add_page(handler, metrics);
+  poise::observe::add_page(handler, metrics, {.notices = poise::analysis::alert_notices()});
   return handler;
 }
 

@@ -1,12 +1,15 @@
-"""check.py PROGRAM [FOLDER]: what the live page shows of PROGRAM's balancer in a headless Chromium.
+"""check.py PROGRAM [--pictures FOLDER] [--axe FILE]: what the live page shows of PROGRAM's balancer.
 
-Waits for what has to come, and says how long it took. With FOLDER it leaves pictures there.
+Drives a headless Chromium; waits for what has to come, and says how long it took. FOLDER gets pictures.
+FILE is axe.min.js of npm's axe-core, which then judges accessibility, light and dark.
 """
 
+import argparse
 import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,15 +27,19 @@ FIRST_ROW = "(document.querySelector('#rows tr') || {}).textContent || ''"
 class Program:
     """The balancer's process."""
 
-    def __init__(self, file, backends, port=0):
-        self.process = subprocess.Popen([file, str(backends), str(port)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+    def __init__(self, file, backends, port=0, second=HOSTILE):
+        self.process = subprocess.Popen([file, str(backends), str(port), second],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
 
     def tell(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+
+    def text(self, path):
+        with urllib.request.urlopen(self.url + path) as answer:
+            return answer.read().decode()
 
     def json(self):
         with urllib.request.urlopen(self.url + "json") as answer:
@@ -67,13 +74,19 @@ class Checks:
     def no_errors(self):
         self.equal("no error in the console", self.browser.errors, [])
 
+    def resize(self, width, height):
+        self.browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                          deviceScaleFactor=1, mobile=False)
+
+    def use_scheme(self, scheme):
+        self.browser.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": scheme}])
+
     def picture(self, name, width=1280, height=800, dark=False):
         if not self.pictures:
             return
-        self.browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                          deviceScaleFactor=1, mobile=False)
-        self.browser.call("Emulation.setEmulatedMedia", features=[
-            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.resize(width, height)
+        self.use_scheme("dark" if dark else "light")
         time.sleep(1.5)  # until rows that came into view are drawn
         self.browser.picture(f"{self.pictures}/{name}.png")
         self.browser.call("Emulation.clearDeviceMetricsOverride")
@@ -127,6 +140,151 @@ def incident(check, program, backends):
     check.no_errors()
 
 
+def completed(told):
+    return sum(count for result, count in told["requests"].items() if result != "in_flight")
+
+
+def numbers(check, program):
+    """The page and /json agree, at rest and under load."""
+    shown = ("(() => { const by = name => [...document.querySelectorAll('#figures div')].find("
+             "e => e.querySelector('dt').textContent === name).querySelector('dd').textContent;"
+             "return [by('healthy'), by('requests/s')]; })()")
+    end = time.monotonic() + PATIENCE
+    while True:  # a tick may lie between the two readings
+        before = program.json()
+        time.sleep(2)
+        healthy, rate = check.browser.evaluate(shown)
+        after = program.json()
+        rate_told = (completed(after) - completed(before)) / 2
+        if healthy == f"{after['set']['healthy']} of {len(after['backends'])}" and \
+                abs(float(rate.replace(",", "")) - rate_told) <= 0.15 * rate_told:
+            break
+        if time.monotonic() > end:
+            raise RuntimeError(f"the page shows {healthy}, {rate}/s; /json {after['set']}, {rate_told}/s")
+    print("ok: the numbers are those of /json", flush=True)
+    check.passed += 1
+    check.that("each backend's state and weight is that of /json", f"""(() => {{
+        const told = {json.dumps({each["id"]: [each["phase"], each["weight"]]
+                               for each in after["backends"]})};
+        const rows = [...document.querySelectorAll('#rows tr')];
+        return rows.length === Object.keys(told).length && rows.every(row => {{
+          const [phase, weight] = told[row.querySelector('th').textContent];
+          return row.querySelector('.state').textContent.endsWith(phase) &&
+            row.lastChild.textContent === String(weight);
+        }});
+    }})()""")
+
+
+def details(check, program, victim):
+    """The details of a backend stay open, with what is typed there, while the table moves."""
+    browser = check.browser
+    browser.evaluate("[...document.querySelectorAll('#rows button')]"
+                     f".find(e => e.textContent === {victim!r}).click()")
+    check.that("the details say why", has("#why", victim))
+    browser.evaluate("document.querySelector('#key').focus()")
+    browser.call("Input.insertText", text="user-1")
+    before = browser.evaluate("document.querySelector('#log').childElementCount")
+    program.tell(f"kill {victim}")
+    check.that("the details follow", has("#why", victim, "ejected"))
+    check.that("the history too", has("#detail-log", "ejected"))
+    check.equal("events came meanwhile", browser.evaluate(
+        "document.querySelector('#log').childElementCount") > before, True)
+    check.equal("the details, what was typed and the focus survive updates", browser.evaluate(
+        "[document.querySelector('#detail-title').textContent, document.querySelector('#key').value,"
+        "document.activeElement.id]"), [victim, "user-1", "key"])
+    browser.press("Enter")
+    check.that("a key is explained as /explain does it", "document.querySelector('#explanation')"
+               f".textContent.includes({program.text('explain?key=user-1').split()[0]!r})")
+    browser.press("Escape")
+    check.that("Esc closes them", "document.querySelector('#detail').hidden")
+    check.equal("and gives the focus back", browser.evaluate("document.activeElement.textContent"),
+                victim)
+    program.tell(f"heal {victim}")
+    check.that("it is well again", has("#verdict-title", "All is well"))
+    check.no_errors()
+
+
+def alerts(check, program):
+    """Two backends of three die: the default rules say so."""
+    for each in ("server-1", "server-3"):
+        program.tell(f"kill {each}")
+    check.that("an alert is shown", has("#notices", "alert since", "errors:"))
+    for each in ("server-1", "server-3"):
+        program.tell(f"heal {each}")
+    check.that("all is well after it", has("#verdict-title", "All is well"))
+
+
+def keyboard(check):
+    """All that a mouse can do: Tab reaches each control, in the order in which they stand."""
+    browser = check.browser
+    browser.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    reached = []
+    for _ in range(40):
+        browser.press("Tab")
+        reached.append(browser.evaluate(
+            "(e => e.id || e.textContent.trim())(document.activeElement)"))
+        if reached[-1] == "server-3":
+            break
+    for each in ("pause", "log", "Backend", "Weight", "server-1"):
+        check.equal(f"Tab reaches {each}", each in reached, True)
+    browser.press("Enter")
+    check.that("Enter opens details", "!document.querySelector('#detail').hidden")
+    check.equal("the focus is in them", browser.evaluate("document.activeElement.id"), "close")
+    outline = browser.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    check.equal("the focus is seen", outline, "solid")
+    browser.press("Escape")
+    check.that("Escape closes them", "document.querySelector('#detail').hidden")
+
+
+def narrow(check):
+    """Nothing is wider than a small phone."""
+    for width in (320, 390):
+        check.resize(width, 700)
+        check.that(f"{width} pixels are enough", "document.documentElement.scrollWidth <= "
+                   "document.documentElement.clientWidth")
+    check.browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def accessible(check, axe):
+    """No rule of axe-core is broken."""
+    browser = check.browser
+    browser.evaluate("document.querySelector('#rows button').click()")
+    browser.evaluate(Path(axe).read_text() + "; 0")
+    for scheme in ("light", "dark"):
+        check.use_scheme(scheme)
+        time.sleep(0.5)
+        found = browser.evaluate(
+            "axe.run().then(r => r.violations.map(v => `${v.id}: ${v.nodes.map(n => n.target)}`))")
+        check.equal(f"axe finds nothing, {scheme}", found, [])
+    browser.press("Escape")
+
+
+def crowd(check, program):
+    """Twenty viewers, and one that never reads."""
+    browser = check.browser
+    viewers = [urllib.request.urlopen(program.url + "events") for _ in range(20)]
+    for each in viewers:
+        check_line = each.readline()
+        if not check_line.startswith(b"id: "):
+            raise RuntimeError(f"a viewer got {check_line!r}")
+    with socket.create_connection(("127.0.0.1", program.port)) as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(2)
+        before = program.memory()
+        time.sleep(10)
+        grown = program.memory() - before
+    check.equal(f"a viewer that never reads costs nothing more ({grown} KiB)", grown < 2000, True)
+    for each in viewers:
+        while not each.readline().startswith(b"event: tick"):
+            pass
+        each.close()
+    print("ok: all 20 viewers follow", flush=True)
+    check.passed += 1
+    check.that("the page is still live", has("#live", "live"))
+    check.no_errors()
+
+
 def hostile(check):
     browser = check.browser
     check.equal("an id is text, whatever it says", browser.evaluate(
@@ -177,18 +335,32 @@ def faults(check, file, program):
     return again
 
 
-def main(file, pictures=None):
+def small(check, program, axe):
+    """What does not depend on how many backends there are."""
+    numbers(check, program)
+    keyboard(check)
+    narrow(check)
+    details(check, program, "server-3")
+    alerts(check, program)
+    if axe:
+        accessible(check, axe)
+
+
+def main(options):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         browser = Browser(folder)
-        check = Checks(browser, pictures)
+        check = Checks(browser, options.pictures)
         program = None
         try:
             for backends in (3, 300):
-                program = Program(file, backends)
+                program = Program(options.program, backends)
                 incident(check, program, backends)
                 hostile(check)
-                if backends == 300:
-                    program = faults(check, file, program)
+                if backends == 3:
+                    small(check, program, options.axe)
+                else:
+                    crowd(check, program)
+                    program = faults(check, options.program, program)
                 browser.open("about:blank")  # before its server goes
                 program.kill()
         except BaseException:
@@ -203,4 +375,8 @@ def main(file, pictures=None):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("program")
+    arguments.add_argument("--pictures")
+    arguments.add_argument("--axe")
+    main(arguments.parse_args())

@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: MIT
-// program BACKENDS PORT: a balancer in front of backends that do not exist, its live page, and
-// incidents on demand, for browse.py. Prints the page's address, then obeys lines of its input:
-// "kill ID", "heal ID", "drain ID"; ends with the input.
+// program BACKENDS PORT [ID]: a balancer in front of backends that do not exist, its live page, and
+// incidents on demand, for check.py. The second backend is named ID. Prints the page's address,
+// then obeys lines of its input: "kill ID", "fail ID", "slow ID", "heal ID", "drain ID"; ends with
+// the input.
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <queue>
 #include <random>
-#include <set>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <poise/analysis/alert_watch.hpp>
+#include <poise/analysis/pages.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/meter.hpp>
@@ -36,13 +43,10 @@ using Runtime =
     poise::Runtime<poise::SteadyClock, poise::health::Standard, poise::observe::Meter<>>;
 using Balancer = poise::Balancer<poise::RoundRobin, void, Runtime>;
 
-/// What only text may come of.
-constexpr auto hostile_id = "<img src=x onerror=alert(1)>";
-
-std::vector<poise::Endpoint> backends(std::size_t count) {
+std::vector<poise::Endpoint> backends(std::size_t count, std::string const& second) {
   std::vector<poise::Endpoint> all;
   for (std::size_t i = 1; i <= count; ++i)
-    all.push_back({.id = i == 2 ? hostile_id : "server-" + std::to_string(i),
+    all.push_back({.id = i == 2 ? second : "server-" + std::to_string(i),
                    .address = "10.0.0." + std::to_string(i) + ":80"});
   return all;
 }
@@ -56,13 +60,15 @@ Runtime runtime() {
 class Traffic {
  public:
   explicit Traffic(Balancer& balancer) : balancer_{balancer} {}
-  void kill(std::string const& id) {
+  enum class Fault { dead, failing, slow };
+
+  void harm(std::string const& id, Fault fault) {
     std::scoped_lock const lock{mutex_};
-    dead_.insert(id);
+    faults_.insert_or_assign(id, fault);
   }
   void heal(std::string const& id) {
     std::scoped_lock const lock{mutex_};
-    dead_.erase(id);
+    faults_.erase(id);
   }
 
   void run(std::stop_token const& stop, std::size_t count) {
@@ -72,8 +78,9 @@ class Traffic {
     for (auto next = Clock::now(); !stop.stop_requested(); next += pause) {
       if (Clock::now() - next > 1s) next = Clock::now();  // it was stopped
       std::this_thread::sleep_until(next);
-      begin(Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                               std::chrono::duration<double>{0.002 + takes(random)}));
+      begin(std::chrono::duration_cast<Clock::duration>(
+                std::chrono::duration<double>{0.002 + takes(random)}),
+            random() % 4 == 0);
       while (!pending_.empty() && pending_.top().first <= Clock::now()) {
         pending_.top().second->finish();
         pending_.pop();
@@ -88,36 +95,47 @@ class Traffic {
     bool operator()(Pending const& a, Pending const& b) const { return a.first > b.first; }
   };
 
-  void begin(Clock::time_point due) {
+  void begin(Clock::duration takes, bool has_bad_luck) {
     auto lease = std::make_shared<Balancer::Lease>(balancer_.pick());
     if (!*lease) return;
+    auto const fault = fault_of((*lease)->id());
+    if (fault == Fault::dead) return lease->finish(poise::Result::refused);
+    if (fault == Fault::failing && has_bad_luck) return lease->finish(poise::Result::error);
+    pending_.emplace(Clock::now() + (fault == Fault::slow ? 20 * takes : takes), std::move(lease));
+  }
+  std::optional<Fault> fault_of(std::string_view id) {
     std::scoped_lock const lock{mutex_};
-    if (dead_.contains(std::string{(*lease)->id()})) lease->finish(poise::Result::refused);
-    else pending_.emplace(due, std::move(lease));
+    auto const found = faults_.find(id);
+    if (found == faults_.end()) return std::nullopt;
+    return found->second;
   }
 
   Balancer& balancer_;
   std::mutex mutex_;
-  std::set<std::string> dead_{};
+  std::map<std::string, Fault, std::less<>> faults_{};
   std::priority_queue<Pending, std::vector<Pending>, Later> pending_{};
 };
 
 void obey(Balancer& balancer, Traffic& traffic) {
   for (std::string word, id; std::cin >> word && std::getline(std::cin >> std::ws, id);) {
-    if (word == "kill") traffic.kill(id);
+    if (word == "kill") traffic.harm(id, Traffic::Fault::dead);
+    else if (word == "fail") traffic.harm(id, Traffic::Fault::failing);
+    else if (word == "slow") traffic.harm(id, Traffic::Fault::slow);
     else if (word == "heal") traffic.heal(id);
     else balancer.drain(id);
   }
 }
 
-void serve(std::size_t count, std::uint16_t port) {
-  Balancer balancer{backends(count), {}, runtime()};
+void serve(std::size_t count, std::uint16_t port, std::string const& second) {
+  Balancer balancer{backends(count, second), {}, runtime()};
   poise::observe::Metrics const metrics{
       .readers = {std::make_shared<poise::observe::Reader>(
           "orders", balancer, poise::observe::ReaderOptions{.cap = 1000})}};
   poise::observe::Handler handler;
   add_metrics(handler, metrics);
-  add_page(handler, metrics);
+  add_page(handler, metrics, {.notices = poise::analysis::alert_notices()});
+  poise::analysis::add_explanations(handler, balancer,
+                                    balancer.observer<poise::health::Standard>());
   poise::status::Server const server{std::move(handler), {.port = port}};
   poise::Ticker ticker;
   auto const ticking = ticker.watch(balancer);
@@ -131,8 +149,9 @@ void serve(std::size_t count, std::uint16_t port) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc != 3) throw std::runtime_error{"program BACKENDS PORT"};
-    serve(std::stoul(argv[1]), static_cast<std::uint16_t>(std::stoul(argv[2])));
+    if (argc != 3 && argc != 4) throw std::runtime_error{"program BACKENDS PORT [ID]"};
+    serve(std::stoul(argv[1]), static_cast<std::uint16_t>(std::stoul(argv[2])),
+          argc == 4 ? argv[3] : "server-2");
     return 0;
   } catch (std::exception const& error) {
     std::cerr << error.what() << '\n';

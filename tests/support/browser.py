@@ -74,7 +74,8 @@ class Browser:
         return answer["result"]
 
     def evaluate(self, expression):
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
+                           awaitPromise=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
@@ -95,6 +96,15 @@ class Browser:
                 raise RuntimeError(f"waited in vain for {expression}")
             time.sleep(0.2)
         return value
+
+    def press(self, key):
+        """A key by its name: "Tab", "Enter", "Escape"."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key,
+                  windowsVirtualKeyCode=code, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key,
+                  windowsVirtualKeyCode=code)
 
     def picture(self, file):
         data = self.call("Page.captureScreenshot", format="png")["data"]

@@ -19,6 +19,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -95,6 +96,26 @@ struct Alert {
   Time since{};               ///< When its first rule fired.
   std::vector<Firing> rules;  ///< In the order in which they fired. Cleared ones are dropped.
 };
+
+namespace detail {
+
+[[nodiscard]] inline std::string three_digits(double number) {
+  char text[32];
+  auto const size = std::snprintf(text, sizeof text, "%.3g", number);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+}  // namespace detail
+
+/// "errors: few healthy (0.5, limit 0.6): see the history of the listed backends"
+[[nodiscard]] inline std::string message(Alert const& alert) {
+  auto text = alert.group + ":";
+  for (auto const& each : alert.rules)
+    text += " " + each.rule + " (" + detail::three_digits(each.value) + ", limit " +
+            detail::three_digits(each.limit) + "): " + each.advice + ";";
+  text.pop_back();
+  return text;
+}
 
 /// A rule whose measure() threw.
 struct RuleError {

@@ -28,6 +28,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,13 +54,16 @@ namespace poise::inline v0_1_0::observe {
 struct Notice {
   Level level = Level::warning;
   std::string text{};
+  std::string balancer{};       ///< Which one it is about; empty: the process.
+  std::optional<Time> since{};  ///< By that balancer's clock.
   bool operator==(Notice const&) const = default;
 };
 
 /// What a feed tells beside the readers' numbers.
 struct FeedOptions {
-  /// Called once a second, by the thread that advances the feed.
-  std::function<std::vector<Notice>()> notices{};
+  /// Called once a second, by the thread that advances the feed, with what it has just read of each
+  /// balancer. analysis::alert_notices() is one that has the default alerts.
+  std::function<std::vector<Notice>(std::span<Snapshot const>)> notices{};
 };
 
 namespace detail {
@@ -135,6 +139,7 @@ class Row {
 
   /// Takes a reading. True if it was moved, or was given another address, zone or tier.
   bool update(BackendSnapshot const& now, std::size_t place, double seconds) {
+    note_outage(now);
     rates_.update(now.requests, seconds);
     recent_ = {in_us(now.latency.recent.p50), in_us(now.latency.recent.p99)};
     auto const state = state_code(now);
@@ -198,7 +203,8 @@ class Row {
 
   /// [slot, state, in flight, rate, failures, p50, p99, share, intended, weight, admitted, limit of
   /// requests in flight (0: none), why, causes]. Shares are in 1/1000 of all, `admitted` in 1/1000.
-  /// The last two may be missing; why is [since, until, cause, value, limit], or 0.
+  /// The last two may be missing; why is [since, until, cause, value, limit, out since], or 0. The
+  /// last one is of the first ejection, if trial requests failed since then.
   void encode(BackendSnapshot const& now) {
     JsonWriter json;
     json.array("", [&] {
@@ -232,13 +238,21 @@ class Row {
       json.text("", as_cell(why.cause, 200));
       json.number("", why.value);
       json.number("", why.limit);
+      json.time("", out_since_ ? out_since_->time_since_epoch() : since);
     });
+  }
+  /// An outage lasts from the first ejection until a trial request succeeds.
+  void note_outage(BackendSnapshot const& now) {
+    bool const is_out = health::is_out(now.phase) || now.phase == health::Phase::probation;
+    if (!is_out) out_since_.reset();
+    else if (!out_since_ && now.transition) out_since_ = now.transition->at;
   }
 
   std::uint64_t slot_;
   std::size_t place_ = 0;
   std::uint64_t state_ = 0;
   std::shared_ptr<health::Transition const> transition_{};
+  std::optional<Time> out_since_{};
   RequestRates rates_{};
   std::array<double, 2> recent_{};  // p50 and p99
   std::deque<std::array<float, 3>> past_{};
@@ -253,9 +267,9 @@ class BalancerFeed {
  public:
   explicit BalancerFeed(std::shared_ptr<Reader const> reader) : reader_{std::move(reader)} {}
 
+  [[nodiscard]] Snapshot read() const { return reader_->read(); }
   /// Takes a reading. True if there are other backends than before, or in another order.
-  bool advance() {
-    auto const now = reader_->read();
+  bool advance(Snapshot const& now) {
     auto const seconds =
         at_ ? static_cast<double>(poise::detail::saturating_sub(now.at, *at_).count()) / 1e9 : 0;
     at_ = now.at;
@@ -488,8 +502,10 @@ class Feed {
   void read() {
     ++number_;
     bool moved = false;
-    for (auto& each : balancers_) moved = each.advance() || moved;
-    if (options_.notices) notices_ = options_.notices();
+    std::vector<Snapshot> readings;
+    readings.reserve(balancers_.size());
+    for (auto& each : balancers_) moved = each.advance(readings.emplace_back(each.read())) || moved;
+    if (options_.notices) notices_ = options_.notices(readings);
     if (moved) {
       latest_ = event("set", encode_full(false));
       for (auto& each : balancers_) each.mark_sent();
@@ -513,7 +529,10 @@ class Feed {
         for (auto const& notice : notices_)
           json.array("", [&] {
             json.count("", static_cast<std::uint64_t>(notice.level));
-            json.text("", as_cell(notice.text, 300));
+            json.text("", as_cell(notice.text, 500));
+            json.text("", notice.balancer);
+            json.time(
+                "", notice.since ? std::optional{notice.since->time_since_epoch()} : std::nullopt);
           });
       });
       json.array("balancers", [&] { each(json); });

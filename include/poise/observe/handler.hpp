@@ -38,12 +38,15 @@
 
 namespace poise::inline v0_1_0::observe {
 
+class Handler;
+
 /// What a handler needs of a request: its first line and two headers.
 struct HttpRequest {
   std::string_view method{};
   std::string_view target{};  ///< "/metrics?x=1"
   std::string_view host{};    ///< The header; may have a port.
   std::string_view accept{};
+  Handler const* handler = nullptr;  ///< Set for routes: what else is served there.
 
   [[nodiscard]] std::string_view path() const noexcept {
     return target.substr(0, target.find('?'));
@@ -203,6 +206,8 @@ class Handler {
   }
   void allow_host(std::string host) { options_.hosts.push_back(std::move(host)); }
 
+  /// Is there a route for this path?
+  [[nodiscard]] bool serves(std::string_view path) const { return find(path) != nullptr; }
   /// What a route throws becomes a 500 without its text.
   [[nodiscard]] HttpResponse operator()(HttpRequest const& request) const {
     auto response = answer(request);
@@ -221,8 +226,10 @@ class Handler {
       return {.status = 405, .body = "only GET and HEAD\n", .headers = {{"Allow", "GET, HEAD"}}};
     auto const* route = find(request.path());
     if (route == nullptr) return {.status = 404, .body = paths()};
+    auto routed = request;
+    routed.handler = this;
     try {
-      return (*route)(request);
+      return (*route)(routed);
     } catch (...) {
       return {.status = 500, .body = "this page could not be made\n"};
     }

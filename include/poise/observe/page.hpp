@@ -10,7 +10,7 @@
 //
 // It shows whether all is well, which backend is not, why, since when and until when, whether
 // requests are affected, and what changed; then each backend, those in trouble first. It is one
-// page of 41 kB without any other file, only reads, and lets no script run but its own.
+// page of 47 kB without any other file, only reads, and lets no script run but its own.
 //
 // docs/operations.md says how to read it; feed.hpp what it is told.
 
@@ -23,6 +23,8 @@
 #include <poise/observe/feed.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/page/charts.hpp>
+#include <poise/observe/page/colours.hpp>
+#include <poise/observe/page/explanations.hpp>
 #include <poise/observe/page/markup.hpp>
 #include <poise/observe/page/model.hpp>
 #include <poise/observe/page/style.hpp>
@@ -41,7 +43,23 @@ namespace detail {
          "frame-ancestors 'none'";
 }
 
-[[nodiscard]] inline HttpResponse live_page() {
+/// Where the page finds the explanations of each balancer's picks, as numbers of JavaScript: 0
+/// nowhere, 1 at /explain and /why/, 2 below its name.
+[[nodiscard]] inline std::string places_of_explanations(HttpRequest const& request,
+                                                        Metrics const& metrics) {
+  auto const serves = [&](std::string const& under) {
+    return request.handler != nullptr && request.handler->serves(under + "/explain") &&
+           request.handler->serves(under + "/why/id");
+  };
+  std::string places;
+  for (auto const& reader : metrics.readers) {
+    bool const is_alone = metrics.readers.size() == 1;
+    places += serves('/' + reader->name()) ? "2," : is_alone && serves({}) ? "1," : "0,";
+  }
+  return places;
+}
+
+[[nodiscard]] inline HttpResponse live_page(HttpRequest const& request, Metrics const& metrics) {
   auto const nonce = std::to_string(fresh_seed()) + std::to_string(poise::detail::system_seed());
   auto const opened = [&](std::string_view tag) {
     return '<' + std::string{tag} + " nonce=\"" + nonce + "\">";
@@ -52,10 +70,12 @@ namespace detail {
                                     {"Cross-Origin-Resource-Policy", "same-origin"}}};
   auto& body = response.body;
   body = page_head;
-  (body += opened("style")) += page_style;
+  ((body += opened("style")) += page_colours) += page_style;
   (body += "</style>\n") += page_body;
   (body += opened("script")) += page_model;
-  (body += page_charts) += page_view;
+  (body += page_charts) += page_explanations;
+  ((body += "const EXPLAINED = [") += places_of_explanations(request, metrics)) += "];\n";
+  body += page_view;
   body += "</script>\n</body>\n</html>\n";
   return response;
 }
@@ -64,10 +84,15 @@ namespace detail {
 
 /// Adds the page as /, and /events, which it listens to. The server must run the handler's tasks,
 /// as status::Server does: one reading a second, so that the page has a past when it is opened.
+///
+/// It also shows why a backend is passed over, and what a pick for a key would do, if the handler
+/// has analysis::add_explanations: of a single balancer, or of each below "/" and its reader's
+/// name.
 inline void add_page(Handler& handler, Metrics const& metrics, FeedOptions options = {}) {
   auto const feed = std::make_shared<Feed>(metrics, std::move(options));
   handler.every(Feed::period, [feed] { feed->advance(); });
-  handler.add("/", [](HttpRequest const&) { return detail::live_page(); });
+  handler.add(
+      "/", [metrics](HttpRequest const& request) { return detail::live_page(request, metrics); });
   handler.add("/events", [feed](HttpRequest const&) { return event_stream(feed); });
 }
 

@@ -206,15 +206,36 @@ TEST_CASE("nothing that an id says ends an event or the string that it is in", "
   CHECK(has(event, R"(\u003cimg src=x onerror=alert(1)\u003e)"));
 }
 
+TEST_CASE("an outage began with its first ejection, whatever trial requests did", "[page]") {
+  World world{endpoints({"a", "b"})};
+  world.eject("a");
+  auto const began = world.clock.now().time_since_epoch();
+  auto const began_text = "," + std::to_string(began / 1s) + "]";
+  world.advance();
+  Feed::Seen seen;
+  CHECK(has(world.feed->next(seen), began_text));
+  for (int second = 0; second < 200; ++second) {
+    for (int request = 0; request < 10; ++request) {
+      auto lease = world.servers.pick();
+      lease.finish(lease->id() == "a" ? Result::refused : Result::success);
+    }
+    world.servers.tick();
+    world.advance();
+  }
+  CHECK(world.servers.observer<health::Standard>().history("a").size() > 3);  // it was tried
+  Feed::Seen other;
+  CHECK(has(world.feed->next(other), began_text));
+}
+
 TEST_CASE("notices are told as long as they hold", "[page]") {
   std::vector<Notice> notices;
-  World world{endpoints({"a"}), {.notices = [&] { return notices; }}};
+  World world{endpoints({"a"}), {.notices = [&](auto const&) { return notices; }}};
   world.advance();
   Feed::Seen seen;
   CHECK(has(world.feed->next(seen), R"("notices":[])"));
   notices.push_back({Level::error, "the error budget burns"});
   world.advance();
-  CHECK(has(world.feed->next(seen), R"("notices":[[2,"the error budget burns"]])"));
+  CHECK(has(world.feed->next(seen), R"("notices":[[2,"the error budget burns","",null]])"));
 }
 
 TEST_CASE("the page is small, lets only its own script run, and has no data in it", "[page]") {
@@ -246,4 +267,28 @@ TEST_CASE("the page is small, lets only its own script run, and has no data in i
   REQUIRE(handler.tasks().size() == 1);
   handler.tasks()[0].run();
   CHECK(is(*events.stream->next(), "tick"));
+}
+
+TEST_CASE("the page knows where explanations are", "[page]") {
+  World world{endpoints({"a"})};
+  auto const reader = [&](std::string const& name) {
+    return std::make_shared<Reader>(name, world.servers);
+  };
+  auto const page_with = [](Metrics const& metrics, std::vector<std::string> const& places) {
+    Handler handler;
+    add_page(handler, metrics);
+    auto const nothing = [](HttpRequest const&) { return HttpResponse{}; };
+    for (auto const& under : places) {
+      handler.add(under + "/explain", nothing);
+      handler.add_below(under + "/why/", nothing);
+    }
+    return handler({.method = "GET", .target = "/", .host = "localhost"}).body;
+  };
+  Metrics const one{.readers = {reader("orders")}};
+  Metrics const two{.readers = {reader("orders"), reader("users")}};
+  CHECK(has(page_with(one, {}), "EXPLAINED = [0,]"));
+  CHECK(has(page_with(one, {""}), "EXPLAINED = [1,]"));
+  CHECK(has(page_with(one, {"/orders"}), "EXPLAINED = [2,]"));
+  CHECK(has(page_with(two, {""}), "EXPLAINED = [0,0,]"));  // whose would it be?
+  CHECK(has(page_with(two, {"/users"}), "EXPLAINED = [0,2,]"));
 }

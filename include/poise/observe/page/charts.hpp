@@ -8,6 +8,7 @@
 namespace poise::inline v0_1_0::observe::detail {
 
 inline constexpr std::string_view page_charts = R"js(
+const $ = id => document.getElementById(id);
 const HUES = ['--a', '--b', '--c', '--d', '--e', '--f', '--g'];
 
 function element(name, attributes = {}, ...children) {
@@ -65,9 +66,10 @@ class Chart {
     this.canvas.append(this.incidents);
     this.paths = [];
     this.left = element('span');
+    this.top = element('span');
     parent.append(element('figure', {}, this.caption, this.canvas,
       element('div', {class: 'ends', 'aria-hidden': 'true'}, this.left,
-        element('span', {}, 'now'))));
+        this.top, element('span', {}, 'now'))));
   }
   begin(balancer) {
     [this.span, this.end] = [span_of(balancer), balancer.now.at];
@@ -110,7 +112,8 @@ class Chart {
         `${name} ${last ? this.unit(last[index]) : '-'}`);
       key.style.setProperty('--hue', `var(${HUES[i]})`);
       return key;
-    }), `top ${highest > 1e-9 ? this.unit(highest) : '-'}`]);
+    })]);
+    set_text(this.top, highest > 1e-9 ? `top line ${this.unit(highest)}` : '');
     this.mark(balancer);
   }
 }

@@ -52,6 +52,15 @@ inline constexpr std::string_view page_body = R"html(</head>
     <h2 id="detail-title"></h2>
     <button id="close" type="button">Close</button>
     <dl id="detail-figures"></dl>
+    <div id="explanations" hidden>
+      <h3>Why <a id="why-link">as text</a></h3>
+      <pre id="why" tabindex="0" aria-label="Why"></pre>
+      <h3><label for="key">What would a request with this key get?</label></h3>
+      <p><input id="key" autocomplete="off" spellcheck="false">
+      <button id="ask" type="button">Explain</button></p>
+      <pre id="explanation" tabindex="0" role="status" aria-label="Explanation"></pre>
+    </div>
+    <h3>History</h3>
     <ol id="detail-log"></ol>
   </section>
 </main>

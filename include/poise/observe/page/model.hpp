@@ -19,11 +19,13 @@ const STATES = [
 ];
 // Picked like others, and fails: what a monitor has not seen yet, or none is there to see.
 const FAILING = ['failing', '\u25bc', 'bad', 2, 'failing'];
+const SLOW_START = STATES[5];
 const MAX_POINTS = 300;
 
 class Row {
   constructor([slot, id, address, zone, tier]) {
-    Object.assign(this, {slot, id, address, zone, tier, rates: [], p50s: [], p99s: [], causes: {}});
+    Object.assign(this, {slot, id, address, zone, tier, rates: [], p50s: [], p99s: [], causes: {},
+      failure: null});
     this.take([slot, 0, 0, 0, 0, null, null, 0, 0, 0, 1000, 0]);
   }
   // As Row::encode() in feed.hpp writes it.
@@ -32,10 +34,19 @@ class Row {
     Object.assign(this, {state, inFlight, rate, failures, p50, p99, share, intended, weight,
       admitted, limit, why: why || null, causes: causes || {}});
   }
-  get failing() { return this.failures >= 0.05 && this.failures > 0.05 * this.rate; }
+  // One that is back still has the failures of its trial requests in its rate.
+  get failing() {
+    const least = STATES[this.state] === SLOW_START ? 0.5 : 0.05;
+    return this.failures >= least && this.failures > 0.05 * this.rate;
+  }
   get shown() {
     const state = STATES[this.state];
     return this.failing && state[3] > FAILING[3] ? FAILING : state;
+  }
+  // Since when it is shown as failing: exact if the page was there when it began.
+  note_failure(since, isExact) {
+    if (this.shown !== FAILING) this.failure = null;
+    else if (!this.failure) this.failure = {since, isExact};
   }
   get rank() { return this.shown[3]; }
   get troubled() { return this.rank < 6; }
@@ -62,6 +73,7 @@ class Balancer {
     this.offset = Math.abs(offset - this.offset) > 5 ? offset : Math.min(offset, this.offset);
     if (from.names) this.name_rows(from.names);
     for (const row of from.rows) this.rows.get(row[0])?.take(row);
+    for (const row of this.order) row.note_failure(this.now.at, !isFull);
     const last = this.log.length ? this.log[this.log.length - 1][0] : 0;
     if (isFull) this.log = [];
     const known = isFull ? 0 : last;

@@ -1,82 +1,78 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The live page's style: light and dark; text has a contrast of 4.5 and more, marks of 3 and more.
-// A state has a shape and a word beside its colour, which is one of Okabe and Ito's or close to it.
+// The live page's style. A state has a shape and a word beside its colour.
 
 #include <string_view>
 
 namespace poise::inline v0_1_0::observe::detail {
 
 inline constexpr std::string_view page_style = R"css(
-:root {
-  --back: #ffffff; --raised: #f5f6f8; --line: #d4d9df; --text: #15191e; --faint: #556070;
-  --good: #0b6e4f; --warn: #8a5a00; --bad: #b3261e; --info: #0a5ea8;
-  --good-back: #e9f5f0; --warn-back: #fff4dc; --bad-back: #fdebe9;
-  --a: #0072b2; --b: #d55e00; --c: #009e73; --d: #a3468a; --e: #8a6d00; --f: #4b4b9c;
-  --g: #6f4e37; --rest: #8a94a0;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --back: #12151a; --raised: #1b2027; --line: #39424e; --text: #e8ecf1; --faint: #a3afbd;
-    --good: #4fd1a1; --warn: #f0b429; --bad: #ff8a80; --info: #7cc4ff;
-    --good-back: #12291f; --warn-back: #33270a; --bad-back: #3a1715;
-    --a: #56b4e9; --b: #ff8c42; --c: #2fc79a; --d: #e29cc6; --e: #e8d94a; --f: #a9a9f5;
-    --g: #c9a184; --rest: #7b8794;
-  }
-}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--text);
   font: 14px/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
-h1, h2, p, ul, ol, dl, dd { margin: 0; padding: 0; }
+h1, h2, h3, p, ul, ol, dl, dd, pre { margin: 0; padding: 0; }
 h1 { font-size: 16px; overflow-wrap: anywhere; }
 h2 { font-size: 13px; color: var(--faint); font-weight: 600; }
+h3 { font-size: 13px; color: var(--faint); font-weight: 600; margin-top: 10px; }
 ul, ol { list-style: none; }
 a { color: var(--info); }
-button { font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--faint);
-  border-radius: 4px; padding: 2px 10px; min-height: 26px; cursor: pointer; }
-button[aria-pressed=true] { background: var(--text); color: var(--back); }
-:focus-visible { outline: 3px solid var(--info); outline-offset: 1px; }
+button, input { font: inherit; color: inherit; background: var(--card);
+  border: 1px solid var(--edge); border-radius: 6px; padding: 2px 10px; min-height: 26px; }
+button { cursor: pointer; }
+button:hover { background: var(--raised); }
+button[aria-pressed=true] { background: var(--text); color: var(--card); }
+:focus-visible { outline: 3px solid var(--info); outline-offset: 1px; border-radius: 4px; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-header { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; padding: 6px 16px;
-  border-bottom: 1px solid var(--line); }
+header { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; padding: 7px 16px;
+  background: var(--card); border-bottom: 1px solid var(--line); }
 #policy { color: var(--faint); }
 #balancers { display: flex; gap: 4px; flex-wrap: wrap; }
-#live { margin-left: auto; }
+#live { margin-left: auto; font-weight: 600; }
+#live[data-state=live] { color: var(--good); }
 #live[data-state=stale] { background: var(--bad-back); color: var(--bad); font-weight: 700;
-  padding: 2px 8px; border: 2px solid var(--bad); border-radius: 4px; }
-main { display: grid; gap: 10px 16px; padding: 10px 16px;
+  padding: 2px 8px; border: 2px solid var(--bad); border-radius: 6px; }
+main { display: grid; gap: 10px; padding: 10px 16px;
   grid-template-columns: minmax(0, 1fr) 340px;
   grid-template-areas: "verdict recent" "figures recent" "charts charts" "detail detail"
     "backends backends"; grid-template-rows: auto auto; }
 #verdict { grid-area: verdict; } #recent { grid-area: recent; } #figures { grid-area: figures; }
 #charts { grid-area: charts; } #backends { grid-area: backends; } #detail { grid-area: detail; }
 .stale main { opacity: .75; filter: grayscale(1); }
-#verdict { border-left: 6px solid var(--faint); padding: 6px 12px; background: var(--raised);
-  border-radius: 4px; overflow-wrap: anywhere; }
-#verdict h2 { font-size: 19px; color: var(--text); }
+#recent, figure, #backends, #detail, #verdict, #figures div { background: var(--card);
+  border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; }
+#verdict { border-left: 8px solid var(--edge); overflow-wrap: anywhere; }
+#verdict h2 { font-size: 21px; line-height: 1.25; color: var(--text); }
 #verdict[data-level=good] { border-color: var(--good); background: var(--good-back); }
 #verdict[data-level=warn] { border-color: var(--warn); background: var(--warn-back); }
 #verdict[data-level=bad] { border-color: var(--bad); background: var(--bad-back); }
-#troubles li { margin-top: 2px; } #notices li { font-weight: 700; }
+[data-level=good] > #verdict-title { color: var(--good); }
+[data-level=warn] > #verdict-title { color: var(--warn); }
+[data-level=bad] > #verdict-title { color: var(--bad); }
+#traffic { font-size: 15px; font-weight: 600; margin: 1px 0 3px; }
+#troubles li { margin-top: 3px; padding-left: 16px; text-indent: -16px; }
+#notices li { margin-top: 5px; padding: 3px 8px; border: 1px solid currentcolor; font-weight: 600;
+  border-radius: 6px; background: var(--card); }
 #recent { position: relative; min-height: 130px; }
-#log { position: absolute; inset: 20px 0 0; overflow-y: auto; font-size: 13px; }
+#log { position: absolute; inset: 30px 2px 6px 12px; overflow-y: auto; font-size: 13px; }
 #log li, #detail-log li { padding: 1px 0; overflow-wrap: anywhere; }
 time { color: var(--faint); }
-#figures { display: flex; flex-wrap: wrap; gap: 4px 22px; }
-#figures div { display: flex; flex-direction: column-reverse; }
-#figures dt { color: var(--faint); font-size: 12px; }
-#figures dd { font-size: 18px; font-weight: 600; }
-#charts { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 12px; }
-figure { margin: 0; min-width: 0; }
-figure { display: flex; flex-direction: column; }
+#figures { display: grid; grid-template-columns: repeat(10, minmax(0, auto)); gap: 6px; }
+#figures div { display: flex; flex-direction: column-reverse; padding: 3px 8px; }
+#figures dt { color: var(--faint); font-size: 12px; white-space: nowrap; }
+#figures dd { font-size: 18px; font-weight: 600; white-space: nowrap; }
+#charts { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 10px; }
+figure { margin: 0; min-width: 0; display: flex; flex-direction: column; }
 figcaption { flex: 1; font-size: 12px; color: var(--faint); display: flex; flex-wrap: wrap;
   gap: 0 10px; align-content: flex-start; }
-figcaption b { color: var(--text); }
+figcaption b { color: var(--text); flex-basis: 100%; font-size: 13px; }
 svg { display: block; width: 100%; overflow: visible; }
-.chart { height: 92px; border-bottom: 1px solid var(--line); }
+.chart { height: 84px; margin-top: 4px; border-bottom: 1px solid var(--edge);
+  background: linear-gradient(var(--line), var(--line)) 0 0 / 100% 1px no-repeat,
+    linear-gradient(var(--line), var(--line)) 0 50% / 100% 1px no-repeat; }
 .ends { display: flex; justify-content: space-between; font-size: 11px; color: var(--faint); }
-path { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke; }
+path { fill: none; stroke-width: 1.8; vector-effect: non-scaling-stroke;
+  stroke-linejoin: round; }
 path.dashed { stroke-dasharray: 5 3; }
 path.dotted { stroke-dasharray: 1.5 2.5; }
 path.incident { stroke: var(--bad); stroke-width: 1; stroke-dasharray: 3 2; }
@@ -84,17 +80,19 @@ path.incident { stroke: var(--bad); stroke-width: 1; stroke-dasharray: 3 2; }
   vertical-align: middle; border-top: 3px solid var(--hue); }
 .key.dashed::before { border-top-style: dashed; }
 .key.dotted::before { border-top-style: dotted; }
-.key.filled::before { border-top-width: 10px; width: 10px; }
+.key.filled::before { border-top-width: 10px; width: 10px; border-radius: 2px; }
 table { width: 100%; border-collapse: collapse; table-layout: fixed; contain: layout; }
-th, td { text-align: right; padding: 3px 6px; border-bottom: 1px solid var(--line);
+th, td { text-align: right; padding: 4px 6px; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: anywhere; }
-thead th { position: sticky; top: 0; background: var(--back); z-index: 1; font-size: 12px;
+tbody tr:last-child > * { border-bottom: 0; }
+thead th { position: sticky; top: 0; background: var(--card); z-index: 1; font-size: 12px;
   vertical-align: bottom; padding: 0; }
 thead button { border: 0; background: none; font-weight: 600; width: 100%; text-align: right;
   padding: 3px 6px; color: var(--faint); border-radius: 0; }
 thead [aria-sort] button { color: var(--text); text-decoration: underline; }
-thead th:nth-child(1) { width: 13%; } thead th:nth-child(2) { width: 30%; }
-thead th:nth-child(3) { width: 11%; } thead th:nth-child(9) { width: 9%; }
+thead th:nth-child(1) { width: 13%; } thead th:nth-child(2) { width: 31%; }
+thead th:nth-child(3) { width: 11%; } thead th:nth-child(6) { width: 9%; }
+thead th:nth-child(9) { width: 9%; } thead th:nth-child(10) { width: 7%; }
 th:first-child, th:nth-child(2), td:nth-child(2), th:first-child button,
 th:nth-child(2) button { text-align: left; }
 tbody th { font-weight: 600; }
@@ -102,43 +100,59 @@ tbody th button { border: 0; background: none; padding: 0; text-align: left; fon
   color: var(--info); text-decoration: underline; overflow-wrap: anywhere; min-height: 24px; }
 tr[data-level=bad] { background: var(--bad-back); }
 tr[data-level=warn] { background: var(--warn-back); }
+tbody th:first-child { border-left: 4px solid transparent; }
+tr[data-level=bad] th:first-child { border-left-color: var(--bad); }
+tr[data-level=warn] th:first-child { border-left-color: var(--warn); }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); }
-.state { font-weight: 600; }
+.state { font-weight: 700; white-space: nowrap; }
 .bar { display: block; position: relative; height: 7px; margin-top: 3px; background: var(--line);
-  border-radius: 2px; }
-.bar i { position: absolute; inset: 0 auto 0 0; background: var(--a); border-radius: 2px; }
+  border-radius: 4px; }
+.bar i { position: absolute; inset: 0 auto 0 0; background: var(--a); border-radius: 4px; }
 .bar b { position: absolute; top: -3px; bottom: -3px; width: 2px; background: var(--text); }
 .spark { height: 20px; } .spark path { stroke: var(--a); stroke-width: 1.3; }
-#detail { border: 1px solid var(--faint); border-radius: 4px; padding: 8px 12px; }
-#detail h2 { display: inline; color: var(--text); font-size: 15px; overflow-wrap: anywhere; }
+#detail { border: 2px solid var(--info); }
+#detail h2 { display: inline; color: var(--text); font-size: 16px; overflow-wrap: anywhere; }
 #close { float: right; }
 #detail-figures { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 6px 0; }
 #detail-figures dt { color: var(--faint); font-size: 12px; }
+#key { width: 260px; max-width: 100%; }
+pre { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
+  max-height: 320px; overflow-y: auto; margin: 3px 0; }
 footer { padding: 6px 16px 14px; color: var(--faint); font-size: 12px; }
 @media (max-width: 900px) {
   main { grid-template-columns: minmax(0, 1fr); grid-template-areas: "verdict" "figures" "detail"
     "backends" "charts" "recent"; grid-template-rows: none; }
   #charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  #figures { grid-template-columns: repeat(5, minmax(0, 1fr)); }
   #log { position: static; max-height: 300px; }
   thead th:nth-child(9), td:nth-child(9) { display: none; }
 }
 @media (max-width: 600px) {
   header, main, footer { padding-left: 8px; padding-right: 8px; }
+  #verdict h2 { font-size: 18px; }
   #charts { grid-template-columns: minmax(0, 1fr); }
+  #figures { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  #figures dd { font-size: 16px; }
+  #backends { padding: 8px 4px; }
   thead { display: none; }
   table, tbody { display: block; }
   tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); padding: 5px 4px;
     border-bottom: 1px solid var(--line); }
   th, td { border: 0; padding: 1px 3px; text-align: left; }
   tbody th, tbody td:nth-child(2) { grid-column: 1 / -1; }
-  td[data-name]::before { content: attr(data-name) " "; color: var(--faint); font-size: 12px; }
+  td[data-name]::before { content: attr(data-name); display: block; color: var(--faint);
+    font-size: 12px; }
   td:nth-child(2)::before { content: none; }
 }
 @media print {
-  button, footer, #live { display: none; }
+  :root { --back: #fff; }
+  button, footer, #live, #explanations { display: none; }
   th button { display: inline; color: inherit; }
   #log { position: static; max-height: none; overflow: visible; }
-  main { display: block; }
+  main { display: flex; flex-direction: column; padding: 0; }
+  #recent { order: 1; }
+  #charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  thead th { position: static; }
   tr, figure { break-inside: avoid; }
 }
 @media (forced-colors: active) {

@@ -9,7 +9,6 @@ namespace poise::inline v0_1_0::observe::detail {
 
 inline constexpr std::string_view page_view = R"js(
 const MARKS = {good: '\u25cf', warn: '\u25b2', bad: '\u25a0'};
-const $ = id => document.getElementById(id);
 
 // -- words ----------------------------------------------------------------------------------------
 
@@ -40,11 +39,16 @@ const causes_of = causes => Object.entries(causes).sort((a, b) => b[1] - a[1])
 // Since when, why, and what brings it back.
 function explanation(balancer, row) {
   const parts = [];
-  const [since, until, cause, value, limit] = row.why || [];
+  const [since, until, cause, value, limit, outSince] = row.why || [];
   if (row.why) {
-    const wall = balancer.wall(since);
-    parts.push(`since ${clock(wall)} (${span(balancer.now.at - since)})`,
-      cause + (value || limit ? ` ${number(value)}, limit ${number(limit)}` : ''));
+    const wall = balancer.wall(outSince);
+    const isBack = STATES[row.state] === SLOW_START;
+    parts.push(`${isBack ? 'back ' : ''}since ${clock(wall)} ` +
+      `(${span(balancer.now.at - outSince)})`);
+    const unit = cause === 'latency' ? ' ms' : '';
+    const figures = value || limit
+      ? ` ${number(value)}${unit}, limit ${number(limit)}${unit}` : '';
+    if (!isBack) parts.push(cause + figures);
   }
   const left = until === null || until === undefined ? null : until - balancer.now.at;
   const then = left !== null && left > 0 ? `in ${span(left)}, at ${clock(balancer.wall(until))}`
@@ -59,9 +63,13 @@ function explanation(balancer, row) {
     case 'drained': parts.push('by the operator'); break;
     case 'unhealthy': parts.push('declared by the operator or a rule'); break;
   }
-  if (row.shown === FAILING)
+  if (row.shown === FAILING) {
+    const {since: began, isExact} = row.failure;
+    if (!row.why) parts.push(`${isExact ? '' : 'at least '}since ${clock(balancer.wall(began))} ` +
+      `(${span(balancer.now.at - began)})`);
     parts.push(`fails ${percent(row.failures / row.rate)} of its requests: ` +
       causes_of(row.causes));
+  }
   return parts.join('; ');
 }
 
@@ -143,6 +151,7 @@ class Table {
       for (const entry of entries) entry.target.line.visible = entry.isIntersecting;
       this.draw();
     }, {rootMargin: '100px'});
+    window.addEventListener('beforeprint', () => this.draw(true));
     COLUMNS.forEach(([name], i) => {
       const button = element('button', {type: 'button'}, name);
       button.addEventListener('click', () => { this.sort = i; this.draw(); });
@@ -165,7 +174,7 @@ class Table {
     for (const line of this.lines.values()) line.element.remove();
     this.lines.clear();
   }
-  draw() {
+  draw(all = this.lines.size <= 40) {
     const {balancer} = this;
     if (!balancer) return;
     [...$('columns').children].forEach((cell, i) => {
@@ -179,8 +188,8 @@ class Table {
     const widest = Math.max(1, ...order.map(row => Math.max(row.share, row.intended)));
     for (const row of order) {
       const line = this.lines.get(row.slot);
-      // Others are drawn when they come into view, unless their state is another.
-      if (line.visible || line.state_drawn !== row.shown)
+      // Of many, others are drawn when they come into view, unless their state is another.
+      if (all || line.visible || line.state_drawn !== row.shown)
         line.draw(balancer, widest, balancer.points.length && balancer.points.at(-1)[0]);
     }
   }
@@ -268,6 +277,7 @@ class Page {
     Object.assign(this, {balancers: new Map(), shown: null, chosen: false, opened: null,
       paused: false, due: false, notices: [], unspoken: [], spokenAt: 0});
     this.table = new Table(slot => this.open(slot));
+    this.explanations = new Explanations();
     const charts = $('charts');
     this.charts = [
       new Chart(charts, 'Requests/s', number, [['completed', 1, ''], ['in flight', 6, 'dotted']]),
@@ -341,8 +351,7 @@ class Page {
     if (troubled.length > 3) lines.push(`and ${troubled.length - 3} more, first in the table`);
     if (now.observer_failures) lines.push(`${now.observer_failures} hooks of observers threw`);
     draw_items($('troubles'), lines);
-    draw_items($('notices'), this.notices.map(([level, text]) =>
-      `${['\u25cf', '\u25b2', '\u25a0'][level]} ${text}`));
+    this.draw_notices();
     draw_log($('log'), balancer, balancer.log, 100);
     draw_terms($('figures'), [
       ['requests/s', number(now.rate)], ['failures/s', number(now.failures)],
@@ -358,6 +367,18 @@ class Page {
     this.table.show(balancer);
     this.draw_detail(balancer);
     this.speak();
+  }
+  draw_notices() {
+    draw_items($('notices'), this.notices.map(([level, text, name, since]) => {
+      const of = [...this.balancers.values()].find(balancer => balancer.name === name);
+      const parts = [['\u25cf', '\u25b2', '\u25a0'][level]];
+      if (of && this.balancers.size > 1) parts.push(`${name},`);
+      if (of && since !== null) parts.push(`alert since ${clock(of.wall(since))}:`);
+      return [...parts, text].join(' ');
+    }));
+    this.notices.forEach(([level], i) => {
+      $('notices').children[i].className = ['good', 'warn', 'bad'][level];
+    });
   }
   draw_charts(balancer) {
     const drawn = `${balancer.name} ${balancer.points.length && balancer.points.at(-1)[0]} ` +
@@ -400,6 +421,8 @@ class Page {
       ['failures/s', `${number(row.failures)} ${causes_of(row.causes)}`],
       ['p50', ms(row.p50)], ['p99', ms(row.p99)],
     ]);
+    const place = EXPLAINED[[...this.balancers.values()].indexOf(balancer)];
+    this.explanations.show(balancer.name, place || 0, row.id);
     draw_log($('detail-log'), balancer, balancer.log.filter(entry => entry[3] === row.id), 20);
   }
   // For screen readers: a sentence every five seconds at most.

@@ -3,7 +3,9 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,6 +20,7 @@
 #include <poise/poise.hpp>
 
 #include "integration/discovery/servers.hpp"
+#include "integration/discovery/wire.hpp"
 #include "support/catch.hpp"
 #include "support/recorded_http.hpp"
 
@@ -152,6 +155,61 @@ TEST_CASE("etcd: an entry is registered again with a registry that was restarted
   std::this_thread::sleep_for(4s);  // longer than the lease
   server.go_on();
   CHECK(tests::soon([&] { return registration.status().last_error.empty() && is_there(server); }));
+}
+
+namespace {
+
+/// How long the entry is away after a partition and after a restart without data, from the moment
+/// when the registry can be reached.
+struct Absence {
+  poise::Duration partition{};
+  poise::Duration restart{};
+};
+Absence absence(std::chrono::seconds ttl, std::chrono::seconds partition) {
+  tests::EtcdServer server;
+  tests::Wire wire{server.port};
+  Watcher watcher;
+  Registration registration{watcher, wire.url(), std::make_unique<EtcdEntry>(entry(ttl))};
+  REQUIRE(registration.wait(10s));
+  auto const until_back = [&](tests::Moment begin) {
+    REQUIRE(tests::soon([&] { return is_there(server); }, 60s));
+    return std::chrono::steady_clock::now() - begin;
+  };
+  Absence result;
+  wire.cut();
+  auto const mended_at = std::chrono::steady_clock::now() + partition;
+  CHECK(tests::soon([&] { return !is_there(server); }, partition));  // the lease lapsed
+  CHECK_FALSE(registration.status().last_error.empty());
+  std::this_thread::sleep_until(mended_at);
+  wire.mend();
+  result.partition = until_back(std::chrono::steady_clock::now());
+  CHECK(tests::soon([&] { return registration.registered(); }));
+  server.kill();
+  server.forget();
+  server.start();
+  result.restart = until_back(std::chrono::steady_clock::now());
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("etcd: an entry whose lease lapsed in a partition is there again after it") {
+  (void)absence(2s, 10s);
+}
+
+TEST_CASE("the absences in docs/design/discovery.md", "[.][figures]") {
+  using Seconds = std::chrono::duration<double>;
+  poise::Duration partition{};
+  poise::Duration restart{};
+  for (int i = 0; i < 5; ++i) {
+    auto const each = absence(10s, 30s);
+    partition = std::max(partition, each.partition);
+    restart = std::max(restart, each.restart);
+  }
+  std::printf("TTL 10 s, longest of 5: %.2f s after a partition of 30 s, %.2f s after a restart\n",
+              Seconds{partition}.count(), Seconds{restart}.count());
+  CHECK(partition <= 10s);
+  CHECK(restart <= 10s);
 }
 
 TEST_CASE("Consul: an entry passes, survives a restart in memory, and leaves") {

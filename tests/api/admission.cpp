@@ -20,6 +20,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_admission {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -147,3 +149,5 @@ TEST_CASE("seam admission lets a policy bound the load of each backend") {
   leases.clear();
   CHECK(balancer.pick()->id() == "a");  // the total went down again
 }
+
+}  // namespace api_admission

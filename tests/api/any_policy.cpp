@@ -12,6 +12,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_any_policy {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -150,3 +152,5 @@ TEST_CASE("seam any policy keeps a lease's time over the switch") {
   for (auto const& each : test.balancer.stats().backends)
     if (each.id == timed_id) CHECK(each.latency == 9ms);
 }
+
+}  // namespace api_any_policy

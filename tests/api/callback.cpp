@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_callback {
+
 namespace {
 
 using Servers = poise::Balancer<poise::RoundRobin, void, poise::Runtime<poise::VirtualClock>>;
@@ -53,3 +55,5 @@ TEST_CASE("seam callback may come after the balancer is gone") {
   loop.run(0);
   CHECK(loop.jobs.empty());
 }
+
+}  // namespace api_callback

@@ -13,6 +13,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_compose {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -213,3 +215,5 @@ TEST_CASE("seam filter narrows the choice and leads back") {
   balancer.undrain("c");
   CHECK(next(2) == "cc");
 }
+
+}  // namespace api_compose

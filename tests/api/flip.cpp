@@ -18,6 +18,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_flip {
+
 namespace {
 
 /// Each of 1009 slots belongs to a member; a key whose owner is out walks on to the next slot.
@@ -128,3 +130,5 @@ TEST_CASE("seam flip sends a retried key to another backend and always to the sa
   CHECK(second->id() != first->id());
   CHECK(third->id() == second->id());
 }
+
+}  // namespace api_flip

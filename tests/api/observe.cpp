@@ -11,6 +11,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_observe {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::Result;
@@ -152,3 +154,5 @@ TEST_CASE("seam observer learns why no backend could be picked") {
   (void)test.balancer.pick();
   CHECK(test.lines.back() == "4 backends: 4 drained");
 }
+
+}  // namespace api_observe

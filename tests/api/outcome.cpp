@@ -8,6 +8,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_outcome {
+
 namespace http {
 
 struct Response {
@@ -49,3 +51,5 @@ TEST_CASE("seam outcome works by hand across a callback") {
   on_reply({503, 2});
   CHECK(balancer.stats().backends[0].ended(poise::Result::overloaded) == 1);
 }
+
+}  // namespace api_outcome

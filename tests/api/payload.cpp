@@ -10,6 +10,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_payload {
+
 namespace {
 
 struct Connection {
@@ -68,3 +70,5 @@ TEST_CASE("seam payload keeps connections over updates and closes them with thei
   balancer.clear();
   CHECK(open == 0);
 }
+
+}  // namespace api_payload

@@ -11,6 +11,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_retry {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -107,3 +109,5 @@ TEST_CASE("seam retry can be driven by hand as coroutines do") {
   auto const second = test.balancer.pick(request);
   CHECK(second.serial() != tried[0]);
 }
+
+}  // namespace api_retry

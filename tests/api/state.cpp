@@ -11,6 +11,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_state {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -127,3 +129,5 @@ TEST_CASE("seam state costs nothing where it is not declared") {
   STATIC_REQUIRE_FALSE(poise::hooks::has_state<poise::RoundRobin>);
   CHECK(poise::hooks::make_state(poise::RoundRobin{}) == nullptr);
 }
+
+}  // namespace api_state

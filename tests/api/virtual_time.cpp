@@ -11,6 +11,8 @@
 
 #include "support/catch.hpp"
 
+namespace api_virtual_time {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -76,3 +78,5 @@ TEST_CASE("seam virtual time gives the same picks when threads take turns") {
   };
   CHECK(picks(true) == picks(false));
 }
+
+}  // namespace api_virtual_time

@@ -19,6 +19,8 @@
 
 #include "support/catch.hpp"
 
+namespace property_discovery {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using poise::Duration;
@@ -259,3 +261,5 @@ TEST_CASE("the table in docs/design/discovery.md", "[.][table]") {
                 static_cast<unsigned long long>(all.dead_at_end), all.longest_removal);
   }
 }
+
+}  // namespace property_discovery

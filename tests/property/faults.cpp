@@ -10,6 +10,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace property_faults {
+
 TEST_CASE("a policy that sheds does so whatever type its inner policy has") {
   using poise::AnyPolicy;
   auto const admitted = [](AnyPolicy policy) {
@@ -24,3 +26,5 @@ TEST_CASE("a policy that sheds does so whatever type its inner policy has") {
   CHECK(admitted(AnyPolicy{poise::Shed<poise::RoundRobin>{}}) == 5);
   CHECK(admitted(AnyPolicy{poise::Shed<AnyPolicy>{{}, AnyPolicy{poise::RoundRobin{}}}}) == 5);
 }
+
+}  // namespace property_faults

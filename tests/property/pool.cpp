@@ -21,6 +21,8 @@
 
 #include "support/catch.hpp"
 
+namespace property_pool {
+
 using namespace std::chrono_literals;
 using poise::Duration;
 using poise::Time;
@@ -223,3 +225,5 @@ TEST_CASE("a pool never exceeds its size, overtakes nobody and forgets nobody") 
     world.settle();
   }
 }
+
+}  // namespace property_pool

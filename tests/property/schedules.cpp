@@ -20,6 +20,8 @@
 #include "support/catch.hpp"
 #include "support/policies.hpp"
 
+namespace property_schedules {
+
 namespace {
 
 using tests::Broken;
@@ -239,3 +241,5 @@ TEST_CASE("faults that are known and not mended yet") {
     if (broken) CHECK(broken->promise == fault.promise);
   }
 }
+
+}  // namespace property_schedules

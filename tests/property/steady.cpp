@@ -23,6 +23,8 @@
 #include "support/policies.hpp"
 #include "support/servers.hpp"
 
+namespace property_steady {
+
 using namespace std::chrono_literals;
 using tests::Condition;
 using tests::Counter;
@@ -187,3 +189,5 @@ TEST_CASE("first attempts do not favour the backend that fails") {
         CHECK(std::abs(counter.first_fraction("a") - 1.0 / static_cast<double>(count)) <= 0.03);
       });
 }
+
+}  // namespace property_steady

@@ -12,6 +12,8 @@
 #include "support/catch.hpp"
 #include "support/stage.hpp"
 
+namespace unit_backend {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::Result;
@@ -263,3 +265,5 @@ TEST_CASE("health states have names") {
   CHECK(name(HealthState::unhealthy) == "unhealthy");
   CHECK(name(static_cast<HealthState>(9)) == "unknown health");
 }
+
+}  // namespace unit_backend

@@ -22,6 +22,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_bad_input {
+
 using namespace std::chrono_literals;
 using poise::ConfigError;
 using poise::Endpoint;
@@ -455,3 +457,5 @@ TEST_CASE("a keyed policy that is never given a key is told in the statistics") 
   CHECK(warnings_after(1000, poise::AnyPolicy{poise::HashRing{}}, "").size() == 1);
   CHECK(warnings_after(1000, poise::AnyPolicy{poise::P2C{}}, "").empty());
 }
+
+}  // namespace unit_bad_input

@@ -20,6 +20,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_call {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using tests::letters;
@@ -354,3 +356,5 @@ TEST_CASE("a policy that throws while deciding passes its exception on and leaks
             [&] { scene.balancer.call([](auto&) { return Reply{500}; }); }) == "why");
   CHECK(stats_of(scene.balancer, "a").in_flight == 0);
 }
+
+}  // namespace unit_call

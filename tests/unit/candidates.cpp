@@ -11,6 +11,8 @@
 #include "support/catch.hpp"
 #include "support/stage.hpp"
 
+namespace unit_candidates {
+
 using poise::Candidates;
 using tests::Backends;
 
@@ -175,3 +177,5 @@ TEST_CASE("a path gives back the children in reverse order") {
   CHECK(path.pop(1) == 1);
   CHECK(path == poise::Path{});
 }
+
+}  // namespace unit_candidates

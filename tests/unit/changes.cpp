@@ -19,6 +19,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_changes {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::Result;
@@ -782,3 +784,5 @@ TEST_CASE("ten thousand weights and a thousand removals are one change") {
   CHECK(balancer.stats().backends.size() == 9000);
   CHECK(stats_of(balancer, "9999").weight == 1 + 9999 % 7);
 }
+
+}  // namespace unit_changes

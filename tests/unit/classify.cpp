@@ -17,6 +17,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_classify {
+
 using namespace std::chrono_literals;
 using poise::Outcome;
 using poise::Result;
@@ -204,3 +206,5 @@ TEST_CASE("every return is a success where that is said, and an exception is non
   CHECK(stats_of(balancer, "a").ended(Result::success) == 1);
   CHECK(stats_of(balancer, "a").failed == 1);
 }
+
+}  // namespace unit_classify

@@ -21,6 +21,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_condition {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::RequiredLabels;
@@ -272,3 +274,5 @@ TEST_CASE("a deadline comes from any clock and says what is left of it") {
   CHECK_FALSE(poise::Request{}.remaining(balancer.now()));
   CHECK(balancer.time_of(std::chrono::system_clock::time_point::max()) > balancer.now() + 24h);
 }
+
+}  // namespace unit_condition

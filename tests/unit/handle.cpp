@@ -17,6 +17,8 @@
 #include "support/scripted.hpp"
 #include "support/servers.hpp"
 
+namespace unit_handle {
+
 using poise::HealthState;
 using poise::PickError;
 using poise::Result;
@@ -273,3 +275,5 @@ TEST_CASE("a backend knows its successes exactly") {
   CHECK(lease->ended(Result::success) == 3);
   CHECK(lease->ended(Result::timeout) == 2);
 }
+
+}  // namespace unit_handle

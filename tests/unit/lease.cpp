@@ -15,6 +15,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_lease {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using tests::letters;
@@ -298,3 +300,5 @@ TEST_CASE("a lease in a standard optional and container behaves as any value") {
   }
   CHECK(stats_of(balancer, "a").in_flight == 0);
 }
+
+}  // namespace unit_lease

@@ -17,6 +17,8 @@
 #include "support/clock.hpp"
 #include "support/servers.hpp"
 
+namespace unit_payload_events {
+
 using poise::BackendEvent;
 using poise::HealthState;
 using tests::letters;
@@ -166,3 +168,5 @@ TEST_CASE("the events of backends have names") {
   CHECK(name(BackendEvent::ejected) == "ejected");
   CHECK(name(BackendEvent::removed) == "removed");
 }
+
+}  // namespace unit_payload_events

@@ -19,6 +19,8 @@
 #include "support/servers.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_picks {
+
 using poise::HealthState;
 using poise::PickError;
 using poise::Result;
@@ -354,3 +356,5 @@ TEST_CASE("the same seed gives the same picks") {
   };
   CHECK(run() == run());
 }
+
+}  // namespace unit_picks

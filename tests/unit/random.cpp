@@ -17,6 +17,8 @@
 #include "support/catch.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_random {
+
 using poise::sync::Lane;
 using tests::check_shares;
 
@@ -183,3 +185,5 @@ TEST_CASE("close texts hash far apart") {
     buckets.insert(poise::detail::hash_text("backend-" + std::to_string(i)) >> 44U);
   CHECK(buckets.size() > 990);  // 1000 of 2^20: 0.5 collisions expected
 }
+
+}  // namespace unit_random

@@ -19,6 +19,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_runtime {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::Result;
@@ -490,3 +492,5 @@ TEST_CASE("events have names") {
   CHECK(name(poise::Event::Kind::policy) == "policy");
   CHECK(name(static_cast<poise::Event::Kind>(99)) == "unknown event");
 }
+
+}  // namespace unit_runtime

@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_sticky {
+
 using poise::StickyCookie;
 
 namespace {
@@ -61,3 +63,5 @@ TEST_CASE("an earlier secret is still accepted, and no longer used") {
   CHECK(next.write("a") != sticky.write("a"));
   CHECK_FALSE(sticky.read(next.write("a")));
 }
+
+}  // namespace unit_sticky

@@ -12,6 +12,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_stored_request {
+
 using poise::Request;
 using poise::StoredRequest;
 
@@ -67,3 +69,5 @@ TEST_CASE("a temporary stored request gives no request that outlives it") {
   CHECK(std::is_convertible_v<StoredRequest const&, Request>);
   CHECK_FALSE(std::is_convertible_v<StoredRequest, Request>);
 }
+
+}  // namespace unit_stored_request

@@ -19,6 +19,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_sync {
+
 using poise::sync::InFlight;
 using End = poise::sync::InFlight::End;
 using poise::sync::Lane;
@@ -326,3 +328,5 @@ TEST_CASE("intervals and counts at their limits do not run into each other") {
   CHECK(counts.opened_before(last + 1).count == 1 << 23);
   CHECK(counts.opened_before(last + 1).oldest == last);
 }
+
+}  // namespace unit_sync

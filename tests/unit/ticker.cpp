@@ -14,6 +14,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_ticker {
+
 using namespace std::chrono_literals;
 using poise::Ticker;
 
@@ -109,3 +111,5 @@ TEST_CASE("a period that is not above zero is refused") {
   CHECK_THROWS_AS(ticker.every(0s, [] {}), poise::ConfigError);
   CHECK_THROWS_AS(ticker.every(-1s, [] {}), poise::ConfigError);
 }
+
+}  // namespace unit_ticker

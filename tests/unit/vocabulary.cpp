@@ -22,6 +22,8 @@
 #include "support/catch.hpp"
 #include "support/text.hpp"
 
+namespace unit_vocabulary {
+
 using namespace std::chrono_literals;
 using poise::Outcome;
 using poise::Result;
@@ -262,3 +264,5 @@ TEST_CASE("versions compare") {
   static_assert(poise::version >= poise::Version{0, 1, 0});
   CHECK(poise::version < poise::Version{1'000, 0, 0});
 }
+
+}  // namespace unit_vocabulary

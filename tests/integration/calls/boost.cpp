@@ -14,6 +14,8 @@
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_boost {
+
 using namespace tests;
 namespace net = boost::asio;
 
@@ -59,5 +61,7 @@ TEST_CASE("a call on Boost.Asio retries, times out, hedges and is cancelled") {
   CHECK(cancelled == 1);
   CHECK(in_flight(servers) == 0);
 }
+
+}  // namespace integration_calls_boost
 
 #endif

@@ -13,6 +13,8 @@
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_cancel {
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 using namespace tests;
@@ -171,3 +173,5 @@ TEST_CASE("a cancelled attempt is notified, and its backend is not blamed") {
 }
 
 #endif
+
+}  // namespace integration_calls_cancel

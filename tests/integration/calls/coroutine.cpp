@@ -16,6 +16,8 @@
 #include "support/catch.hpp"
 #include "support/text.hpp"
 
+namespace integration_calls_coroutine {
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 using namespace tests;
@@ -443,3 +445,5 @@ TEST_CASE("ten thousand calls at once on one thread") {
 }
 
 #endif
+
+}  // namespace integration_calls_coroutine

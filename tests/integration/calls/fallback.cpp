@@ -9,6 +9,8 @@
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_fallback {
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 using namespace tests;
@@ -102,3 +104,5 @@ TEST_CASE("a caller that cancels an awaited call gets no fallback") {
 }
 
 #endif
+
+}  // namespace integration_calls_fallback

@@ -17,6 +17,8 @@
 #include "integration/calls/server.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_servers {
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 using namespace tests;
@@ -140,3 +142,5 @@ TEST_CASE("hedging hides a server that is ten times slower, for little load") {
 }
 
 #endif
+
+}  // namespace integration_calls_servers

@@ -10,6 +10,8 @@
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_threads {
+
 #if defined(ASIO_HAS_CO_AWAIT) && defined(__cpp_lib_jthread)
 
 using namespace tests;
@@ -42,3 +44,5 @@ TEST_CASE("calls on many threads with timeouts, hedges and stops leave nothing i
 }
 
 #endif
+
+}  // namespace integration_calls_threads

@@ -10,6 +10,8 @@
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_tokens {
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 using namespace tests;
@@ -64,3 +66,5 @@ TEST_CASE("an awaited call brings nothing, or what can only be moved") {
 }
 
 #endif
+
+}  // namespace integration_calls_tokens

@@ -14,6 +14,8 @@
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
+namespace integration_calls_waiting {
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 using namespace tests;
@@ -188,3 +190,5 @@ TEST_CASE("an awaited drain ends when the backend is empty") {
 }
 
 #endif
+
+}  // namespace integration_calls_waiting

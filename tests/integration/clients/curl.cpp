@@ -12,6 +12,8 @@
 #include "integration/no_descriptors.hpp"
 #include "support/catch.hpp"
 
+namespace integration_clients_curl {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -112,3 +114,5 @@ TEST_CASE("libcurl: a process without file descriptors says nothing about a back
   INFO(reply.code << " " << reply.system_error);
   CHECK(outcome_of(reply) == poise::Outcome{Result::cancelled, false});
 }
+
+}  // namespace integration_clients_curl

@@ -18,6 +18,8 @@
 #include "integration/clients/servers.hpp"
 #include "support/catch.hpp"
 
+namespace integration_clients_http {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -99,3 +101,5 @@ TEST_CASE("coroutines: no call fails while an nginx is killed, hangs and comes b
         0);
   for (auto const& backend : stats.backends) CHECK(backend.in_flight == 0);
 }
+
+}  // namespace integration_clients_http

@@ -12,6 +12,8 @@
 #include "integration/clients/servers.hpp"
 #include "support/catch.hpp"
 
+namespace integration_clients_redis {
+
 using namespace std::chrono_literals;
 using poise::Result;
 
@@ -89,3 +91,5 @@ TEST_CASE("hiredis: no call fails while a Redis is paused, killed, and comes bac
   stage.tell(2, {"SET", "key", "value"});
   CHECK(stage.failed(30) == 0);
 }
+
+}  // namespace integration_clients_redis

@@ -17,6 +17,8 @@
 #include "integration/configuration/full.hpp"
 #include "support/catch.hpp"
 
+namespace integration_configuration_mutants {
+
 namespace {
 
 using Random = std::mt19937;
@@ -117,3 +119,5 @@ TEST_CASE("a thousand mutants are accepted with a meaning, or refused with a pla
   REQUIRE(accepted >= 100);  // else the mutations are too coarse to say anything
   REQUIRE(refused >= 100);
 }
+
+}  // namespace integration_configuration_mutants

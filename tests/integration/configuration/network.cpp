@@ -12,6 +12,8 @@
 
 #include "integration/configuration/support.hpp"
 
+namespace integration_configuration_network {
+
 namespace {
 
 using namespace poise::config;
@@ -69,3 +71,5 @@ TEST_CASE("a source that only network parts know is built, and a wrong one is re
   REQUIRE(refused.problems.at(0).text == "k8s:nonsense: URL/NAMESPACE/SERVICE is wanted");
   REQUIRE(refused.problems.at(0).at == Position{1, 10});
 }
+
+}  // namespace integration_configuration_network

@@ -16,6 +16,8 @@
 #include "integration/configuration/full.hpp"
 #include "support/catch.hpp"
 
+namespace integration_configuration_reading {
+
 namespace {
 
 using namespace poise::config;
@@ -260,3 +262,5 @@ TEST_CASE("a field is explained, and a misspelled one is not") {
   REQUIRE_THROWS_WITH(explanation("probe.intervl"),
                       "there is no field \"probe.intervl\"; did you mean probe.interval?");
 }
+
+}  // namespace integration_configuration_reading

@@ -9,6 +9,8 @@
 
 #include "support/catch.hpp"
 
+namespace integration_configuration_reference {
+
 TEST_CASE("the reference in docs is that of the fields (write it with check --reference)") {
   std::ifstream file{POISE_TEST_SOURCE "/docs/configuration.md"};
   std::string const page{std::istreambuf_iterator<char>{file}, {}};
@@ -19,3 +21,5 @@ TEST_CASE("the reference in docs is that of the fields (write it with check --re
   auto const first = page.find("\n\n", begin) + 2;
   REQUIRE(page.substr(first, end - first) == poise::config::reference() + "\n");
 }
+
+}  // namespace integration_configuration_reference

@@ -17,6 +17,8 @@
 
 #include "support/catch.hpp"
 
+namespace integration_configuration_reloader {
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -99,3 +101,5 @@ TEST_CASE("SIGHUP uses the file again, also if it is the same") {
   ::kill(::getpid(), SIGHUP);
   REQUIRE(seen.await(2).at(1) == "a:1");
 }
+
+}  // namespace integration_configuration_reloader

@@ -11,6 +11,8 @@
 
 #include "integration/configuration/support.hpp"
 
+namespace integration_configuration_service {
+
 namespace {
 
 using namespace poise::config;
@@ -192,3 +194,5 @@ TEST_CASE("an alert of a failing pool becomes a line") {
   REQUIRE(lines.size() >= 1);
   REQUIRE(lines[0].starts_with("alert errors: error budget"));
 }
+
+}  // namespace integration_configuration_service

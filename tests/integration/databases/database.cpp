@@ -18,6 +18,8 @@
 #include "integration/databases/cluster.hpp"
 #include "support/catch.hpp"
 
+namespace integration_databases_database {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using poise::postgres::Connection;
@@ -271,3 +273,5 @@ TEST_CASE("each kind of error blames whom it should") {
   CHECK(!fault_of_state("53300").outcome.sent);
   CHECK(fault_of_state("XX000").outcome.result == Result::error);
 }
+
+}  // namespace integration_databases_database

@@ -10,6 +10,8 @@
 #include "integration/databases/cluster.hpp"
 #include "support/catch.hpp"
 
+namespace integration_databases_example {
+
 namespace {
 
 /// What the program prints, and its status.
@@ -84,3 +86,5 @@ TEST_CASE("the example says what is wrong with its command line") {
   refused("--hots x", "there is no option --hots");
   refused("--settings 'pasword secret' --seconds 1", "no connection string");
 }
+
+}  // namespace integration_databases_example

@@ -23,6 +23,8 @@
 #include "integration/discovery/servers.hpp"
 #include "support/catch.hpp"
 
+namespace integration_discovery_dns {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using poise::Endpoint;
@@ -192,3 +194,5 @@ TEST_CASE("DNS: what can't be asked for is refused by name") {
   CHECK_THROWS_AS(from_srv("a", {.servers = "not an address"}), poise::ConfigError);
   CHECK_THROWS_AS(from_srv("a", {.timeout = 0s}), poise::ConfigError);
 }
+
+}  // namespace integration_discovery_dns

@@ -28,6 +28,8 @@
 #include "integration/discovery/servers.hpp"
 #include "support/catch.hpp"
 
+namespace integration_discovery_event_loop {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 
@@ -151,3 +153,5 @@ TEST_CASE("event loop: without descriptors left the source is looked at every se
   CHECK(none >= 0);
   ::close(none);
 }
+
+}  // namespace integration_discovery_event_loop

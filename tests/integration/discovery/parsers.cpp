@@ -19,6 +19,8 @@
 #include "support/catch.hpp"
 #include "support/recorded_http.hpp"
 
+namespace integration_discovery_parsers {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using namespace poise::discovery::json;
@@ -328,3 +330,5 @@ TEST_CASE("a list over HTTP: 304 means the last one, and a redirect is not follo
   auto const html = http.on_answer({.status = 200, .body = "<html>\n<h1>welcome</h1>\n"});
   CHECK(std::holds_alternative<Failed>(normalize(found(*html.look))));
 }
+
+}  // namespace integration_discovery_parsers

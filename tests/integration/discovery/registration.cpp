@@ -24,6 +24,8 @@
 #include "support/catch.hpp"
 #include "support/recorded_http.hpp"
 
+namespace integration_discovery_registration {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using json::ConsulEntry;
@@ -300,3 +302,5 @@ TEST_CASE("an entry that nobody could use is refused by name") {
   CHECK_THROWS_AS(EtcdEntry({.service = "s", .endpoint = {.address = "a:1"}, .ttl = 10ms}),
                   poise::ConfigError);
 }
+
+}  // namespace integration_discovery_registration

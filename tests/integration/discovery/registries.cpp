@@ -29,6 +29,8 @@
 #include "support/catch.hpp"
 #include "support/recorded_http.hpp"
 
+namespace integration_discovery_registries {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 
@@ -538,3 +540,5 @@ void measure_etcd(std::size_t rounds) {
 }  // namespace
 
 TEST_CASE("the figures in docs/design/discovery.md", "[.][figures]") { measure_etcd(100); }
+
+}  // namespace integration_discovery_registries

@@ -16,6 +16,8 @@
 #include "integration/health/requests.hpp"
 #include "support/catch.hpp"
 
+namespace integration_health_incidents {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using tests::Loop;
@@ -132,3 +134,5 @@ TEST_CASE("a server that flaps stays out for longer and longer") {
   CHECK(service.reaches(Phase::healthy));
   CHECK(service.ejections(service.good) + service.ejections(service.other) == 0);
 }
+
+}  // namespace integration_health_incidents

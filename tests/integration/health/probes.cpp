@@ -26,6 +26,8 @@
 #include "integration/no_descriptors.hpp"
 #include "support/catch.hpp"
 
+namespace integration_health_probes {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::asio::HttpProbe;
@@ -472,3 +474,5 @@ TEST_CASE("a blocking function may be a probe, and one that hangs does not delay
   CHECK(asked - before >= 6);  // of 8 to 10
   CHECK(monitor.phase("works") == Phase::healthy);
 }
+
+}  // namespace integration_health_probes

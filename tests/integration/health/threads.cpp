@@ -18,6 +18,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace integration_health_threads {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::Result;
@@ -81,3 +83,5 @@ TEST_CASE("threads that fail, tick, ask, probe and change leave a monitor that w
   CHECK(told > 10);
   CHECK(servers.stats().observer_failures == 0);
 }
+
+}  // namespace integration_health_threads

@@ -20,6 +20,8 @@
 #include "support/catch.hpp"
 #include "support/exposition.hpp"
 
+namespace integration_observe_prometheus {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -281,3 +283,5 @@ TEST_CASE("the alert rules are sound, and fire when they should") {
   CHECK(run("promtool check rules " + docs + "alerts.yml") == 0);
   CHECK(run("promtool test rules " + docs + "alerts_test.yml") == 0);
 }
+
+}  // namespace integration_observe_prometheus

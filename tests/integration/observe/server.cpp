@@ -26,6 +26,8 @@
 #include "support/catch.hpp"
 #include "support/exposition.hpp"
 
+namespace integration_observe_server {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -280,3 +282,5 @@ TEST_CASE("pages are scraped while backends change, and after their balancer's e
   CHECK(tests::Exposition{text}.samples().at(
             R"(poise_requests_total{balancer="x",outcome="success"})") == 100);
 }
+
+}  // namespace integration_observe_server

@@ -27,6 +27,8 @@
 
 #include "support/catch.hpp"
 
+namespace integration_reference_hash {
+
 namespace hash = poise::hash;
 
 namespace {
@@ -119,3 +121,5 @@ TEST_CASE("murmur2 is what libstdc++ hashes strings with") {
           [](std::string_view text) { return std::hash<std::string_view>{}(text); });
 }
 #endif
+
+}  // namespace integration_reference_hash

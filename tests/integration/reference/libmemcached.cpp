@@ -19,6 +19,8 @@
 #include "support/catch.hpp"
 #include "support/recording.hpp"
 
+namespace integration_reference_libmemcached {
+
 namespace dialect = poise::dialect;
 using dialect::MemcachedHash;
 
@@ -119,3 +121,5 @@ TEST_CASE("the libmemcached-ketama-weighted dialect is libmemcached's") {
     CHECK(misses(client, servers, poise::HashRing<dialect::LibmemcachedKetamaWeighted>{}) == 0);
   }
 }
+
+}  // namespace integration_reference_libmemcached

@@ -22,6 +22,8 @@
 #include "support/clock.hpp"
 #include "support/recording.hpp"
 
+namespace integration_servers_haproxy {
+
 namespace dialect = poise::dialect;
 using dialect::HaproxyFunction;
 
@@ -213,3 +215,5 @@ TEST_CASE("the haproxy-map dialect is HAProxy's hash-type map-based") {
     CHECK(misses(haproxy, i, sections[i].servers, poise::HashList<dialect::HaproxyMap>{}) == 0);
   }
 }
+
+}  // namespace integration_servers_haproxy

@@ -20,6 +20,8 @@
 #include "integration/servers/program.hpp"
 #include "support/catch.hpp"
 
+namespace integration_servers_https {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::asio::HttpsProbe;
@@ -339,3 +341,5 @@ TEST_CASE("nginx with a certificate that expires or is renewed is taken out and 
   restart(world.authority.issue("DNS:api.internal"));
   CHECK(reaches(Phase::healthy));
 }
+
+}  // namespace integration_servers_https

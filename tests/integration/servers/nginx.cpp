@@ -20,6 +20,8 @@
 #include "support/clock.hpp"
 #include "support/recording.hpp"
 
+namespace integration_servers_nginx {
+
 namespace dialect = poise::dialect;
 
 namespace {
@@ -163,3 +165,5 @@ TEST_CASE("the nginx-ip-hash dialect is nginx's ip_hash") {
   }
   compare<poise::HashList<dialect::NginxIpHash>>("ip_hash", "X-Client", addresses);
 }
+
+}  // namespace integration_servers_nginx

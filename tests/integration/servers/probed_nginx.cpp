@@ -24,6 +24,8 @@
 #include "integration/health/nodes.hpp"
 #include "support/catch.hpp"
 
+namespace integration_servers_probed_nginx {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 
@@ -174,3 +176,5 @@ TEST_CASE("an HTTP probe asks nginx at a unix socket, and reads chunked bodies")
     CHECK(ask(poise::asio::HttpProbe{"/chunked", {.body = "it is ready"}}, address).cause ==
           "http: status 200 and the expected text");
 }
+
+}  // namespace integration_servers_probed_nginx

@@ -19,6 +19,8 @@
 #include "support/clock.hpp"
 #include "support/recording.hpp"
 
+namespace integration_servers_twemproxy {
+
 namespace dialect = poise::dialect;
 using dialect::MemcachedHash;
 
@@ -136,3 +138,5 @@ TEST_CASE("the twemproxy dialect is twemproxy's, with every hash, weight and nam
                    poise::HashList<dialect::TwemproxyModula>{{.function = hash}}) == 0);
     }
 }
+
+}  // namespace integration_servers_twemproxy

@@ -8,6 +8,8 @@
 #include "support.hpp"
 #include "support/catch.hpp"
 
+namespace tools_simulate_adaptive {
+
 namespace {
 
 std::string const servers = R"(
@@ -73,3 +75,5 @@ TEST_CASE("adaptive does the same at 100 us, 10 ms and 1 s") {
   for (auto const factor : {0.01, 100.0})
     CHECK(p99_over_bound(scenario.scaled(factor), "adaptive") == Approx(middle).epsilon(0.03));
 }
+
+}  // namespace tools_simulate_adaptive

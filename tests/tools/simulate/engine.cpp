@@ -10,6 +10,8 @@
 #include "support.hpp"
 #include "support/catch.hpp"
 
+namespace tools_simulate_engine {
+
 using simulate::GlobalQueue;
 using simulate::ShortestDelay;
 using tests::mean;
@@ -282,3 +284,5 @@ TEST_CASE("above capacity the queue grows by the difference") {
   CHECK(result.in_system.back() == Approx(1000).margin(200));
   CHECK(result.in_system.front() == Approx(100).margin(60));
 }
+
+}  // namespace tools_simulate_engine

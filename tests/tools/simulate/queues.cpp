@@ -11,6 +11,8 @@
 #include "support.hpp"
 #include "support/catch.hpp"
 
+namespace tools_simulate_queues {
+
 using simulate::GlobalQueue;
 using tests::mean;
 using tests::run;
@@ -94,3 +96,5 @@ TEST_CASE("two choices among many come near Mitzenmacher's limit") {
   check_within_1_percent(mean(run(text("0.7", "20s"), "p2c")), limit(0.7));
   check_within_1_percent(mean(run(text("0.9", "30s"), "p2c")), limit(0.9));
 }
+
+}  // namespace tools_simulate_queues

@@ -10,6 +10,8 @@
 #include "support/catch.hpp"
 #include "support/text.hpp"
 
+namespace tools_simulate_scenario {
+
 using simulate::Incident;
 using simulate::read_scenario;
 using tests::mentions;
@@ -204,3 +206,5 @@ TEST_CASE("recorded arrivals come as they were recorded") {
   File const backwards{"5\n4\n"};
   CHECK(mentions(refusal("arrivals recorded " + backwards.path + "\n"), "go back in time"));
 }
+
+}  // namespace tools_simulate_scenario

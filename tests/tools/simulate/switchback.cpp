@@ -16,6 +16,8 @@
 #include "support/catch.hpp"
 #include "support/policies.hpp"
 
+namespace tools_simulate_switchback {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -120,3 +122,5 @@ TEST_CASE("200 switchbacks each, at least 95 % of them right", "[.][nightly]") {
   CHECK(right >= 190);
   CHECK(same >= 190);
 }
+
+}  // namespace tools_simulate_switchback

@@ -10,6 +10,8 @@
 #include <poise/outcome.hpp>
 #include <support/catch.hpp>
 
+namespace unit_analysis_alert_watch {
+
 using namespace poise;
 using namespace std::chrono_literals;
 
@@ -79,3 +81,5 @@ TEST_CASE("each balancer has alerts of its own among the notices", "[alerts]") {
       notices[0].text.starts_with("errors: ejections (0.6, limit 0.5): backends are ejected "
                                   "again and again: see their history; few healthy (0.4, "));
 }
+
+}  // namespace unit_analysis_alert_watch

@@ -18,6 +18,8 @@
 #include <poise/analysis/default_rules.hpp>
 #include <poise/error.hpp>
 
+namespace unit_analysis_alerts {
+
 using namespace poise;
 using namespace std::chrono_literals;
 using analysis::Alert;
@@ -328,3 +330,5 @@ TEST_CASE("objectives that are no objectives are refused") {
   CHECK_THROWS_AS(analysis::default_rules({.latency = 0s}), ConfigError);
   CHECK_NOTHROW(analysis::default_rules({.success = 0.9}));  // without the window that needs more
 }
+
+}  // namespace unit_analysis_alerts

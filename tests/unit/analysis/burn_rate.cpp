@@ -9,6 +9,8 @@
 #include <poise/analysis/burn_rate.hpp>
 #include <poise/error.hpp>
 
+namespace unit_analysis_burn_rate {
+
 using namespace poise;
 using namespace std::chrono_literals;
 using analysis::BurnOptions;
@@ -122,3 +124,5 @@ TEST_CASE("objectives that can't be met or missed are refused") {
   CHECK_THROWS_AS(BurnRate({.window = {5min, 1h, 14.4}}), ConfigError);
   CHECK_THROWS_AS(BurnRate({.window = {1h, 5min, nan}}), ConfigError);
 }
+
+}  // namespace unit_analysis_burn_rate

@@ -13,6 +13,8 @@
 #include <poise/analysis/change.hpp>
 #include <poise/error.hpp>
 
+namespace unit_analysis_change {
+
 using namespace poise;
 using analysis::ChangeDetector;
 using test::LatencySeries;
@@ -216,3 +218,5 @@ TEST_CASE("options of the change detector that make no sense are refused by name
   CHECK_THROWS_AS(ChangeDetector({.volume = 0}), ConfigError);
   CHECK_THROWS_AS(ChangeDetector({.memory = std::chrono::minutes{1}}), ConfigError);
 }
+
+}  // namespace unit_analysis_change

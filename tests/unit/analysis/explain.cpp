@@ -27,6 +27,8 @@
 #include <poise/policy/rendezvous.hpp>
 #include <poise/policy/round_robin.hpp>
 
+namespace unit_analysis_explain {
+
 using namespace poise;
 using namespace std::chrono_literals;
 using analysis::explain;
@@ -244,3 +246,5 @@ TEST_CASE("explanations and reasons as JSON") {
         R"x({"id":"x","reason":"unknown","cause":"","value":0,"limit":0,"since":null,"left":null,)x"
         "\"ends_by\":\"add() or update()\"}\n");
 }
+
+}  // namespace unit_analysis_explain

@@ -15,6 +15,8 @@
 #include <poise/error.hpp>
 #include <poise/random.hpp>
 
+namespace unit_analysis_forecast {
+
 using namespace poise;
 using namespace std::chrono_literals;
 using analysis::Forecast;
@@ -256,3 +258,5 @@ TEST_CASE("options of a forecast that make no sense are refused by name") {
   CHECK_THROWS_AS(Forecast({.point = 0s}), ConfigError);
   CHECK_THROWS_AS(Forecast({.horizon = 1s}), ConfigError);
 }
+
+}  // namespace unit_analysis_forecast

@@ -11,6 +11,8 @@
 #include <poise/observe/handler.hpp>
 #include <poise/policy/rendezvous.hpp>
 
+namespace unit_analysis_pages {
+
 using namespace poise;
 
 namespace {
@@ -108,3 +110,5 @@ TEST_CASE("pages of several balancers stand below a path of each") {
         "there is no such page; there are:\n/orders/explain\n/users/explain\n/orders/why/...\n"
         "/users/why/...\n");
 }
+
+}  // namespace unit_analysis_pages

@@ -11,6 +11,8 @@
 #include <poise/analysis/peers.hpp>
 #include <poise/error.hpp>
 
+namespace unit_analysis_peers {
+
 using namespace poise;
 using analysis::Aspect;
 using analysis::BackendSample;
@@ -167,3 +169,5 @@ TEST_CASE("options of the comparison that make no sense are refused by name") {
   CHECK_THROWS_AS(PeerComparison({.window = {}}), ConfigError);
   CHECK_THROWS_AS(PeerComparison({.latency_gap = 0}), ConfigError);
 }
+
+}  // namespace unit_analysis_peers

@@ -10,6 +10,8 @@
 #include <poise/analysis/robust.hpp>
 #include <poise/random.hpp>
 
+namespace unit_analysis_robust {
+
 using namespace poise;
 
 TEST_CASE("a median is the middle, or the mean of the two in the middle") {
@@ -40,3 +42,5 @@ TEST_CASE("one value alone has no others") {
   medians.assign(std::vector<double>{1});
   CHECK(std::isnan(medians[0]));
 }
+
+}  // namespace unit_analysis_robust

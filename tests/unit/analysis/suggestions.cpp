@@ -7,6 +7,8 @@
 
 #include <poise/analysis/suggestions.hpp>
 
+namespace unit_analysis_suggestions {
+
 using namespace poise;
 using analysis::Advice;
 using analysis::BackendFacts;
@@ -71,3 +73,5 @@ TEST_CASE("latencies that are no numbers, and weights of 0, are left out") {
                                       {.id = "d", .requests = 900, .latency = 0.01}};
   CHECK(suggestions_for({.backends = odd, .policy_uses_weights = true}).empty());
 }
+
+}  // namespace unit_analysis_suggestions

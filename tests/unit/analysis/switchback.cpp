@@ -12,6 +12,8 @@
 #include <poise/analysis/switchback.hpp>
 #include <poise/error.hpp>
 
+namespace unit_analysis_switchback {
+
 using namespace poise;
 using namespace std::chrono_literals;
 using analysis::Arm;
@@ -160,3 +162,5 @@ TEST_CASE("options of a switchback that make no sense are refused by name") {
                   ConfigError);
   CHECK_THROWS_AS(Switchback({.period = 0s}), ConfigError);
 }
+
+}  // namespace unit_analysis_switchback

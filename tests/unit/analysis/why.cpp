@@ -16,6 +16,8 @@
 #include <poise/health/monitor.hpp>
 #include <poise/policy/round_robin.hpp>
 
+namespace unit_analysis_why {
+
 using namespace poise;
 using namespace std::chrono_literals;
 using analysis::Reason;
@@ -201,3 +203,5 @@ TEST_CASE("the message says since when, why, and for how long") {
         "a:80: ejected since 12.0 s (consecutive failures 5, limit 5), for 6.0 s more; then one "
         "trial request decides");
 }
+
+}  // namespace unit_analysis_why

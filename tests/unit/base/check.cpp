@@ -8,6 +8,8 @@
 
 #include <support/catch.hpp>
 
+namespace unit_base_check {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -83,3 +85,5 @@ TEST_CASE("the ends of a range are accepted, and NaN and infinity never are", "[
   }
   CHECK_FALSE(accepted([] { check_at_least("", not_a_number, 1.0, ""); }));
 }
+
+}  // namespace unit_base_check

@@ -9,6 +9,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_base_nearest {
+
 using poise::detail::letters_apart;
 using poise::detail::nearest;
 using poise::detail::suggestion;
@@ -41,3 +43,5 @@ TEST_CASE("a suggestion is a sentence with the whole list") {
         "; did you mean p2c? There are p2c, maglev");
   CHECK(suggestion("x", {"p2c"}, "it takes") == "; it takes p2c");
 }
+
+}  // namespace unit_base_nearest

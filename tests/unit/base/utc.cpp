@@ -6,6 +6,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_base_utc {
+
 using namespace std::chrono_literals;
 using poise::detail::in_utc;
 using Wall = std::chrono::system_clock::time_point;
@@ -19,3 +21,5 @@ TEST_CASE("the time of day is written as in ISO 8601") {
 TEST_CASE("a time before 1970 is written right") {
   CHECK(in_utc(Wall{-1ms}) == "1969-12-31T23:59:59.999Z");
 }
+
+}  // namespace unit_base_utc

@@ -18,6 +18,8 @@
 #include "support/policies.hpp"
 #include "support/stage.hpp"
 
+namespace unit_compose_any_policy {
+
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
 using poise::Result;
@@ -238,3 +240,5 @@ TEST_CASE("any policy is switched while other threads pick") {
   }
   CHECK(total == picked);
 }
+
+}  // namespace unit_compose_any_policy

@@ -31,6 +31,8 @@
 #include "support/stress.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_bounded {
+
 using poise::Bounded;
 using tests::AnyServers;
 
@@ -402,3 +404,5 @@ TEST_CASE("bounded composes with retry and dialects, and says so") {
   CHECK(poise::hooks::traits(P{}).keyed);
   CHECK(balancer.pick({.route_key = "k"}));
 }
+
+}  // namespace unit_compose_bounded

@@ -25,6 +25,8 @@
 #include "support/catch.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_clients {
+
 using poise::Clients;
 using poise::Endpoint;
 using tests::mentions;
@@ -201,3 +203,5 @@ TEST_CASE("replan() keeps what is counted, drained and in flight") {
   CHECK(stats.backends[2].drained);
   CHECK(lease->in_flight() == 1);
 }
+
+}  // namespace unit_compose_clients

@@ -22,6 +22,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_compositions {
+
 using poise::HealthState;
 using poise::Priority;
 using poise::Result;
@@ -336,3 +338,5 @@ TEST_CASE("erased wrappers nested beyond the path notify no policy of outcomes")
   CHECK(leaves.sum(&ProbeLog::ends) == 5);
   CHECK(leaves.sum(&ProbeLog::mistakes) == 0);
 }
+
+}  // namespace unit_compose_compositions

@@ -22,6 +22,8 @@
 #include "support/servers.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_compose_failover {
+
 using poise::Failover;
 using poise::FailoverOptions;
 using poise::HealthState;
@@ -402,3 +404,5 @@ TEST_CASE("two policies are named after both") {
   CHECK(poise::hooks::name(Failover<poise::P2C, poise::RoundRobin>{}) ==
         "failover(p2c, round_robin)");
 }
+
+}  // namespace unit_compose_failover

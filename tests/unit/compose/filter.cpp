@@ -21,6 +21,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_filter {
+
 using poise::Filter;
 using poise::HealthState;
 using poise::InZone;
@@ -188,3 +190,5 @@ TEST_CASE("the state of a policy in a filter follows its backend") {
 TEST_CASE("a filter is named after its inner policy") {
   CHECK(poise::hooks::name(Filter<poise::P2C, InZone>{}) == "filter(p2c)");
 }
+
+}  // namespace unit_compose_filter

@@ -22,6 +22,8 @@
 #include "support/clock.hpp"
 #include "support/servers.hpp"
 
+namespace unit_compose_hedge {
+
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
 using poise::Duration;
@@ -281,3 +283,5 @@ TEST_CASE("a percentile is measured by all copies together and survives a change
   poise::hooks::take_over(next, test.policy);
   CHECK(poise::hooks::timeouts(next, poise::any_request).hedge_after == test.delay());
 }
+
+}  // namespace unit_compose_hedge

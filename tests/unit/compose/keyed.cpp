@@ -26,6 +26,8 @@
 #include "support/compositions.hpp"
 #include "support/servers.hpp"
 
+namespace unit_compose_keyed {
+
 using poise::AnyPolicy;
 using poise::HealthState;
 
@@ -126,3 +128,5 @@ TEST_CASE("nested wrappers draw a key's groups independently") {
   CHECK(picks[1] == Approx(2100).margin(170));
   CHECK(picks[2] == Approx(900).margin(120));
 }
+
+}  // namespace unit_compose_keyed

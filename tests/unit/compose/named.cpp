@@ -17,6 +17,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_named {
+
 using poise::AnyPolicy;
 using poise::ConfigError;
 using poise::policy_named;
@@ -224,3 +226,5 @@ TEST_CASE("sizes of keyed tables that no memory holds are refused by name") {
                         "a whole number from 1 to 100000"));
   CHECK(policy_named("ring(points=65536)").name() == "ring");
 }
+
+}  // namespace unit_compose_named

@@ -13,6 +13,8 @@
 #include "support/catch.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_policy_parser {
+
 using namespace std::chrono_literals;
 using poise::ConfigError;
 using poise::detail::PolicyArguments;
@@ -143,3 +145,5 @@ TEST_CASE("policy text of any kind is read or refused, and what is read reads th
   }
   CHECK(read > 1000);
 }
+
+}  // namespace unit_compose_policy_parser

@@ -21,6 +21,8 @@
 #include "support/compositions.hpp"
 #include "support/servers.hpp"
 
+namespace unit_compose_priority_router {
+
 using poise::Filter;
 using poise::InZone;
 using poise::Priority;
@@ -224,3 +226,5 @@ TEST_CASE("a router is named after its inner policies") {
       poise::hooks::name(PriorityRouter<poise::P2C, poise::RoundRobin, poise::SmoothWeighted>{}) ==
       "priority(p2c, round_robin, smooth_weighted)");
 }
+
+}  // namespace unit_compose_priority_router

@@ -25,6 +25,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_rate_limited {
+
 using namespace std::chrono_literals;
 using poise::RateLimited;
 using poise::RateLimitOptions;
@@ -242,3 +244,5 @@ TEST_CASE("limits that make no sense are refused with their value and the way ou
   CHECK(refusal({.key = {.per_second = 1}, .places = 1000}) ==
         "places of RateLimited is 1000: use a power of two, 65536 say");
 }
+
+}  // namespace unit_compose_rate_limited

@@ -26,6 +26,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_retry {
+
 using namespace std::chrono_literals;
 using poise::Outcome;
 using poise::Result;
@@ -512,3 +514,5 @@ TEST_CASE("when every backend refuses, repeated ones are paid for") {
   CHECK(allowed(true, {Result::refused, false}) == 10);
   CHECK(allowed(false, {Result::connect_timeout, false}) == 0);
 }
+
+}  // namespace unit_compose_retry

@@ -10,6 +10,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_compose_retry_budget {
+
 using namespace std::chrono_literals;
 using poise::Duration;
 using poise::RetryBudget;
@@ -235,3 +237,5 @@ TEST_CASE("within any second no more is retried than its fraction and the minimu
   }
   CHECK(most > 800);  // of some 5000 a second at the densest
 }
+
+}  // namespace unit_compose_retry_budget

@@ -14,6 +14,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_compose_retry_peers {
+
 using namespace std::chrono_literals;
 using poise::Duration;
 using poise::Time;
@@ -216,3 +218,5 @@ TEST_CASE("the pauses are Envoy's, from 0 on, where gRPC's vary by a fifth about
     factor = 2 * factor + 1;
   }
 }
+
+}  // namespace unit_compose_retry_peers

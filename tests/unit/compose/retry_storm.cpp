@@ -19,6 +19,8 @@
 #include "support/policies.hpp"
 #include "support/servers.hpp"
 
+namespace unit_compose_retry_storm {
+
 using namespace std::chrono_literals;
 using poise::AnyPolicy;
 using poise::Duration;
@@ -291,3 +293,5 @@ TEST_CASE("a request is counted once, with its first attempt, in every compositi
   for (int i = 0; i < 10; ++i) balancer.pick().finish();  // asks several times for each
   CHECK(budget.recent(clock.now()).requests == 20);
 }
+
+}  // namespace unit_compose_retry_storm

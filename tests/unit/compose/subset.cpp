@@ -22,6 +22,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_subset {
+
 using poise::HealthState;
 using poise::Subset;
 using poise::SubsetOptions;
@@ -314,3 +316,5 @@ TEST_CASE("wrong subset options are refused with the offending value") {
 TEST_CASE("a subset is named after its inner policy") {
   CHECK(poise::hooks::name(Subset<poise::P2C>{{.size = 3}}) == "subset(p2c)");
 }
+
+}  // namespace unit_compose_subset

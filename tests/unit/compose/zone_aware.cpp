@@ -23,6 +23,8 @@
 #include "support/statistics.hpp"
 #include "support/text.hpp"
 
+namespace unit_compose_zone_aware {
+
 using poise::HealthState;
 using poise::ZoneAware;
 using poise::ZoneOptions;
@@ -224,3 +226,5 @@ TEST_CASE("wrong zone options are refused with the offending value") {
 TEST_CASE("a zone-aware policy is named after its inner policy") {
   CHECK(poise::hooks::name(ZoneAware<poise::P2C>{{.local = "a"}}) == "zone_aware(p2c)");
 }
+
+}  // namespace unit_compose_zone_aware

@@ -31,6 +31,8 @@
 #include "integration/no_descriptors.hpp"
 #include "support/catch.hpp"
 
+namespace unit_discovery_feed {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using poise::Endpoint;
@@ -449,3 +451,5 @@ TEST_CASE("a source that ends with its own list may use another handle") {
   assigned.set_value();
   CHECK(ended.get_future().wait_for(20s) == std::future_status::ready);
 }
+
+}  // namespace unit_discovery_feed

@@ -18,6 +18,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_discovery_file {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using poise::Time;
@@ -205,3 +207,5 @@ TEST_CASE("a directory is the union of its files, without hidden ones") {
   fs::remove(folder.path("one"));
   CHECK(scene.list() == "d:1 b:1 ");
 }
+
+}  // namespace unit_discovery_file

@@ -14,6 +14,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_discovery_follower {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using poise::Duration;
@@ -299,3 +301,5 @@ TEST_CASE("options of a follower that make no sense are refused by name") {
   CHECK_THROWS_AS((Follower{{.backoff = 2s, .max_backoff = 1s}}), poise::ConfigError);
   CHECK_THROWS_AS((Follower{{.guard = {.max_shrink = -1}}}), poise::ConfigError);
 }
+
+}  // namespace unit_discovery_follower

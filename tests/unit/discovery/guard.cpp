@@ -10,6 +10,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_discovery_guard {
+
 using namespace std::chrono_literals;
 using namespace poise::discovery;
 using poise::Endpoint;
@@ -253,3 +255,5 @@ TEST_CASE("options of a guard that make no sense are refused by name") {
   CHECK_THROWS_AS(Guard{{.confirmations = 0}}, poise::ConfigError);
   CHECK_THROWS_AS(Guard{{.confirm_for = -1s}}, poise::ConfigError);
 }
+
+}  // namespace unit_discovery_guard

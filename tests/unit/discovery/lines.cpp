@@ -11,6 +11,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_discovery_lines {
+
 using namespace poise::discovery;
 using poise::Endpoint;
 
@@ -151,3 +153,5 @@ TEST_CASE("the fingerprint is that of the list, whatever its labels") {
   other[0] = {.id = "a", .address = "bc"};
   CHECK(fingerprint(one) != fingerprint(other));
 }
+
+}  // namespace unit_discovery_lines

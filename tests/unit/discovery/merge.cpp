@@ -7,6 +7,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_discovery_merge {
+
 using namespace poise::discovery;
 using poise::Endpoint;
 using Lists = std::vector<std::vector<Endpoint>>;
@@ -35,3 +37,5 @@ TEST_CASE("each source gets tiers of its own, after those of the one before") {
   CHECK(merge(Merge::tiers, Lists{{{.id = "a", .tier = UINT32_MAX}}, {{.id = "b", .tier = 5}}})[1]
             .tier == UINT32_MAX);
 }
+
+}  // namespace unit_discovery_merge

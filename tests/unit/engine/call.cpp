@@ -17,6 +17,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_engine_call {
+
 using namespace std::chrono_literals;
 using poise::CallReport;
 using poise::CallStopped;
@@ -368,3 +370,5 @@ TEST_CASE("calls can be logged as text") {
   balancer.call(fails(Result::refused));
   CHECK(text == "a: refused");
 }
+
+}  // namespace unit_engine_call

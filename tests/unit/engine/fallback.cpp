@@ -14,6 +14,8 @@
 #include "support/servers.hpp"
 #include "support/text.hpp"
 
+namespace unit_engine_fallback {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using poise::Unanswered;
@@ -148,3 +150,5 @@ TEST_CASE("a call that returns nothing may have a fallback too") {
   balancer.call_or([](auto&) {}, [&] { ++asked; });
   CHECK(asked == 1);
 }
+
+}  // namespace unit_engine_fallback

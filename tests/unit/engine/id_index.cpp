@@ -12,6 +12,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_engine_id_index {
+
 using poise::detail::IdIndex;
 
 namespace {
@@ -70,3 +72,5 @@ TEST_CASE("ids that were made to collide are found as fast as others") {
   // At most half full, an insertion compares 1.5 ids on average; in a single chain 256.
   CHECK(comparisons < 10 * count);
 }
+
+}  // namespace unit_engine_id_index

@@ -18,6 +18,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_engine_waiting {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::PickError;
@@ -333,3 +335,5 @@ TEST_CASE("a drained backend that is removed is waited for all the same") {
   lease.finish();
   CHECK(one.told);
 }
+
+}  // namespace unit_engine_waiting

@@ -14,6 +14,8 @@
 #include "support/clock.hpp"
 #include "support/servers.hpp"
 
+namespace unit_hash_draw {
+
 TEST_CASE("a key draws the same number in every build") {
   // splitmix64's finaliser of XXH64, computed apart from this code.
   CHECK(poise::detail::draw_of("") == 0x6a9fc0cf8e5dcf7eU);
@@ -34,3 +36,5 @@ TEST_CASE("which keys go to degraded backends does not depend on the standard li
     CHECK((lease->id() < "2") == (poise::detail::draw_of(key) % 100 < 70));
   }
 }
+
+}  // namespace unit_hash_draw

@@ -20,6 +20,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_hash_hash {
+
 using namespace std::string_view_literals;
 namespace hash = poise::hash;
 
@@ -121,3 +123,5 @@ TEST_CASE("hashes can be computed while compiling") {
   static_assert(hash::avalanche(1) != hash::avalanche(2));
   static_assert(hash::wt6("a") != hash::wt6("b"));
 }
+
+}  // namespace unit_hash_hash

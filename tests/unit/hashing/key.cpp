@@ -10,6 +10,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_hashing_key {
+
 namespace key = poise::key;
 using namespace std::string_view_literals;
 
@@ -85,3 +87,5 @@ TEST_CASE("a prefix is a key as it stands, and without one the client counts") {
   CHECK(request.key().size() == 4);
   CHECK(poise::Request{.client_id = "c", .route_key = key::cookie("", "s")}.key() == "c");
 }
+
+}  // namespace unit_hashing_key

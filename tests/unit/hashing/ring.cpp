@@ -15,6 +15,8 @@
 #include "support/catch.hpp"
 #include "support/text.hpp"
 
+namespace unit_hashing_ring {
+
 namespace {
 
 template <class Hash>
@@ -98,3 +100,5 @@ TEST_CASE("a ring that would not fit is refused before memory is asked for") {
                         }),
                         "1099511627776 points, more than 67108864"));
 }
+
+}  // namespace unit_hashing_ring

@@ -12,6 +12,8 @@
 #include "support/statistics.hpp"
 #include "support/text.hpp"
 
+namespace unit_hashing_shard {
+
 using poise::shard;
 
 TEST_CASE("shards are those of jump hash's known values") {
@@ -49,3 +51,5 @@ TEST_CASE("no shards are refused") {
   CHECK(tests::mentions(tests::thrown<poise::ConfigError>([] { (void)shard("k", 0); }),
                         "one of 0 shards"));
 }
+
+}  // namespace unit_hashing_shard

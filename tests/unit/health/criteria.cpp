@@ -12,6 +12,8 @@
 #include "support/policies.hpp"
 #include "unit/health/calls.hpp"
 
+namespace unit_health_criteria {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::Result;
@@ -111,3 +113,5 @@ TEST_CASE("however many backends fail at once, few reviews judge them") {
   balancer.tick();
   CHECK(monitor.history("0").empty());
 }
+
+}  // namespace unit_health_criteria

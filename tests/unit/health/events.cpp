@@ -18,6 +18,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_health_events {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::HealthState;
@@ -226,3 +228,5 @@ TEST_CASE("a monitor serves one balancer at a time") {
   auto const next = make("ab");
   CHECK(monitor.phase("a") == Phase::ejected);  // what was written stays until it is known better
 }
+
+}  // namespace unit_health_events

@@ -13,6 +13,8 @@
 #include "support/policies.hpp"
 #include "unit/health/calls.hpp"
 
+namespace unit_health_few_left {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using tests::Behaviour;
@@ -137,3 +139,5 @@ TEST_CASE("out of an open panic nothing is refused") {
     CHECK(calls.refused == 0);
   }
 }
+
+}  // namespace unit_health_few_left

@@ -16,6 +16,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_health_limit {
+
 using namespace std::chrono_literals;
 using poise::Priority;
 using poise::Result;
@@ -188,3 +190,5 @@ TEST_CASE("limits that make no sense are refused") {
   CHECK_THROWS_AS((Shed<poise::P2C>{{.normal = 0.2}}), poise::ConfigError);
   CHECK_THROWS_AS((Shed<poise::P2C>{{.normal = 1.2}}), poise::ConfigError);
 }
+
+}  // namespace unit_health_limit

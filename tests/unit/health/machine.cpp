@@ -11,6 +11,8 @@
 
 #include "support/catch.hpp"
 
+namespace unit_health_machine {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::Time;
@@ -199,3 +201,5 @@ TEST_CASE("good intervals are credited only from one interval after the return o
   machine.forgive(Time{41s}, 10s);
   CHECK(machine.ejections() == 0);
 }
+
+}  // namespace unit_health_machine

@@ -15,6 +15,8 @@
 #include "support/servers.hpp"
 #include "unit/health/fleet.hpp"
 
+namespace unit_health_monitor {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::HealthState;
@@ -615,3 +617,5 @@ TEST_CASE("a monitor refuses numbers that make no sense, and says which") {
   CHECK_THROWS_AS(Standard{}.report("a", Signal::eject, ""), poise::ConfigError);
   CHECK_THROWS_AS((Monitor<Latency>{{}, Latency{.factor = -1}}), poise::ConfigError);
 }
+
+}  // namespace unit_health_monitor

@@ -17,6 +17,8 @@
 #include "support/policies.hpp"
 #include "support/servers.hpp"
 
+namespace unit_health_outage {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using poise::health::Standard;
@@ -91,3 +93,5 @@ TEMPLATE_TEST_CASE_SIG("after a total outage no server that is back gets more th
     CHECK(crowd.refused == 0);
   }
 }
+
+}  // namespace unit_health_outage

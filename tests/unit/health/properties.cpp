@@ -19,6 +19,8 @@
 #include "support/policies.hpp"
 #include "support/servers.hpp"
 
+namespace unit_health_properties {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::HealthState;
@@ -246,3 +248,5 @@ TEMPLATE_TEST_CASE_SIG("whatever happens, health keeps its promises", "",
   }
   CHECK(checks == schedules * 40);
 }
+
+}  // namespace unit_health_properties

@@ -14,6 +14,8 @@
 #include "support/policies.hpp"
 #include "unit/health/calls.hpp"
 
+namespace unit_health_recovery {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::Result;
@@ -245,3 +247,5 @@ TEST_CASE("failures are counted in a row by the kind that the limit names") {
   CHECK(outcome("RRER") == "");
   CHECK(outcome("EEEE") == "");
 }
+
+}  // namespace unit_health_recovery

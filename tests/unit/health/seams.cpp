@@ -13,6 +13,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_health_seams {
+
 using namespace std::chrono_literals;
 using poise::HealthState;
 using poise::Result;
@@ -123,3 +125,5 @@ TEST_CASE("a rule that arranges may limit backends that it makes eligible") {
   }
   CHECK(std::ranges::count(picked, 'a') == 1);
 }
+
+}  // namespace unit_health_seams

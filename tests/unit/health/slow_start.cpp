@@ -14,6 +14,8 @@
 #include "support/policies.hpp"
 #include "unit/health/calls.hpp"
 
+namespace unit_health_slow_start {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using tests::Calls;
@@ -145,3 +147,5 @@ TEST_CASE("a backend that was in rotation does not warm up after a drain") {
   CHECK(calls.monitor.phase("1") == Phase::healthy);
   CHECK(calls.monitor.history("1").empty());
 }
+
+}  // namespace unit_health_slow_start

@@ -15,6 +15,8 @@
 #include <poise/poise.hpp>
 #include <support/catch.hpp>
 
+namespace unit_observe_feed {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -292,3 +294,5 @@ TEST_CASE("the page knows where explanations are", "[page]") {
   CHECK(has(page_with(two, {""}), "EXPLAINED = [0,0,]"));  // whose would it be?
   CHECK(has(page_with(two, {"/users"}), "EXPLAINED = [0,2,]"));
 }
+
+}  // namespace unit_observe_feed

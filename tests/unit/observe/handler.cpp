@@ -10,6 +10,8 @@
 #include <support/catch.hpp>
 #include <support/exposition.hpp>
 
+namespace unit_observe_handler {
+
 namespace {
 
 using namespace poise;
@@ -104,3 +106,5 @@ TEST_CASE("a page is served after the balancer's end", "[observe]") {
   CHECK(read.complaints().empty());
   CHECK(read.samples().at(R"(poise_requests_total{balancer="orders",outcome="success"})") == 1);
 }
+
+}  // namespace unit_observe_handler

@@ -11,6 +11,8 @@
 
 #include <support/catch.hpp>
 
+namespace unit_observe_histogram {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -172,3 +174,5 @@ TEST_CASE("a percentile of too few latencies is not given", "[observe]") {
   CHECK(counts.quantile(0.99));
   CHECK_FALSE(counts.quantile(0.999));
 }
+
+}  // namespace unit_observe_histogram

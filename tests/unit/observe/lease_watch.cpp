@@ -10,6 +10,8 @@
 #include <poise/poise.hpp>
 #include <support/catch.hpp>
 
+namespace unit_observe_lease_watch {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -103,3 +105,5 @@ TEST_CASE("a watch refuses a limit that is too short", "[observe]") {
   CHECK_THROWS_WITH(LeaseWatch{500ms}, "limit of LeaseWatch is 500 ms: use 1 s or more");
   CHECK_THROWS_WITH(LeaseWatch{-1s}, "limit of LeaseWatch is -1 s: use 1 s or more");
 }
+
+}  // namespace unit_observe_lease_watch

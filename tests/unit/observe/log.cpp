@@ -11,6 +11,8 @@
 #include <poise/poise.hpp>
 #include <support/catch.hpp>
 
+namespace unit_observe_log {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -103,3 +105,5 @@ TEST_CASE("a log without a sink is silent", "[observe]") {
   log.after_tick();
   SUCCEED();
 }
+
+}  // namespace unit_observe_log

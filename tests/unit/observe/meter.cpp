@@ -22,6 +22,8 @@
 #include <support/catch.hpp>
 #include <support/exposition.hpp>
 
+namespace unit_observe_meter {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -622,3 +624,5 @@ TEST_CASE("percentiles are of the last window, not of all time", "[observe]") {
   CHECK(find(snapshot, "a")->latency.recent.p50->count() < 7'000'000);
   CHECK(snapshot.last_60s.count == 1100);
 }
+
+}  // namespace unit_observe_meter

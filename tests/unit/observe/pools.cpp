@@ -26,6 +26,8 @@
 #include "support/servers.hpp"
 #include "support/wires.hpp"
 
+namespace unit_observe_pools {
+
 using namespace std::chrono_literals;
 using poise::observe::Snapshot;
 using poise::pool::Closing;
@@ -147,3 +149,5 @@ TEST_CASE("the pool of a backend that comes back goes on where it was", "[observ
   acquire(*world.pools).finish();
   CHECK(world.reader.read().backends.at(0).pool->acquired == 2);
 }
+
+}  // namespace unit_observe_pools

@@ -15,6 +15,8 @@
 #include <support/catch.hpp>
 #include <support/exposition.hpp>
 
+namespace unit_observe_text {
+
 namespace {
 
 using namespace poise;
@@ -179,3 +181,5 @@ TEST_CASE("a scrape of 1000 backends has at most 2500 lines, one of 100,000 300 
   CHECK(all[0].unlisted == 99'900);
   CHECK(text.size() <= 300'000);
 }
+
+}  // namespace unit_observe_text

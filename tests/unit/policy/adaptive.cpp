@@ -18,6 +18,8 @@
 #include "support/servers.hpp"
 #include "support/traffic.hpp"
 
+namespace unit_policy_adaptive {
+
 using namespace std::chrono_literals;
 using poise::Adaptive;
 using poise::Result;
@@ -494,3 +496,5 @@ TEST_CASE("one thread, or threads on the shared lane, do not count as several") 
   poise::detail::adaptive::PickingThreads seeded;
   for (int i = 0; i < 3; ++i) CHECK(!seeded.several(Lane::shared));
 }
+
+}  // namespace unit_policy_adaptive

@@ -30,6 +30,8 @@
 #include "support/stage.hpp"
 #include "support/text.hpp"
 
+namespace unit_policy_hash_ring {
+
 using poise::HashRing;
 using tests::AnyServers;
 using tests::mentions;
@@ -335,3 +337,5 @@ TEST_CASE("rings are named after their dialect") {
   CHECK(poise::hooks::name(HashRing<dialect::Haproxy>{{.unfixed_3_0 = true}}) ==
         "haproxy-3.0-unfixed");
 }
+
+}  // namespace unit_policy_hash_ring

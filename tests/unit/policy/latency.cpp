@@ -24,6 +24,8 @@
 #include "support/stage.hpp"
 #include "support/traffic.hpp"
 
+namespace unit_policy_latency {
+
 using namespace std::chrono_literals;
 using poise::Duration;
 using poise::Result;
@@ -591,3 +593,5 @@ TEST_CASE("two threads that learn at once lose no request") {
     CHECK(total == 40'000);
   });
 }
+
+}  // namespace unit_policy_latency

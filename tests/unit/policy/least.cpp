@@ -14,6 +14,8 @@
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_policy_least {
+
 using tests::check_shares;
 using tests::Exploring;
 using tests::Given;
@@ -191,3 +193,5 @@ TEST_CASE("a load that needs time makes its policy need time") {
   CHECK(poise::hooks::traits(poise::Least<poise::Weighted<Timed>>{}).uses_time);
   CHECK_FALSE(poise::hooks::traits(poise::LeastConnections{}).uses_time);
 }
+
+}  // namespace unit_policy_least

@@ -27,6 +27,8 @@
 #include "support/stage.hpp"
 #include "support/text.hpp"
 
+namespace unit_policy_maglev {
+
 using poise::Maglev;
 namespace dialect = poise::dialect;
 using tests::key;
@@ -304,3 +306,5 @@ TEST_CASE("one backend takes all keys, and none takes none") {
   balancer.clear();
   CHECK_FALSE(balancer.pick({.route_key = "k"}));
 }
+
+}  // namespace unit_policy_maglev

@@ -15,6 +15,8 @@
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_policy_power_of_two {
+
 using tests::check_shares;
 using tests::Exploring;
 using tests::Given;
@@ -155,3 +157,5 @@ TEST_CASE("two choices are named as users search for them") {
   CHECK(poise::hooks::name(poise::P2C{}) == "p2c");
   CHECK(poise::hooks::name(poise::PowerOfTwo<poise::InFlight>{}) == "p2c(in_flight)");
 }
+
+}  // namespace unit_policy_power_of_two

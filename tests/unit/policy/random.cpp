@@ -14,6 +14,8 @@
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_policy_random {
+
 using tests::Stage;
 using Weights = std::vector<std::uint32_t>;
 
@@ -91,3 +93,5 @@ TEST_CASE("random policies keep nothing where weights are equal") {
   CHECK_FALSE(Stage<poise::WeightedRandom>{{2, 3}}.plan->empty());
   STATIC_REQUIRE_FALSE(poise::hooks::has_plan<poise::Random>);
 }
+
+}  // namespace unit_policy_random

@@ -39,6 +39,8 @@
 #include <poise/policy/smooth_weighted.hpp>
 #include <poise/runtime.hpp>
 
+namespace unit_policy_rehearsal {
+
 using namespace poise;
 using namespace std::chrono_literals;
 
@@ -363,3 +365,5 @@ TEST_CASE("a rehearsal knows which wrapper left a backend out") {
   CHECK(filtered == 5);  // of tiers 1 and 2
   CHECK(elsewhere == 4U - (rehearsed.winner->zone() == "a" ? 2U : 1U));
 }
+
+}  // namespace unit_policy_rehearsal

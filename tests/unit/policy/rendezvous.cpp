@@ -20,6 +20,8 @@
 #include "support/stage.hpp"
 #include "support/statistics.hpp"
 
+namespace unit_policy_rendezvous {
+
 using poise::Rendezvous;
 using tests::owners;
 
@@ -118,3 +120,5 @@ TEST_CASE("rendezvous spreads requests without a key, and a secret sends keys el
   auto secret = balancer_of(tests::numbered(4), {.secret = {{1, 2}}});
   CHECK(owners(balancer) != owners(secret));
 }
+
+}  // namespace unit_policy_rendezvous

@@ -13,6 +13,8 @@
 #include "support/catch.hpp"
 #include "support/stage.hpp"
 
+namespace unit_policy_round_robin {
+
 using tests::Stage;
 
 TEST_CASE("round robin takes the backends in their order") {
@@ -130,3 +132,5 @@ TEST_CASE("a copy of a cursor starts a rotation of its own") {
   CHECK(copy.pick(poise::Candidates{roster}, context) == 0);
   CHECK(policy.pick(poise::Candidates{roster}, context) == 1);
 }
+
+}  // namespace unit_policy_round_robin

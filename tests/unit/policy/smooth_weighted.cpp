@@ -16,6 +16,8 @@
 #include "support/catch.hpp"
 #include "support/stage.hpp"
 
+namespace unit_policy_smooth_weighted {
+
 using tests::Stage;
 using Weights = std::vector<std::uint32_t>;
 
@@ -249,3 +251,5 @@ TEST_CASE("a thousand backends with random weights get a plan of bounded size at
     REQUIRE(stage.pick() < 995);
   }
 }
+
+}  // namespace unit_policy_smooth_weighted

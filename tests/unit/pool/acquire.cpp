@@ -19,6 +19,8 @@
 #include "support/servers.hpp"
 #include "support/wires.hpp"
 
+namespace unit_pool_acquire {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using poise::pool::acquire;
@@ -194,3 +196,5 @@ TEST_CASE("a payload may point to its pool") {
   pools.drain("a");
   CHECK(server->open.load() == 0);
 }
+
+}  // namespace unit_pool_acquire

@@ -15,6 +15,8 @@
 #include "support/catch.hpp"
 #include "support/wires.hpp"
 
+namespace unit_pool_pool {
+
 using namespace std::chrono_literals;
 using poise::BackendEvent;
 using poise::VirtualClock;
@@ -368,3 +370,5 @@ TEST_CASE("options that make no sense are refused, with a way out") {
   World world;
   CHECK_THROWS_WITH(world.pool.acquire(-1s), Catch::Contains("acquire is -1 s"));
 }
+
+}  // namespace unit_pool_pool

@@ -20,6 +20,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_probe_schedule {
+
 using namespace std::chrono_literals;
 using namespace poise::health;
 using poise::Duration;
@@ -479,3 +481,5 @@ TEST_CASE("random answers never do harm and split the same way") {
   CHECK(passed > 10'000);
   CHECK(passed < 45'000);
 }
+
+}  // namespace unit_probe_schedule

@@ -22,6 +22,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_sql_database {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using poise::sql::CommitUnknown;
@@ -362,3 +364,5 @@ TEST_CASE("a replica of which nothing is known is not read from") {
   shop.database.look();
   for (int i = 0; i < 4; ++i) CHECK(shop.database.read(id_of) == "s");
 }
+
+}  // namespace unit_sql_database

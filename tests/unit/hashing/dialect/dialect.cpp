@@ -27,6 +27,8 @@
 #include "support/stage.hpp"
 #include "support/text.hpp"
 
+namespace unit_hashing_dialect_dialect {
+
 using poise::HashRing;
 namespace dialect = poise::dialect;
 using tests::EnvoyCase;
@@ -351,3 +353,5 @@ TEST_CASE("the haproxy dialect numbers servers without id from their place on") 
   CHECK(ids({"100", "", "2", ""}) == ids({"100", "3", "2", "5"}));
   CHECK(ids({"", "1", ""}) != ids({"1", "2", "3"}));
 }
+
+}  // namespace unit_hashing_dialect_dialect

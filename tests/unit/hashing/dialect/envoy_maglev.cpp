@@ -16,6 +16,8 @@
 #include "support/recording.hpp"
 #include "support/servers.hpp"
 
+namespace unit_hashing_dialect_envoy_maglev {
+
 namespace dialect = poise::dialect;
 
 TEST_CASE("the envoy maglev dialect fills the tables that Envoy's own tests expect") {
@@ -88,3 +90,5 @@ TEST_CASE("the envoy maglev dialect picks from the table of the eligible backend
     REQUIRE(balancer.pick({.route_key = key})->id() ==
             (owners[poise::hash::xxh64(key) % 17] == 0 ? "127.0.0.1:90" : "127.0.0.1:91"));
 }
+
+}  // namespace unit_hashing_dialect_envoy_maglev

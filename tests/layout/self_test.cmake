@@ -101,3 +101,22 @@ get_markdown_errors(${SCRATCH} errors)
 if(NOT errors STREQUAL "docs/design/page.md:2: 126 columns; at most 120\n")
   message(SEND_ERROR "markdown.cmake does not do what it says: ${errors}")
 endif()
+
+# Namespaces of test files
+include(${CMAKE_CURRENT_LIST_DIR}/namespaces.cmake)
+file(REMOVE_RECURSE ${SCRATCH})
+set(test "TEST_CASE(\"x\") {}\n")
+set(close "\n}  // namespace ")
+file(WRITE ${SCRATCH}/unit/good.cpp "//\n\nnamespace unit_good {\n\n${test}${close}unit_good\n")
+file(WRITE ${SCRATCH}/unit/support.cpp "//\n\nnamespace tests {}\n")
+file(WRITE ${SCRATCH}/unit/a/none.cpp "//\n${test}")
+file(WRITE ${SCRATCH}/unit/a/other.cpp "//\n\nnamespace unit_other {\n\n${test}${close}unit_other\n")
+file(WRITE ${SCRATCH}/api/late.cpp
+  "//\nusing a::b;\n\nnamespace api_late {\n\n${test}${close}api_late\n")
+file(WRITE ${SCRATCH}/api/early.cpp
+  "//\n\nnamespace api_early {\n\n${test}${close}api_early\n\n${test}")
+get_namespace_errors(${SCRATCH} errors)
+string(REGEX REPLACE ":[^\n]*\n" " " files "${errors}")
+if(NOT files STREQUAL "api/early.cpp api/late.cpp unit/a/none.cpp unit/a/other.cpp ")
+  message(SEND_ERROR "namespaces.cmake does not do what it says: ${errors}")
+endif()

@@ -18,6 +18,8 @@
 
 #include "support/catch.hpp"
 
+namespace property_clients {
+
 namespace {
 
 constexpr std::uint32_t subset_size = 20;
@@ -237,3 +239,5 @@ TEST_CASE("the table of clients in docs/design/discovery.md", "[.][table]") {
       std::printf("%s: zone %s carries %.2f of the mean\n", live ? "live" : "configured",
                   zone.c_str(), load);
 }
+
+}  // namespace property_clients

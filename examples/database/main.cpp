@@ -85,9 +85,10 @@ void print(bank::Servers const& servers, bank::Database const& database, bank::T
   servers.for_each([&](auto& backend) {
     auto const& node = backend.payload().node();
     auto const state = node.state();
-    auto const role = state.role == Role::primary && !database.cluster().takes_writes(node)
-                          ? std::string_view{"old primary"}
-                          : name(state.role);
+    auto const role =
+        state.role == Role::primary && !database.cluster().takes_writes(node, backend.id())
+            ? std::string_view{"old primary"}
+            : name(state.role);
     auto const numbers = backend.payload().numbers();
     fmt::print(
         "{:<22} {:<11} timeline {:<3} {:>10} bytes behind {:>8} requests {:>5} failed"

@@ -12,6 +12,7 @@
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -53,7 +54,8 @@ class RequiredLabels {
 };
 
 /// A test of a backend by reference: it must live until pick() returns, and must not throw, block
-/// or use the balancer. Empty by default.
+/// or use the balancer. Empty by default. A test that has `std::string why_not(Backend const&)`
+/// tells analysis::explain() and why() what is wrong with a backend.
 ///
 /// *Threads* a pick calls it on its own thread; pick_for() on other threads, too.
 class Condition {
@@ -70,17 +72,29 @@ class Condition {
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return call_ != nullptr; }
   /// *Requires* a condition that is not empty.
   [[nodiscard]] bool operator()(Backend const& backend) const noexcept {
-    return (backend.label_marks() & marks_) == marks_ && call_(test_, backend);
+    return (backend.label_marks() & marks_) == marks_ && call_(test_, backend, nullptr);
+  }
+  /// What the test says of a backend that it rejects; empty if it says nothing. *Requires* as
+  /// above. *Cost* allocates.
+  [[nodiscard]] std::string why_not(Backend const& backend) const {
+    std::string why;
+    call_(test_, backend, &why);
+    return why;
   }
 
  private:
   template <class Test>
-  static bool call(void const* test, Backend const& backend) noexcept {
-    return (*static_cast<Test const*>(test))(backend);
+  static bool call(void const* test, Backend const& backend, [[maybe_unused]] std::string* why) {
+    auto const& itself = *static_cast<Test const*>(test);
+    if constexpr (requires {
+                    { itself.why_not(backend) } -> std::convertible_to<std::string>;
+                  })
+      if (why != nullptr) *why = itself.why_not(backend);
+    return itself(backend);
   }
 
   void const* test_ = nullptr;
-  bool (*call_)(void const*, Backend const&) noexcept = nullptr;
+  bool (*call_)(void const*, Backend const&, std::string* why) = nullptr;
   std::uint64_t marks_ = 0;  // the test is called only for backends that have all of these
 };
 

@@ -176,7 +176,10 @@ struct Health {
     return by_monitor(health.last && health.last->lasts ? Reason::ejected : Reason::down);
   }
   if (stats.weight == 0) return because(Reason::weightless);
-  if (request.condition && !request.condition(backend)) return because(Reason::condition);
+  if (request.condition && !request.condition(backend)) {
+    result.cause = request.condition.why_not(backend);
+    return because(Reason::condition);
+  }
   if (backend.reached() < request.after)
     return because(Reason::behind, static_cast<double>(backend.reached()),
                    static_cast<double>(request.after));

@@ -6,7 +6,8 @@
 //
 //   - A server takes writes if it said that it is the primary, on the highest timeline that any
 //     primary was seen on. An old primary that comes back, or was never told that it is none, has a
-//     lower one: it gets nothing.
+//     lower one: it gets nothing. Of two on the same timeline the one that was seen first goes on,
+//     until it says that it is none, does not answer, or was not seen for 5 s.
 //   - Lag is a position, not a difference of clocks: "at most 1 s behind" means that the replica
 //     has reached what the primary had reached 1 s ago, by the look before that. A replica of which
 //     nothing is known has not.
@@ -39,14 +40,18 @@ class Cluster {
   /// Notes what a server said. `id` names it in messages.
   void observe(Node& node, std::string const& id, Observation const& seen, Time now) {
     node.observe(seen, now);
-    if (seen.role != Role::primary) return;
     auto const reached = node.state().reached;
     std::scoped_lock const lock{mutex_};
+    if (seen.role != Role::primary) return depose(id);
     if (reached.timeline < newest_.timeline) return;
-    if (reached.timeline > newest_.timeline) count_ = 0;
+    bool const takes_over = id != primary_ && reached.timeline == newest_.timeline;
+    if (takes_over && is_in_charge(now)) return;
+    // A later timeline has other positions; a clock that went back has other times.
+    if (reached.timeline > newest_.timeline || now < primary_at_) count_ = 0;
     newest_ = std::max(newest_, reached);
     primary_ = id;
     primary_at_ = now;
+    deposed_ = false;
     if (count_ == 0 || now >= past(count_ - 1).at + spacing) {
       past_[(first_ + count_) % past_.size()] = {now, newest_.position};
       if (count_ < past_.size()) ++count_;
@@ -54,10 +59,18 @@ class Cluster {
     }
   }
 
-  [[nodiscard]] bool takes_writes(Node const& node) const {
+  /// It does not answer, or did not do what its role promised.
+  void forget(Node& node, std::string const& id) {
+    node.forget_role();
+    std::scoped_lock const lock{mutex_};
+    depose(id);
+  }
+
+  [[nodiscard]] bool takes_writes(Node const& node, std::string const& id) const {
     auto const state = node.state();
     std::scoped_lock const lock{mutex_};
-    return state.role == Role::primary && state.reached.timeline == newest_.timeline;
+    return state.role == Role::primary && state.reached.timeline == newest_.timeline &&
+           id == primary_;
   }
   /// What a replica must have reached to be as fresh as that.
   [[nodiscard]] Token needed(Freshness const& freshness, Time now) const {
@@ -83,6 +96,15 @@ class Cluster {
     std::scoped_lock const lock{mutex_};
     return newest_.position - std::min(newest_.position, position);
   }
+  /// For how long the primary has been ahead of what a server has reached, to the resolution of
+  /// looks, as Freshness::max_age counts it. Empty if no primary was seen.
+  [[nodiscard]] std::optional<Duration> time_behind(Node const& node, Time now) const {
+    auto const position = node.state().reached.position;
+    std::scoped_lock const lock{mutex_};
+    if (count_ == 0) return std::nullopt;
+    auto const ahead = first_point([&](Point const& each) { return each.position > position; });
+    return ahead == count_ ? Duration::zero() : now - past(ahead).at;
+  }
   /// "no primary for 3.2 s; the last was \"db1:5432\" on timeline 2"
   [[nodiscard]] std::string why_no_primary(Time now) const {
     std::scoped_lock const lock{mutex_};
@@ -94,6 +116,14 @@ class Cluster {
   }
 
  private:
+  /// *Requires* the lock, as is_in_charge().
+  void depose(std::string const& id) noexcept {
+    if (id == primary_) deposed_ = true;
+  }
+  [[nodiscard]] bool is_in_charge(Time now) const noexcept {
+    return !primary_.empty() && !deposed_ && now - primary_at_ < silence;
+  }
+
   struct Point {
     Time at{};
     std::uint64_t position = 0;
@@ -101,6 +131,8 @@ class Cluster {
   // 256 points, 100 ms apart or more: lags of up to 25 s and more can be told apart.
   static constexpr Duration spacing = std::chrono::milliseconds{100};
 
+  // Five looks, once a second: longer than a look takes that fails.
+  static constexpr Duration silence = std::chrono::seconds{5};
   static constexpr std::uint64_t unknown = ~std::uint64_t{0};
 
   [[nodiscard]] Point const& past(std::size_t i) const noexcept {
@@ -109,19 +141,26 @@ class Cluster {
   /// What the primary had reached then, or, if that is longer ago than anything known, what it had
   /// reached first.
   [[nodiscard]] std::uint64_t position_at(Time time) const noexcept {
+    auto const later = first_point([&](Point const& each) { return each.at > time; });
+    return past(later == 0 ? 0 : later - 1).position;
+  }
+  /// The number of the first one for which it holds, as it does for all after it; count_ if none.
+  template <class Holds>
+  [[nodiscard]] std::size_t first_point(Holds const& holds) const noexcept {
     std::size_t low = 0;
     for (auto high = count_; low < high;) {
       auto const middle = (low + high) / 2;
-      if (past(middle).at <= time) low = middle + 1;
-      else high = middle;
+      if (holds(past(middle))) high = middle;
+      else low = middle + 1;
     }
-    return past(low == 0 ? 0 : low - 1).position;
+    return low;
   }
 
   mutable std::mutex mutex_{};
   Token newest_{};
   std::string primary_{};
   Time primary_at_{};
+  bool deposed_ = false;  // it is none any more
   std::array<Point, 256> past_{};
   std::size_t first_ = 0;
   std::size_t count_ = 0;

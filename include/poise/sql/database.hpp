@@ -38,7 +38,9 @@
 #include <poise/pool/acquire.hpp>
 #include <poise/request.hpp>
 #include <poise/sql/cluster.hpp>
+#include <poise/sql/fresh.hpp>
 #include <poise/sql/node.hpp>
+#include <poise/sql/primary_share.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
@@ -82,6 +84,15 @@ struct ReadOptions {
   Duration timeout = std::chrono::seconds{5};  ///< For finding a server, retries included.
 };
 
+/// What holds for all reads and writes of a database.
+struct Options {
+  /// At most this fraction of the last second's reads go to the primary as their fallback, and
+  /// `min_primary_reads` more. Further ones wait for a replica or for their turn, up to their
+  /// timeout. 1: no limit.
+  double max_primary_share = 1;
+  std::uint32_t min_primary_reads = 10;  ///< A second.
+};
+
 /// How long a write may look for the primary.
 struct WriteOptions {
   Duration timeout = std::chrono::seconds{5};  ///< For finding the primary; a failover takes time.
@@ -121,6 +132,7 @@ struct Counts {
   std::uint64_t waited_reads = 0;  ///< Of them, those that waited for a replica to catch up.
   std::uint64_t stale_reads = 0;   ///< Of them, those that Fallback::stale let through.
   std::uint64_t primary_reads = 0;
+  std::uint64_t limited_reads = 0;  ///< How often Options::max_primary_share made a read wait.
   std::uint64_t writes = 0;
   std::uint64_t looks = 0;
 };
@@ -142,8 +154,11 @@ class Database {
   using RealClock = std::chrono::steady_clock;
 
  public:
-  explicit Database(Balancer& servers, D dialect = {})
-      : servers_{servers}, dialect_{std::move(dialect)} {}
+  /// *Errors* ConfigError: an option is out of range.
+  explicit Database(Balancer& servers, D dialect = {}, Options const& options = {})
+      : servers_{servers},
+        dialect_{std::move(dialect)},
+        primary_share_{options.max_primary_share, options.min_primary_reads} {}
   Database(Database const&) = delete;
   Database& operator=(Database const&) = delete;
 
@@ -172,6 +187,7 @@ class Database {
   template <class Fn>
   At<ResultOf<Fn>> read_at(Fn&& fn, ReadOptions const& options = {}) {
     auto const end = RealClock::now() + options.timeout;
+    primary_share_.count(servers_.now());
     std::vector<std::uint64_t> tried;
     for (;;) {
       auto place = reader(options, tried, end);
@@ -209,6 +225,10 @@ class Database {
     for (auto& thread : threads) thread.join();
   }
 
+  /// A condition for picks of your own: replicas that are fresh enough now (fresh.hpp).
+  [[nodiscard]] sql::Fresh<Backend> fresh(Freshness const& freshness) const {
+    return {cluster_, freshness, servers_.now()};
+  }
   /// Roles, timelines and lags, as known now.
   [[nodiscard]] Cluster const& cluster() const noexcept { return cluster_; }
   [[nodiscard]] Counts counts() const noexcept {
@@ -216,6 +236,7 @@ class Database {
             .waited_reads = waited_reads_.load(),
             .stale_reads = stale_reads_.load(),
             .primary_reads = primary_reads_.load(),
+            .limited_reads = limited_reads_.load(),
             .writes = writes_.load(),
             .looks = looks_.load()};
   }
@@ -224,7 +245,7 @@ class Database {
   static Node& node_of(Backend& backend) { return backend.payload().node(); }
   /// In a condition: the balancer's backends all have its payload.
   static Node const& node_of(poise::Backend const& backend) {
-    return static_cast<Backend const&>(backend).payload().node();
+    return sql::Fresh<Backend>::node_of(backend);
   }
 
   // -- one transaction ---------------------------------------------------------------------------
@@ -253,8 +274,11 @@ class Database {
                         "transaction is committed or not"});
     }
     auto& node = node_of(place.backend());
-    if (token.timeline == 0) token.timeline = node.state().reached.timeline;
-    cluster_.observe(node, place.backend().id(), {dialect_.told(*place), token}, servers_.now());
+    auto const known = node.state();
+    if (token.timeline == 0) token.timeline = known.reached.timeline;
+    auto const told = dialect_.told(*place);
+    cluster_.observe(node, place.backend().id(), {told == Role::unknown ? known.role : told, token},
+                     servers_.now());
     place.finish();
     return token;
   }
@@ -270,7 +294,7 @@ class Database {
       auto const fault = dialect_.fault_of(std::current_exception());
       auto const result = fault.outcome.result;
       if (fault.wrong_role || result == Result::reset || result == Result::timeout)
-        node_of(place.backend()).forget_role();
+        forget(place.backend());
       place.finish(fault.outcome);
       throw;
     }
@@ -291,11 +315,12 @@ class Database {
   }
   Place primary(RealClock::time_point end) {
     auto const takes_writes = [this](poise::Backend const& backend) {
-      return cluster_.takes_writes(node_of(backend));
+      return cluster_.takes_writes(node_of(backend), backend.id());
     };
     for (;;) {
       if (auto place = take(takes_writes, end)) return std::move(*place);
-      if (RealClock::now() >= end) throw NoPrimary{cluster_.why_no_primary(servers_.now())};
+      if (RealClock::now() >= end)
+        throw NoPrimary{cluster_.why_no_primary(servers_.now()) + trouble()};
       look_again();
     }
   }
@@ -313,21 +338,21 @@ class Database {
       return std::ranges::find(tried, backend.serial()) == tried.end();
     };
     for (;;) {
-      auto const needed = cluster_.needed(
-          {.after = options.after, .max_bytes = options.max_bytes, .max_age = options.max_age},
-          servers_.now());
-      auto const fresh = [&](poise::Backend const& backend) {
-        return untried(backend) && Cluster::is_fresh(node_of(backend), needed);
+      auto const is_fresh = fresh(
+          {.after = options.after, .max_bytes = options.max_bytes, .max_age = options.max_age});
+      auto const& needed = is_fresh.needed();
+      auto const fits = [&](poise::Backend const& backend) {
+        return untried(backend) && is_fresh(backend);
       };
-      if (auto place = take(fresh, end)) return counted(std::move(*place), replica_reads_);
-      if (auto place = caught_up(fresh, untried, needed, options.wait, end)) {
+      if (auto place = take(fits, end)) return counted(std::move(*place), replica_reads_);
+      if (auto place = caught_up(fits, untried, needed, options.wait, end)) {
         waited_reads_.add(1);
         return counted(std::move(*place), replica_reads_);
       }
       if (auto place = fall_back(options.fallback, untried, end)) return std::move(*place);
       if (options.fallback == Fallback::fail || RealClock::now() >= end)
         throw NotFresh{"no server has reached position " + std::to_string(needed.position) +
-                       " of timeline " + std::to_string(needed.timeline)};
+                       " of timeline " + std::to_string(needed.timeline) + trouble()};
       look_again();
     }
   }
@@ -337,10 +362,14 @@ class Database {
     auto const fits = [&](poise::Backend const& backend) {
       auto const& node = node_of(backend);
       return untried(backend) &&
-             (fallback == Fallback::primary ? cluster_.takes_writes(node)
+             (fallback == Fallback::primary ? cluster_.takes_writes(node, backend.id())
                                             : node.state().role == Role::replica);
     };
     if (fallback == Fallback::fail) return std::nullopt;
+    if (fallback == Fallback::primary && !primary_share_.take(servers_.now())) {
+      limited_reads_.add(1);
+      return std::nullopt;
+    }
     auto place = take(fits, end);
     if (!place) return place;
     if (fallback == Fallback::primary) primary_reads_.add(1);
@@ -348,8 +377,8 @@ class Database {
     return place;
   }
   /// Waits until the replica that is ahead of all others is fresh enough, and returns it.
-  template <class Fresh, class Untried>
-  std::optional<Place> caught_up(Fresh const& fresh, Untried const& untried, Token const& needed,
+  template <class Fits, class Untried>
+  std::optional<Place> caught_up(Fits const& fits, Untried const& untried, Token const& needed,
                                  Duration wait, RealClock::time_point end) {
     auto const until = std::min(end, RealClock::now() + wait);
     auto const best = most_advanced(untried);
@@ -359,7 +388,8 @@ class Database {
     // Pauses double: half of all commits arrive within the first one.
     for (auto pause = std::chrono::microseconds{200}; place; pause *= 2) {
       if (!confirm(*place)) return std::nullopt;
-      if (fresh(place->backend())) return place;
+      if (fits(place->backend())) return place;
+      if (node_of(place->backend()).state().role != Role::replica) break;  // it was promoted
       auto const left = until - RealClock::now();
       if (left <= Duration::zero() || needed.position == ~std::uint64_t{0}) break;
       std::this_thread::sleep_for(std::min<Duration>(pause, left));
@@ -410,13 +440,13 @@ class Database {
       }
     }
   }
-  bool still_has_role(Place& place) const {
-    auto& node = node_of(place.backend());
+  bool still_has_role(Place& place) {
     auto const told = dialect_.told(*place);
-    if (told == Role::unknown || told == node.state().role) return true;
-    node.forget_role();
+    if (told == Role::unknown || told == node_of(place.backend()).state().role) return true;
+    forget(place.backend());
     return false;
   }
+  void forget(Backend& backend) { cluster_.forget(node_of(backend), backend.id()); }
   /// Asks the server what it is. False if it does not answer; then the lease has ended. The limit
   /// is not what is left of a read's wait: to be cut short by that is no failure of the server.
   bool confirm(Place& place) {
@@ -441,10 +471,19 @@ class Database {
         throw;
       }
     } catch (pool::NoConnection const& none) {
-      if (none.why() == pool::Refusal::unreachable) node_of(backend).forget_role();
+      if (none.why() == pool::Refusal::unreachable) forget(backend);
+    } catch (std::exception const& error) {
+      forget(backend);
+      std::scoped_lock const lock{trouble_mutex_};
+      trouble_ = "; " + poise::detail::in_quotes(backend.id()) + " said: " + error.what();
     } catch (...) {
-      node_of(backend).forget_role();
+      forget(backend);
     }
+  }
+  /// What the server said that failed last, in a look.
+  [[nodiscard]] std::string trouble() const {
+    std::scoped_lock const lock{trouble_mutex_};
+    return trouble_;
   }
 
   /// A server that takes longer to say what it is does not answer.
@@ -453,17 +492,23 @@ class Database {
   Balancer& servers_;
   D dialect_;
   Cluster cluster_{};
+  detail::PrimaryShare primary_share_;
+  mutable std::mutex trouble_mutex_{};
+  std::string trouble_{};
   std::mutex looking_{};
   sync::Relaxed<std::uint64_t> looks_{0};
   sync::Relaxed<std::uint64_t> replica_reads_{0};
   sync::Relaxed<std::uint64_t> waited_reads_{0};
   sync::Relaxed<std::uint64_t> stale_reads_{0};
   sync::Relaxed<std::uint64_t> primary_reads_{0};
+  sync::Relaxed<std::uint64_t> limited_reads_{0};
   sync::Relaxed<std::uint64_t> writes_{0};
 };
 
 template <class Balancer, class D>
 Database(Balancer&, D) -> Database<Balancer, D>;
+template <class Balancer, class D>
+Database(Balancer&, D, Options) -> Database<Balancer, D>;
 
 /// What one user sees of a database. token() may travel with the user, in a cookie say.
 /// *Threads* one at a time. *Requires* that the database outlives it.

@@ -14,7 +14,12 @@
 #include <utility>
 #include <vector>
 
+#include <poise/analysis/explain.hpp>
 #include <poise/balancer.hpp>
+#include <poise/compose/bounded.hpp>
+#include <poise/compose/failover.hpp>
+#include <poise/policy/power_of_two.hpp>
+#include <poise/policy/rendezvous.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/pool/pool.hpp>
 #include <poise/sql/database.hpp>
@@ -43,6 +48,7 @@ struct Machine {
   bool down = false;
   bool breaks_in_commit = false;
   int catches_up_at_look = 0;  // so many looks from now, if above 0
+  int promoted_at_look = 0;
   int writes = 0;
 };
 
@@ -57,12 +63,13 @@ struct World {
   std::mutex mutex{};
   std::map<std::string, Machine> machines{};
   std::uint64_t newest = 100;
+  bool tells_role = true;
 };
 
 /// A connection to one of them.
 struct Line {
-  World* world;
-  Machine* machine;
+  World* world = nullptr;
+  Machine* machine = nullptr;
   Machine& use() const {
     if (machine->down) throw Broken{"broken"};
     return *machine;
@@ -77,11 +84,15 @@ struct Dialect {
     auto& machine = line.use();
     if (machine.catches_up_at_look > 0 && --machine.catches_up_at_look == 0)
       machine.position = world->newest;
+    if (machine.promoted_at_look > 0 && --machine.promoted_at_look == 0) {
+      machine.role = Role::primary;
+      ++machine.timeline;
+    }
     return {machine.role, {machine.timeline, machine.position}};
   }
   Role told(Line& line) const {
     std::scoped_lock const lock{world->mutex};
-    return line.machine->role;
+    return world->tells_role ? line.machine->role : Role::unknown;
   }
   void begin(Line& line, bool writes) const {
     std::scoped_lock const lock{world->mutex};
@@ -116,7 +127,7 @@ struct Shop {
   Servers servers;
   poise::sql::Database<Servers, Dialect> database;
 
-  Shop()
+  explicit Shop(poise::sql::Options const& options = {})
       : servers{tests::letters("prs"),
                 [this](poise::Endpoint const& endpoint) {
                   auto& machine = world.machines[endpoint.id];
@@ -136,7 +147,7 @@ struct Shop {
                 },
                 {},
                 {.clock = clock, .seed = 1}},
-        database{servers, Dialect{&world}} {
+        database{servers, Dialect{&world}, options} {
     world.machines["p"].role = Role::primary;
     database.look();
   }
@@ -174,6 +185,14 @@ TEST_CASE("writes go to the primary, reads to all replicas") {
   CHECK(readers == std::set<std::string>{"r", "s"});
   CHECK(shop.database.counts().replica_reads == 10);
   CHECK(shop.database.counts().writes == 1);
+}
+
+TEST_CASE("a server whose connections do not tell its role keeps the one that it said last") {
+  Shop shop;
+  shop.world.tells_role = false;
+  for (int i = 0; i < 5; ++i) CHECK(shop.write().value == "p");
+  for (int i = 0; i < 5; ++i) CHECK(shop.database.read(id_of) != "p");
+  CHECK(shop.database.counts().looks == 1);
 }
 
 TEST_CASE("a read after a write goes to a server that has it") {
@@ -251,6 +270,100 @@ TEST_CASE("a replica that lags in time is passed over, whatever the clocks say")
   CHECK(shop.database.read(id_of, {.max_age = 10s, .wait = 0s}) == "p");
 }
 
+TEST_CASE("an explained pick tells how far each replica is behind") {
+  Shop shop;
+  for (int i = 1; i <= 20; ++i) {
+    shop.clock.advance(1s);
+    shop["p"].position += 10;
+    shop["s"].position = shop["p"].position;
+    shop.database.look();
+  }
+  auto const explained = [&](poise::sql::Freshness const& freshness) {
+    auto const fresh = shop.database.fresh(freshness);
+    return message(poise::analysis::explain(shop.servers, {.condition = fresh}));
+  };
+  auto const text = explained({.max_age = 5s});
+  CHECK_THAT(text, Catch::Contains("picks s"));
+  CHECK_THAT(text, Catch::Contains("p: refused by the condition (the primary)"));
+  CHECK_THAT(text, Catch::Contains("r: refused by the condition (behind by 200 bytes, 19 s)"));
+  CHECK_THAT(explained({.after = {1, 1'000}}), Catch::Contains("(behind by 900 bytes, 19 s)"));
+  CHECK_THAT(explained({.after = {2, 0}}), Catch::Contains("(on timeline 1, not 2)"));
+  shop.servers.find("r")->payload().node().forget_role();
+  CHECK_THAT(explained({}), Catch::Contains("(its role is not known)"));
+}
+
+TEST_CASE("a fresh replica is picked under every policy and wrapper") {
+  Shop shop;
+  shop["p"].position = 140;
+  shop["s"].position = 101;
+  shop.database.look();
+  auto const check = [&](auto policy) {
+    poise::Balancer<decltype(policy), poise::sql::Server<Pool>> others{
+        tests::letters("prs"),
+        [&](poise::Endpoint const& endpoint) {
+          poise::sql::Server<Pool> server{Pool{{.open = [](poise::Duration) { return Line{}; }}}};
+          auto const state = shop.servers.find(endpoint.id)->payload().node().state();
+          server.node().observe({state.role, state.reached}, {});
+          return server;
+        },
+        policy};
+    poise::sql::Fresh<typename decltype(others)::Backend> const same{
+        shop.database.cluster(), {.max_bytes = 39}, shop.clock.now()};
+    CAPTURE(others.name());
+    for (int i = 0; i < 20; ++i) {
+      auto const key = std::to_string(i);
+      auto lease = others.pick({.route_key = key, .condition = same});
+      REQUIRE(lease);
+      CHECK(lease->id() == "s");
+    }
+  };
+  CHECK(shop.database.fresh({.max_bytes = 39})(*shop.servers.find("s")));
+  check(poise::P2C{});
+  check(poise::RoundRobin{});
+  check(poise::Rendezvous{});
+  check(poise::Failover{{}, poise::P2C{}});
+  check(poise::Bounded{{}, poise::Rendezvous{}});
+}
+
+TEST_CASE("reads that fall back to the primary are limited to a fraction of all reads") {
+  Shop shop{{.max_primary_share = 0.25, .min_primary_reads = 2}};
+  auto const token = shop.write().token;
+  poise::sql::ReadOptions const behind{.after = token, .wait = 0s, .timeout = 5ms};
+  for (int i = 0; i < 96; ++i) shop.database.read(id_of);
+  int served = 0;
+  int refused = 0;
+  for (int i = 0; i < 60; ++i) {
+    try {
+      auto const reader = shop.database.read(id_of, behind);
+      CHECK(reader == "p");
+      ++served;
+    } catch (NotFresh const&) {
+      ++refused;
+    }
+  }
+  CHECK(served >= 24);  // a quarter of the reads before them
+  CHECK(served <= 2 + (96 + 60) / 4);
+  CHECK(refused == 60 - served);
+  CHECK(shop.database.counts().primary_reads == static_cast<std::uint64_t>(served));
+  CHECK(shop.database.counts().limited_reads >= static_cast<std::uint64_t>(refused));
+  shop.clock.advance(3s);
+  CHECK(shop.database.read(id_of, behind) == "p");  // the minimum
+  CHECK_NOTHROW(shop.write());                      // writes are not limited
+}
+
+TEST_CASE("a limit of the primary's share that makes no sense is refused") {
+  CHECK_THROWS_WITH((Shop{{.max_primary_share = 1.5}}),
+                    Catch::Contains("max_primary_share of sql::Options is 1.5"));
+}
+
+TEST_CASE("a read that the limit holds back is served as soon as a replica has caught up") {
+  Shop shop{{.max_primary_share = 0, .min_primary_reads = 0}};
+  auto const token = shop.write().token;
+  shop["r"].catches_up_at_look = 5;
+  CHECK(shop.database.read(id_of, {.after = token, .wait = 0s, .timeout = 20s}) == "r");
+  CHECK(shop.database.counts().limited_reads > 0);
+}
+
 TEST_CASE("a session reads its own writes, and never less than it read before") {
   Shop shop;
   auto session = shop.database.session();
@@ -286,8 +399,64 @@ TEST_CASE("a write that finds no primary says which one was the last") {
   shop.clock.advance(3s);
   CHECK_THROWS_AS(shop.write(20ms), NoPrimary);
   CHECK_THROWS_WITH(shop.write(20ms),
-                    Catch::Contains("no primary for 3 s; the last was \"p\" on timeline 1"));
+                    Catch::Contains("no primary for 3 s; the last was \"p\" on timeline 1") &&
+                        Catch::Contains("\"p\" said: broken"));
   CHECK_NOTHROW(shop.database.read(id_of));
+}
+
+TEST_CASE("of two primaries on one timeline the first goes on until it is none") {
+  Shop shop;
+  shop["r"].role = Role::primary;
+  shop["r"].position = 1'000;
+  for (int i = 0; i < 5; ++i) {
+    shop.database.look();
+    CHECK(shop.write().value == "p");
+    CHECK(shop.database.read(id_of) == "s");
+  }
+  shop["p"].down = true;
+  CHECK(shop.write().value == "r");
+  shop["p"].down = false;
+  shop.database.look();
+  CHECK(shop.write().value == "r");
+  shop.servers.remove("r");
+  shop.clock.advance(5s);
+  CHECK(shop.write().value == "p");  // the other one was not seen for long
+}
+
+TEST_CASE("without a replica all reads go to the primary") {
+  Shop shop;
+  shop["r"].down = shop["s"].down = true;
+  shop.database.look();
+  for (int i = 0; i < 5; ++i) CHECK(shop.database.read(id_of, {.max_age = 1s}) == "p");
+  CHECK(shop.database.counts().primary_reads == 5);
+}
+
+TEST_CASE("a replica that is promoted while a read waits for it serves the read as the primary") {
+  Shop shop;
+  auto const token = shop.write().token;
+  shop["p"].down = true;
+  shop["s"].position += 1;
+  shop.database.look();
+  shop["s"].promoted_at_look = 3;
+  CHECK(shop.database.read(id_of, {.after = token, .wait = 10s}) == "s");
+  CHECK(shop.database.counts().primary_reads == 1);
+}
+
+TEST_CASE("a clock that goes back makes no lagging replica fresh") {
+  Shop shop;
+  shop.clock.advance(1h);
+  for (int i = 1; i <= 20; ++i) {
+    shop.clock.advance(1s);
+    shop["p"].position += 10;
+    shop.database.look();
+  }
+  shop.clock.advance(-10s);
+  shop["r"].position = 160;  // as the primary was 14 s ago
+  shop["s"].position = shop["p"].position;
+  shop.database.look();
+  for (int i = 0; i < 4; ++i) CHECK(shop.database.read(id_of, {.max_age = 5s, .wait = 0s}) == "s");
+  shop.clock.advance(1h);
+  for (int i = 0; i < 4; ++i) CHECK(shop.database.read(id_of, {.max_age = 5s, .wait = 0s}) == "s");
 }
 
 TEST_CASE("an old primary that is back gets neither writes nor reads") {

@@ -9,7 +9,8 @@
 //   on_pick(Picked)                    a backend was picked
 //   on_refused(Refused)                no backend could be picked
 //   on_finish(Finished)                a request was completed
-//   on_event(Event)                    a backend was added, removed or changed
+//   on_event(Event)                    a backend was added, removed, changed or emptied, or all
+//                                      backends reached their limits
 //   on_call(Called)                    a call failed, or needed more than one attempt
 //   after_tick()                       the rules were called: report what they found here
 //   after_tick(tell)                   the same; tell(transition) calls every on_transition
@@ -111,18 +112,32 @@ struct Called {
   CallReport const& report;
 };
 
-/// A backend was added, removed or changed, or the policy was replaced.
+/// A backend was added, removed or changed, the policy was replaced, or requests ran into limits.
 struct Event {
-  enum class Kind : std::uint8_t { added, removed, drained, undrained, weight, health, policy };
+  enum class Kind : std::uint8_t {
+    added,
+    removed,
+    drained,
+    undrained,
+    weight,
+    health,
+    policy,
+    empty,  ///< A drained backend has no requests in flight any more; on the last one's thread.
+    /// A pick found every backend in service at its limit of requests in flight. Once a second at
+    /// most; rates (RateLimited) are no such limit.
+    full,
+    room,  ///< After `full`: some backend is below its limit again; on the thread that made room.
+  };
   Kind kind;
-  std::string id;  ///< The backend's; empty for a change of policy.
+  std::string id;  ///< The backend's; empty for `policy`, `full` and `room`.
   HealthState health = HealthState::healthy;
   std::uint32_t weight = 0;
 };
 
 [[nodiscard]] constexpr std::string_view name(Event::Kind kind) noexcept {
-  constexpr std::array<std::string_view, 7> names{"added",  "removed", "drained", "undrained",
-                                                  "weight", "health",  "policy"};
+  constexpr std::array<std::string_view, 10> names{"added",  "removed", "drained", "undrained",
+                                                   "weight", "health",  "policy",  "empty",
+                                                   "full",   "room"};
   auto const index = static_cast<std::size_t>(kind);
   return index < names.size() ? names[index] : "unknown event";
 }

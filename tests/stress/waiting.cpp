@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/compose/rate_limited.hpp>
 #include <poise/engine/call.hpp>
 #include <poise/policy/round_robin.hpp>
 
@@ -100,6 +101,22 @@ TEST_CASE("a change alone lets waiters in") {
   }
   held.finish();
   for (auto const& each : clients.stop()) CHECK(each.forgotten == 0);
+}
+
+TEST_CASE("no waiter is forgotten when only time makes room") {
+  poise::Balancer<poise::RateLimited<poise::RoundRobin>> const balancer{
+      narrow(2, 1), {{.backend = {.per_second = 1000, .burst = 2}}}};
+  tests::Number forgotten{0};
+  tests::together(4, [&](unsigned number) {
+    for (int i = 0; i < 25; ++i) {
+      // Some give up: maybe the one that was asked to look.
+      bool const gives_up = number == 0;
+      auto const lease = balancer.pick_for(gives_up ? 300us : poise::Duration{for_ever});
+      if (!lease && !gives_up) forgotten.add(1);
+    }
+  });
+  CHECK(forgotten.load() == 0);
+  CHECK(balancer.waiting() == 0);
 }
 
 TEST_CASE("a drain that waits returns when the backend is empty, while others use it") {

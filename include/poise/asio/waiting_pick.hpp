@@ -40,9 +40,12 @@ class Waits {
     auto lease = core->pick_unless_queued(request);
     if (!lease && Core::is_worth_waiting(lease.error())) {
       typename Net::Executor const executor = co_await Net::executor;
-      auto const state = std::make_shared<Suspended<poise::detail::Waiter<Core>>>(
-          executor, poise::detail::Waiter<Core>{
-                        .request = nullptr, .ready = nullptr, .error = lease.error()});
+      using Waiter = poise::detail::Waiter<Core>;
+      auto const state = std::make_shared<Suspended<Waiter>>(
+          executor, Waiter{.request = nullptr,
+                           .ready = nullptr,
+                           .look_after = &Suspended<Waiter>::look_after,
+                           .error = lease.error()});
       state->keep(request);
       auto const end = co_await wait(core, state, timeout);
       if (state->thrown) std::rethrow_exception(state->thrown);
@@ -68,6 +71,8 @@ class Waits {
   }
 
  private:
+  using Clock = typename Net::Timer::clock_type;
+
   /// How a wait ended.
   enum class End : std::uint8_t { full, ready, cancelled, late };
 
@@ -79,6 +84,12 @@ class Waits {
       this->ready = [](W& self) noexcept {
         static_cast<Suspended&>(self).later([](Suspended& s) { s.is_ready = true; });
       };
+    }
+    /// For a waiter only.
+    static void look_after(W& waiter, Duration time) noexcept {
+      static_cast<Suspended&>(waiter).later([time](Suspended& self) {
+        self.look_at = Clock::now() + std::min(time, poise::detail::max_wait);
+      });
     }
     void cancel() noexcept {
       later([](Suspended& self) { self.is_cancelled = true; });
@@ -107,8 +118,10 @@ class Waits {
     Request own_request{};
     typename Net::Executor strand;
     typename Net::Timer timer;
-    bool is_ready = false;  // on the strand, both
+    // On the strand, all three.
+    bool is_ready = false;
     bool is_cancelled = false;
+    typename Clock::time_point look_at = Clock::time_point::max();  // for room that time brings
   };
 
   /// Takes a waiter out of the queue, also if its coroutine is destroyed.
@@ -147,11 +160,17 @@ class Waits {
                               Duration timeout) {
     Guard<Core, W> const guard{core, state};
     if (!enter(core->room(), *state)) co_return End::full;
-    state->timer.expires_after(std::min(timeout, poise::detail::max_wait));
-    typename Net::ErrorCode woken;  // without an error: by the time
-    do {
+    auto const end = Clock::now() + std::min(timeout, poise::detail::max_wait);
+    while (!state->is_ready && !state->is_cancelled) {
+      state->timer.expires_at(std::min(end, state->look_at));
+      typename Net::ErrorCode woken;  // without an error: by the time
       co_await state->timer.async_wait(redirect_error(typename Net::UseAwaitable{}, woken));
-    } while (woken && !state->is_ready && !state->is_cancelled);
+      auto const now = Clock::now();
+      if (now >= end) break;
+      if (now < state->look_at) continue;
+      state->look_at = Clock::time_point::max();
+      core->room().look(*state);
+    }
     co_return state->is_cancelled ? End::cancelled : state->is_ready ? End::ready : End::late;
   }
 

@@ -22,9 +22,8 @@
 // probability of about n / places. Copies of a policy share their keys; set_policy() begins with
 // full buckets.
 //
-// pick_for() does not notice new tokens: a waiting pick looks again when a request completes, not
-// when time passes. Come back after retry_after instead. Put RateLimited outside of other wrappers
-// that refuse requests, so that no token is spent on what is then refused.
+// pick_for() waits for the next token. Put RateLimited outside of other wrappers that refuse
+// requests, so that no token is spent on what is then refused.
 
 #include <algorithm>
 #include <bit>

@@ -14,7 +14,9 @@
 //   engine/select            from a snapshot to a claimed record
 //   engine/policy_link       from a completed request to the policy
 //   engine/observers         the calls of observers
-//   engine/waiting           requests that wait for room                (invariants Q1 to Q4)
+//   engine/waiting           requests that wait for room                (invariants Q1 to Q5)
+//   engine/blocking_wait     a thread that waits
+//   engine/announcer         news for observers, in order
 //   engine/writer            the lock, and every change                 (invariants C3, C4)
 //   engine/draft             a change before it is published
 //   engine/rules             where rules see and change a draft
@@ -32,6 +34,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/call.hpp>
+#include <poise/engine/blocking_wait.hpp>
 #include <poise/engine/record.hpp>
 #include <poise/engine/select.hpp>
 #include <poise/engine/snapshot.hpp>
@@ -96,7 +99,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   }
   /// Without a queue in front of it: the lease, or why there is none.
   [[nodiscard]] Lease pick_unless_queued(Request const& request) {
-    return room_.is_empty() ? find(request) : Lease{why_not(request)};
+    return room_.is_empty() ? find_and_note(request) : Lease{why_not(request)};
   }
   [[nodiscard]] static bool is_worth_waiting(Error const& error) noexcept {
     return error.refused != 0;
@@ -120,11 +123,11 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   // -- picking ---------------------------------------------------------------------------------
 
   [[nodiscard, gnu::always_inline]] Lease pick(Request const& request) {
-    if constexpr (!Observed::pick && !Observed::refused) {
+    if constexpr (!Observed::pick && !Observed::refused && !Observed::event) {
       return find(request);
     } else {
-      auto lease = find(request);
-      this->observers_.notify_of_pick(request, lease);
+      auto lease = find_and_note(request);
+      notify_of_pick(request, lease);
       return lease;
     }
   }
@@ -339,6 +342,8 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
         if (leases.empty()) error = Selector::explain_failure(*snapshot, request);
       }
     }
+    if constexpr (Observed::event)
+      if (leases.empty()) room_.note_failure();
     if constexpr (Observed::pick || Observed::refused) {
       for (auto const& lease : leases) this->observers_.notify_of_pick(request, lease);
       if (leases.empty()) this->observers_.notify_of_pick(request, Lease{error});
@@ -356,10 +361,21 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
 
   friend class WaitingRoom<Core>;
 
+  /// find(), for observers that are told when all backends are full.
+  [[nodiscard, gnu::always_inline]] Lease find_and_note(Request const& request) {
+    auto lease = find(request);
+    if constexpr (Observed::event)
+      if (!lease) [[unlikely]]
+        room_.note_failure();
+    return lease;
+  }
+
   /// The usual case, all of it inline: one proposal, which is accepted. Context and lease never
   /// leave the registers: the next atomic operation would wait for a store in the store buffer. The
   /// rare cases are called with few arguments and work out the others again.
-  [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
+  /// On failure `room_after` is when the policy has room again, if it knows.
+  [[nodiscard, gnu::always_inline]] Lease find(Request const& request,
+                                               Duration* room_after = nullptr) {
     sync::ReadSection const section;
     auto const* snapshot = this->link_.current.load();
     if (snapshot == nullptr) [[unlikely]]
@@ -379,9 +395,11 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
                      Run{now, first.path_and_rest | snapshot->flags}};
     }
     auto const found = find_on_slow_path(request, *snapshot, now, first.path_and_rest);
-    if (found.claimed == nullptr)
-      return Lease{Selector::explain_failure(
-          *snapshot, request, Duration{static_cast<Duration::rep>(found.path_and_rest)})};
+    if (found.claimed == nullptr) {
+      Duration const retry_after{static_cast<Duration::rep>(found.path_and_rest)};
+      if (room_after != nullptr) *room_after = retry_after;
+      return Lease{Selector::explain_failure(*snapshot, request, retry_after)};
+    }
     return Lease{static_cast<Record&>(*found.claimed),
                  Run{now, found.path_and_rest | snapshot->flags}};
   }

@@ -83,11 +83,13 @@ class ObserverList {
   }
 
   void notify_of_events(std::vector<Event> const& events) noexcept {
-    for (auto const& event : events)
-      notify([&](auto& observer) {
-        if constexpr (observes_event<std::remove_reference_t<decltype(observer)>>)
-          observer.on_event(event);
-      });
+    for (auto const& event : events) notify_of_event(event);
+  }
+  void notify_of_event(Event const& event) noexcept {
+    notify([&](auto& observer) {
+      if constexpr (observes_event<std::remove_reference_t<decltype(observer)>>)
+        observer.on_event(event);
+    });
   }
 
   void notify_of_tick() noexcept {

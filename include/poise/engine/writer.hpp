@@ -31,6 +31,7 @@
 #include <poise/backend.hpp>
 #include <poise/changes.hpp>
 #include <poise/endpoint.hpp>
+#include <poise/engine/announcer.hpp>
 #include <poise/engine/draft.hpp>
 #include <poise/engine/endpoint_checks.hpp>
 #include <poise/engine/observers.hpp>
@@ -46,6 +47,7 @@
 #include <poise/sync/drop_box.hpp>
 #include <poise/sync/epoch.hpp>
 #include <poise/sync/exclusive.hpp>
+#include <poise/sync/grace.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/sync/waiting_lot.hpp>
 #include <poise/time.hpp>
@@ -178,6 +180,17 @@ class Writer : public std::enable_shared_from_this<Core> {
   /// The runtime's observers, as the balancer holds them.
   [[nodiscard]] auto& observers() noexcept { return observers_.all(); }
   [[nodiscard]] auto& box() noexcept { return box_; }
+
+  /// What the queue has for the observers.
+  void add_queue_news(std::list<Event>& news) noexcept { queue_news_.add(news); }
+  /// Tells it, unless an observer could not use the balancer here: then the next change, tick or
+  /// turn of the queue does.
+  void tell_queue_news() noexcept {
+    if constexpr (Observed::event)
+      if (!sync::is_reading() && !exclusive_.held_by_this_thread() &&
+          !making_.held_by_this_thread())
+        queue_news_.tell([&](Event const& event) { observers_.notify_of_event(event); });
+  }
 
   /// The end of the balancer: no more picks, and every record that no lease holds is destroyed.
   /// Waits for picks in progress on other threads (microseconds).
@@ -324,7 +337,10 @@ class Writer : public std::enable_shared_from_this<Core> {
     }
     garbage.clear();
     if constexpr (tells_payloads) tell_payloads();
-    if constexpr (Observed::event) observers_.notify_of_events(draft->events);
+    if constexpr (Observed::event) {
+      observers_.notify_of_events(draft->events);
+      watch_drained(draft->events);
+    }
   }
 
   // -- notes: changes that completed requests ask for ---------------------------------------------
@@ -360,7 +376,8 @@ class Writer : public std::enable_shared_from_this<Core> {
   }
 
   /// A change may have made room for requests that wait.
-  void wake_queue() noexcept { sync::WaitingLot::wake(static_cast<Core*>(this)); }
+  void wake_queue() noexcept { sync::WaitingLot::wake(&self()); }
+  [[nodiscard]] Core& self() noexcept { return static_cast<Core&>(*this); }
 
   /// False if there are none, or if another thread holds the lock: that thread serves them.
   bool serve_some_notes() {
@@ -439,10 +456,7 @@ class Writer : public std::enable_shared_from_this<Core> {
     policy_ = std::move(draft.policy);
     membership_ = std::move(membership);
     link_.current.publish(std::move(snapshot));
-    if constexpr (tells_payloads) {
-      std::scoped_lock const lock{notes_mutex_};
-      payload_news_.splice(payload_news_.end(), news);
-    }
+    if constexpr (tells_payloads) payload_news_.add(news);
   }
 
   [[nodiscard]] static bool was_removed(Draft const& draft, Record const& record) noexcept {
@@ -495,24 +509,25 @@ class Writer : public std::enable_shared_from_this<Core> {
                                is.drained ? BackendEvent::drained : BackendEvent::undrained);
   }
 
-  /// In the order of changes, on one thread at a time: a thread that finds another one at it leaves
-  /// its news to that one.
-  void tell_payloads_of(PayloadNews const& news) noexcept {
-    if constexpr (tells_payloads)
-      for (auto const& each : news.events)
-        observers_.guarded([&] { tell_payload<Payload>(*each.first, each.second); });
-  }
+  /// In the order of changes.
   void tell_payloads() noexcept {
-    for (bool begins = true;; begins = false) {
-      std::list<PayloadNews> next;
-      {
-        std::scoped_lock const lock{notes_mutex_};
-        if (begins && telling_payloads_) return;
-        telling_payloads_ = !payload_news_.empty();
-        if (!telling_payloads_) return;
-        next.splice(next.end(), payload_news_, payload_news_.begin());
-      }
-      tell_payloads_of(next.front());
+    if constexpr (tells_payloads)
+      payload_news_.tell([&](PayloadNews const& news) {
+        for (auto const& each : news.events)
+          observers_.guarded([&] { tell_payload<Payload>(*each.first, each.second); });
+      });
+  }
+
+  // -- what the queue finds (engine/waiting.hpp) --------------------------------------------------
+
+  /// Has the observers told when the backends that were drained are empty.
+  void watch_drained(std::vector<Event> const& events) noexcept {
+    bool waited = false;
+    for (auto const& event : events) {
+      if (event.kind != Event::Kind::drained) continue;
+      // A pick that began before the drain may still bring a request.
+      if (!std::exchange(waited, true)) sync::wait_for_readers();
+      observers_.guarded([&] { self().room().tell_when_empty(self().find_backend(event.id)); });
     }
   }
 
@@ -542,6 +557,7 @@ class Writer : public std::enable_shared_from_this<Core> {
     ~Finisher() {
       writer.serve_notes();
       writer.wake_queue();
+      writer.tell_queue_news();
       Record::destroy(writer.box_.take());
     }
   };
@@ -609,8 +625,8 @@ class Writer : public std::enable_shared_from_this<Core> {
 
   std::mutex notes_mutex_;  // taken under the others, and for a moment only
   std::vector<Note> notes_;
-  std::list<PayloadNews> payload_news_;
-  bool telling_payloads_ = false;
+  Announcer<PayloadNews> payload_news_;
+  Announcer<Event> queue_news_;
 
   sync::DropBox<Record> box_;
   sync::Relaxed<std::size_t> retired_{0};

@@ -31,9 +31,19 @@ enum class Level : std::uint8_t { info, warning, error };
   return is_out(transition.to) && !is_out(transition.from) ? Level::warning : Level::info;
 }
 
+/// Backends that are all at their limits are a warning.
+[[nodiscard]] inline Level level_of(Event const& event) noexcept {
+  return event.kind == Event::Kind::full ? Level::warning : Level::info;
+}
+
 /// "10.0.0.1:80: weight 3"
 [[nodiscard]] inline std::string message(Event const& event) {
   if (event.kind == Event::Kind::policy) return "another policy";
+  if (event.kind == Event::Kind::full)
+    return "no room: every backend in service is at its limit of requests in flight";
+  if (event.kind == Event::Kind::room) return "room again: some backend is below its limit";
+  if (event.kind == Event::Kind::empty)
+    return event.id + ": drained and empty, no request is in flight any more";
   auto line = event.id + ": " + std::string{name(event.kind)};
   if (event.kind == Event::Kind::weight) line += " " + std::to_string(event.weight);
   return line;
@@ -61,7 +71,7 @@ class EventLog {
   /// transition says more, and of weights, because some change every second.
   void add(Event const& event) {
     if (event.kind == Event::Kind::health || event.kind == Event::Kind::weight) return;
-    add({.id = event.id}, message(event), false);
+    add({.level = level_of(event), .id = event.id}, message(event), false);
   }
   /// Those with a higher number, the oldest first.
   [[nodiscard]] std::vector<LogEntry> after(std::uint64_t number, Time now) {

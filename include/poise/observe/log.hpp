@@ -55,7 +55,7 @@ class Log {
   }
   void on_event(Event const& event) const {
     if (event.kind == Event::Kind::health) return;  // a transition says more
-    write(Level::info, [&] { return message(event); });
+    write(level_of(event), [&] { return message(event); });
   }
   void on_call(Called const& called) const {
     if (!shared_ || !shared_->options.calls) return;

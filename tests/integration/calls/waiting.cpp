@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include <poise/compose/rate_limited.hpp>
+
 #include "integration/calls/support.hpp"
 #include "support/catch.hpp"
 
@@ -143,6 +145,23 @@ TEST_CASE("a wait whose time is over says why") {
       asio::detached);
   loop.run();
   CHECK(error.refused == 2);
+}
+
+TEST_CASE("coroutines that wait for a rate are served when it has room, in their order") {
+  asio::io_context loop;
+  poise::Balancer<poise::RateLimited<poise::RoundRobin>> balancer{
+      letters("a"), {{.backend = {.per_second = 200}}}};
+  std::string order;
+  for (char const name : std::string_view{"123456"})
+    asio::co_spawn(
+        loop,
+        [&, name]() -> asio::awaitable<void> {
+          if (auto const lease = co_await poise::asio::pick_for(balancer, {}, 1h)) order += name;
+        },
+        asio::detached);
+  loop.run();
+  CHECK(order == "123456");
+  CHECK(balancer.waiting() == 0);
 }
 
 TEST_CASE("a loop that is destroyed while coroutines wait takes them out of the queue") {

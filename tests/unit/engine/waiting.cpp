@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/compose/rate_limited.hpp>
 #include <poise/condition.hpp>
 #include <poise/engine/waiting.hpp>
 
@@ -26,11 +27,10 @@ using poise::PickError;
 using poise::Priority;
 using poise::Result;
 using tests::letters;
-using tests::servers;
 
 namespace {
 
-using Servers = tests::Servers;
+using Servers = tests::AnyServers;
 using Core = std::remove_cvref_t<decltype(*poise::detail::Inside::core(std::declval<Servers&>()))>;
 using Waiter = poise::detail::Waiter<Core>;
 
@@ -40,7 +40,7 @@ auto const& core_of(Servers& balancer) { return poise::detail::Inside::core(bala
 Servers narrow(std::string_view ids) {
   auto endpoints = letters(ids);
   for (auto& each : endpoints) each.max_in_flight = 1;
-  return servers(std::move(endpoints));
+  return tests::servers_with(poise::RoundRobin{}, std::move(endpoints));
 }
 
 /// Waiters by name, and the order in which they were served.
@@ -55,7 +55,11 @@ class Line {
 
   bool join(char name, poise::Request const& request = {}) {
     auto& one = all_.emplace_back(
-        Named{{.request = nullptr, .ready = &Line::note}, request, name, &served});
+        Named{{.request = nullptr, .ready = &Line::note, .look_after = &Line::note_time},
+              request,
+              name,
+              &served,
+              &asked});
     one.request = &one.own;
     return core_->room().wait(one);
   }
@@ -68,14 +72,23 @@ class Line {
   void finish(char name) { find(name).lease.finish(); }
   poise::Error error(char name) { return find(name).error; }
 
+  /// What it does at the time that it was asked to look.
+  void look(char name) { core_->room().look(find(name)); }
+
   std::string served{};
+  std::string asked{};  // to look again: names, and after how many milliseconds
 
  private:
   struct Named : Waiter {
     poise::Request own;
     char name;
     std::string* served;
+    std::string* asked;
   };
+  static void note_time(Waiter& waiter, poise::Duration time) noexcept {
+    auto& one = static_cast<Named&>(waiter);
+    *one.asked += one.name + std::to_string(time / 1ms) + " ";
+  }
   static void note(Waiter& waiter) noexcept {
     auto& one = static_cast<Named&>(waiter);
     *one.served += one.name;
@@ -180,7 +193,7 @@ TEST_CASE("who gives up leaves the queue in order") {
 TEST_CASE("room that a change makes is given to the queue") {
   for (std::string const change : {"limit", "add", "update", "undrain", "healthy", "changes"}) {
     CAPTURE(change);
-    auto balancer = servers({{.id = "a", .max_in_flight = 1}, {.id = "b", .max_in_flight = 1}});
+    auto balancer = narrow("ab");
     balancer.drain("b");
     if (change == "healthy") {
       balancer.undrain("b");
@@ -302,10 +315,130 @@ TEST_CASE("an observer sees a pick that waited as any other") {
   CHECK(refused == 1);
 }
 
+// -- room that time brings -----------------------------------------------------------------------
+
+namespace {
+
+/// Round robin with these limits, at most one request at once each.
+Servers limited(poise::RateLimitOptions const& options, std::string_view ids,
+                tests::Clock const& clock) {
+  return tests::servers_with(poise::RateLimited<poise::RoundRobin>{options}, letters(ids), clock);
+}
+
+}  // namespace
+
+TEST_CASE("who waits for a rate is asked to look when it has room, one waiter at a time") {
+  tests::Clock const clock;
+  auto balancer = limited({.backend = {.per_second = 10}}, "a", clock);
+  balancer.pick().finish();
+  Line line{balancer};
+  for (char const name : std::string{"123"}) line.join(name);
+  CHECK(line.asked == "1100 ");
+  clock.advance(60ms);
+  balancer.tick();  // serves the queue, in which 1 is asked already
+  CHECK(line.asked == "1100 ");
+  CHECK(line.served.empty());
+  clock.advance(40ms);
+  line.look('1');
+  CHECK(line.served == "1");
+  CHECK(line.asked == "1100 2100 ");
+  clock.advance(100ms);
+  line.look('2');
+  clock.advance(100ms);
+  line.look('3');
+  CHECK(line.served == "123");
+  CHECK(line.asked == "1100 2100 3100 ");
+}
+
+TEST_CASE("a waiter that looks too early for the balancer's clock is asked once more") {
+  tests::Clock const clock;
+  auto balancer = limited({.backend = {.per_second = 10}}, "a", clock);
+  balancer.pick().finish();
+  Line line{balancer};
+  line.join('1');
+  clock.advance(96ms);
+  line.look('1');
+  CHECK(line.served.empty());
+  CHECK(line.asked == "1100 14 ");
+  clock.advance(4ms);
+  line.look('1');
+  CHECK(line.served == "1");
+}
+
+TEST_CASE("if the waiter that was asked gives up the next one is asked") {
+  tests::Clock const clock;
+  auto balancer = limited({.backend = {.per_second = 10}}, "a", clock);
+  balancer.pick().finish();
+  Line line{balancer};
+  line.join('1');
+  line.join('2');
+  clock.advance(30ms);
+  line.leave('1');
+  CHECK(line.asked == "1100 270 ");
+  line.leave('2');
+  CHECK(line.asked == "1100 270 ");
+}
+
+TEST_CASE("the waiter that has room first is asked") {
+  tests::Clock const clock;
+  auto balancer = limited({.key = {.per_second = 1}}, "ab", clock);
+  Line line{balancer};
+  balancer.pick({.route_key = "slow"}).finish();
+  clock.advance(500ms);
+  balancer.pick({.route_key = "slower"}).finish();
+  line.join('1', {.route_key = "slower"});
+  line.join('2', {.route_key = "slow"});
+  CHECK(line.asked == "11000 2500 ");
+  clock.advance(500ms);
+  line.look('2');
+  CHECK(line.served == "2");
+  CHECK(line.asked == "11000 2500 1500 ");
+}
+
+TEST_CASE("a client above its own rate does not hold up the others") {
+  tests::Clock const clock;
+  auto balancer = limited({.key = {.per_second = 1}}, "ab", clock);
+  balancer.pick({.client_id = "greedy"}).finish();
+  Line line{balancer};
+  for (char const name : std::string{"123"}) line.join(name, {.client_id = "greedy"});
+  line.join('m', {.client_id = "modest"});
+  CHECK(line.served == "m");
+}
+
+TEST_CASE("room comes from the end of a request and from time, whichever is first") {
+  tests::Clock const clock;
+  auto balancer = tests::servers_with(
+      poise::RateLimited<poise::RoundRobin>{{.backend = {.per_second = 10}}},
+      {{.id = "a", .max_in_flight = 1}, {.id = "b", .max_in_flight = 1}}, clock);
+  auto on_a = tests::pick_of(balancer, "a");
+  clock.advance(1s);
+  auto on_b = tests::pick_of(balancer, "b");
+  Line line{balancer};
+  line.join('1');
+  CHECK(line.asked.empty());  // no rate, but both limits are in the way
+  on_b.finish();              // its token is spent
+  CHECK(line.served.empty());
+  CHECK(line.asked == "1100 ");
+  on_a.finish();
+  CHECK(line.served == "1");
+}
+
+TEST_CASE("a pick waits on its thread until the rate has room") {
+  poise::Balancer<poise::RateLimited<poise::RoundRobin>> const balancer{
+      letters("a"), {{.backend = {.per_second = 100}}}};
+  for (int i = 0; i < 10; ++i) {
+    auto lease = balancer.pick_for(1h);
+    REQUIRE(lease);
+    lease.finish();
+  }
+  CHECK(balancer.pick().error().retry_after > 0ms);
+  CHECK(balancer.pick_for(1ms).error().retry_after > 0ms);
+}
+
 // -- until a backend is empty --------------------------------------------------------------------
 
 TEST_CASE("draining waits until the last request ended") {
-  auto balancer = servers(letters("ab"));
+  auto balancer = tests::servers_with(poise::RoundRobin{}, letters("ab"));
   CHECK(balancer.drain_and_wait("a", 1h));
   balancer.undrain("a");
   auto lease = tests::pick_of(balancer, "a");
@@ -321,7 +454,7 @@ TEST_CASE("draining waits until the last request ended") {
 }
 
 TEST_CASE("a drained backend that is removed is waited for all the same") {
-  auto balancer = servers(letters("ab"));
+  auto balancer = tests::servers_with(poise::RoundRobin{}, letters("ab"));
   auto lease = tests::pick_of(balancer, "a");
   auto const core = core_of(balancer);
   struct Told : poise::detail::Watcher<Core> {

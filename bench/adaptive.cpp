@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
   enlist<Adaptive>("adaptive");
   enlist<BasicAdaptive<1, 4>>("small");
   enlist<WideAdaptive>("wide");
-  bench::enlist("clocks", bench::clocks);
+  bench::enlist("clocks", bench::clocks<>);
 
   using bench::Comparison;
   return bench::run(argc, argv,

@@ -39,7 +39,7 @@ struct CheapClock {
 using AllRules = Runtime<CheapClock, health::Standard, health::FixedLimit, health::AdaptiveLimit>;
 using OnlyLatency = Runtime<CheapClock, MeasureLatency>;
 using OnlyClock = Runtime<CheapClock>;
-using RealClock = Runtime<SteadyClock, health::Standard>;
+using RealClock = Runtime<CycleClock, health::Standard>;
 
 /// As in services, where a request does not end in the function that picked: each by itself, so
 /// that the compiler's luck with registers in one large loop is not what is compared.

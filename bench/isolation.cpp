@@ -63,7 +63,7 @@ Times incident(bool probes, Monitor const& monitor, std::vector<WebServer*> cons
                Wrong const& wrong, Right const& right) {
   std::vector<std::string> addresses;
   for (auto* each : servers) addresses.push_back(each->address());
-  poise::Balancer<poise::P2C, void, poise::Runtime<poise::SteadyClock, Monitor>> balancer{
+  poise::Balancer<poise::P2C, void, poise::Runtime<poise::CycleClock, Monitor>> balancer{
       poise::endpoints(addresses), {}, {.observers = {monitor}}};
   poise::Ticker ticker;
   auto const kept = ticker.watch(balancer, 100ms);

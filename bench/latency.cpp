@@ -22,7 +22,7 @@ using bench::Subject;
 template <class P>
 void leaking(benchmark::State& state) {
   auto& it = Subject<P>::of(state);
-  SteadyClock const clock;
+  CycleClock const clock;
   Latencies latencies;
   for (auto _ : state) {
     auto context = it.context(state);
@@ -45,10 +45,12 @@ int main(int argc, char** argv) {
   enlist<PowerOfTwo<Score>>("p2c_score");
   enlist<LeastLatency>("least_latency");
   enlist<P2C>("p2c");
-  bench::enlist("clocks", bench::clocks);
+  bench::enlist("clocks", bench::clocks<>);
+  bench::enlist("steady_clocks", bench::clocks<SteadyClock>);
 
   return bench::run(argc, argv,
                     {{"cycle/p2c_peak_ewma", "clocks", 15, 10, bench::Comparison::difference},
+                     {"clocks", "steady_clocks"},
                      {"cycle/p2c_ewma", "clocks", 0, 0, bench::Comparison::difference},
                      {"cycle/p2c_score", "clocks", 0, 0, bench::Comparison::difference},
                      {"cycle/least_latency", "clocks", 0, 0, bench::Comparison::difference},

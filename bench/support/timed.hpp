@@ -24,9 +24,10 @@ void timed_cycle(benchmark::State& state) {
   }
 }
 
-/// Two readings of the clock.
-inline void clocks(benchmark::State& state) {
-  poise::SteadyClock const clock;
+/// Two readings of a clock.
+template <class Clock = poise::CycleClock>
+void clocks(benchmark::State& state) {
+  Clock const clock;
   Latencies latencies;
   for (auto _ : state) {
     benchmark::DoNotOptimize(clock.now());

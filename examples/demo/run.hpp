@@ -33,7 +33,7 @@ namespace demo {
 
 template <class Policy, class... Rules>
 class Run {
-  using Runtime = poise::Runtime<poise::SteadyClock, Rules..., poise::observe::Meter<>>;
+  using Runtime = poise::Runtime<poise::CycleClock, Rules..., poise::observe::Meter<>>;
   using Balancer = poise::Balancer<Policy, Pool, Runtime>;
 
  public:

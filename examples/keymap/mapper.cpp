@@ -72,7 +72,7 @@ class BalancedMapper final : public Mapper {
  private:
   poise::AnyPolicy policy_;
   std::shared_ptr<Note> note_;
-  poise::Balancer<poise::AnyPolicy, void, poise::Runtime<poise::SteadyClock>> balancer_;
+  poise::Balancer<poise::AnyPolicy, void, poise::Runtime<poise::CycleClock>> balancer_;
 };
 
 template <class P>

@@ -42,8 +42,7 @@
 namespace {
 
 using demo::Clock;
-using Runtime =
-    poise::Runtime<poise::SteadyClock, poise::health::Standard, poise::observe::Meter<>>;
+using Runtime = poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Meter<>>;
 using Balancer = poise::Balancer<poise::AnyPolicy, demo::Pool, Runtime>;
 
 /// Servers on a thread of their own.

@@ -66,7 +66,7 @@ consteval bool is_for(R (*)(T)) {
 /// call goes before them.
 ///
 ///   poise::Outcome of_curl(CURLcode code);
-///   using Runtime = poise::Runtime<poise::SteadyClock,
+///   using Runtime = poise::Runtime<poise::CycleClock,
 ///                                  poise::ClassifyBy<of_curl, poise::outcome_of_http>>;
 template <auto... Classifiers>
 struct ClassifyBy {

@@ -20,6 +20,7 @@ struct InFlight;
 struct Ewma;
 struct PeakEwma;
 struct Score;
+class CycleClock;
 struct SteadyClock;
 class VirtualClock;
 
@@ -104,7 +105,7 @@ class Shed;
 template <class P>
 class Wrapper;
 
-template <class P = Adaptive, class Payload = void, class R = Runtime<SteadyClock>>
+template <class P = Adaptive, class Payload = void, class R = Runtime<CycleClock>>
 class Balancer;
 
 }  // namespace poise::inline v0_1_0

@@ -166,7 +166,7 @@ struct BackendView {
 /// An observer that writes calls into your log, as text: the attempts, their outcomes, and why
 /// there was no further one. Only calls that failed or needed more than one attempt.
 ///
-///   poise::Runtime<poise::SteadyClock, poise::LogCalls>{.observers = {{log_warning}}}
+///   poise::Runtime<poise::CycleClock, poise::LogCalls>{.observers = {{log_warning}}}
 struct LogCalls {
   std::function<void(std::string const&)> log{};
   void on_call(Called const& called) const {

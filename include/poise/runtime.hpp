@@ -24,6 +24,6 @@ struct Runtime {
 };
 
 /// Real time, and latencies measured: `Balancer<P2C, void, Measured>`.
-using Measured = Runtime<SteadyClock, MeasureLatency>;
+using Measured = Runtime<CycleClock, MeasureLatency>;
 
 }  // namespace poise::inline v0_1_0

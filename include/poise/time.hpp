@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <memory>
 
+#include <poise/sync/counted_time.hpp>
+#include <poise/sync/cycles.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/sync/stop.hpp>
 
@@ -35,6 +37,39 @@ struct SteadyClock {
   [[nodiscard]] Time now() const noexcept {
     return Time{
         std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())};
+  }
+  void sleep(Duration time, sync::StopToken const& stop = {}) const { sync::sleep(time, stop); }
+};
+
+namespace detail {
+
+/// The processor's counter beside std::chrono::steady_clock.
+struct Cycles {
+  [[nodiscard]] static bool usable() noexcept { return sync::cycles_are_steady(); }
+  [[nodiscard]] static std::uint64_t count() noexcept { return sync::cycles(); }
+  [[nodiscard]] static std::int64_t reference() noexcept {
+    return SteadyClock{}.now().time_since_epoch().count();
+  }
+};
+inline constinit sync::CountedTime<Cycles> cycle_time;
+
+}  // namespace detail
+
+/// Real time as SteadyClock tells it, within some microseconds, read from the processor's counter
+/// of cycles. *Cost* a third to a half of SteadyClock.
+///
+/// Where the counter can't serve as a clock (its rate varies, cores differ, the kernel does not use
+/// it, or a moved virtual machine found another rate) it reads the steady clock instead. It also
+/// does so in the first 10 ms of a process. One read in a second takes 0.3 us longer, to keep the
+/// two together. A thread sees no time go back. A time that another thread read and handed over may
+/// be later than one's own next read, by the time that a load from memory takes.
+class CycleClock {
+ public:
+  CycleClock() noexcept { detail::cycle_time.start(); }
+
+  [[nodiscard]] Time now() const noexcept {
+    if constexpr (!sync::has_cycles) return SteadyClock{}.now();
+    return Time{Duration{detail::cycle_time.now()}};
   }
   void sleep(Duration time, sync::StopToken const& stop = {}) const { sync::sleep(time, stop); }
 };

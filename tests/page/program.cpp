@@ -39,8 +39,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-using Runtime =
-    poise::Runtime<poise::SteadyClock, poise::health::Standard, poise::observe::Meter<>>;
+using Runtime = poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Meter<>>;
 using Balancer = poise::Balancer<poise::RoundRobin, void, Runtime>;
 
 std::vector<poise::Endpoint> backends(std::size_t count, std::string const& second) {

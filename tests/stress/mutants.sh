@@ -173,6 +173,21 @@ mutant turn_that_forgets_who_asked short sync/turn.hpp waiting plain asymmetric 
     return false;
 END
 
+# -- time --------------------------------------------------------------------------------------------
+
+mutant line_that_begins_below_the_old_one short sync/counted_time.hpp cycle_clock plain asymmetric <<'END'
+    auto const base = std::max(end, seen.time + lead);
+=>
+    auto const base = seen.time - lead;
+END
+
+mutant line_read_while_it_changes all sync/counted_time.hpp cycle_clock plain asymmetric <<'END'
+    if (passed < length && !is_odd(version) &&
+        version == version_.load(std::memory_order_relaxed)) {
+=>
+    if (passed < length) {
+END
+
 # -- pools -------------------------------------------------------------------------------------------
 
 mutant pool_forgets_its_waiters short pool/ledger.hpp pool plain asymmetric <<'END'

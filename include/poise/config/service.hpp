@@ -160,7 +160,7 @@ class Pages {
 template <class Payload = void>
 class Service {
  public:
-  using Runtime = poise::Runtime<SteadyClock, health::Standard, Limits, observe::Meter<>>;
+  using Runtime = poise::Runtime<CycleClock, health::Standard, Limits, observe::Meter<>>;
   using Balancer = poise::Balancer<AnyPolicy, Payload, Runtime>;
 
   explicit Service(Document const& document, Parts parts = {})

@@ -4,7 +4,7 @@
 // How many requests a backend may have in flight: a number, or one that adapts. Rules for the
 // runtime; a request over the limit goes to another backend, and is refused if all are full.
 //
-//   poise::Runtime<poise::SteadyClock, poise::health::Standard, poise::health::AdaptiveLimit>
+//   poise::Runtime<poise::CycleClock, poise::health::Standard, poise::health::AdaptiveLimit>
 //
 // Rules only lower what the operator set with set_admission(), and what other rules made of it.
 

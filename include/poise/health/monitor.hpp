@@ -11,7 +11,7 @@
 // or with criteria and numbers of your own:
 //
 //   using Monitor = poise::health::Monitor<poise::health::Consecutive, Resets>;
-//   using Runtime = poise::Runtime<poise::SteadyClock, Monitor>;
+//   using Runtime = poise::Runtime<poise::CycleClock, Monitor>;
 //   poise::Balancer<poise::P2C, void, Runtime> servers{
 //       endpoints, {}, {.observers = {Monitor{{.log = print}, {.failures = 3}}}}};
 //
@@ -399,6 +399,6 @@ class Monitor {
 using Standard = Monitor<Consecutive, FailureRate, SuccessRate, Latency, Rejections>;
 
 /// Real time and the standard monitor: `Balancer<P2C, void, health::Monitored>`.
-using Monitored = Runtime<SteadyClock, Standard>;
+using Monitored = Runtime<CycleClock, Standard>;
 
 }  // namespace poise::inline v0_1_0::health

@@ -4,7 +4,7 @@
 // Says which backends have leases that are held too long: one kept in a container, in a callback
 // that never runs, in a coroutine that nothing resumes. An observer for the runtime.
 //
-//   using Runtime = poise::Runtime<poise::SteadyClock, poise::observe::LeaseWatch>;
+//   using Runtime = poise::Runtime<poise::CycleClock, poise::observe::LeaseWatch>;
 //   poise::Balancer<poise::P2C, void, Runtime> servers{
 //       endpoints, {}, {.observers = {poise::observe::LeaseWatch{30s}}}};
 //   for (auto const& warning : servers.stats().warnings) log(warning);

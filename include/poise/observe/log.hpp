@@ -3,7 +3,7 @@
 
 // Writes what happens to a balancer's backends into your log, a few lines a second at most.
 //
-//   poise::Runtime<poise::SteadyClock, poise::health::Standard, poise::observe::Log<>>{
+//   poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Log<>>{
 //       .observers = {{}, {[](poise::observe::Level level, std::string const& line) { ... }}}}
 //
 // When 300 backends flap, the log gets ten lines a second and how many were left out.

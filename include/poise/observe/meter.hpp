@@ -3,7 +3,7 @@
 
 // Counts what a balancer does: an observer for the runtime, read by a Reader (reader.hpp).
 //
-//   using Runtime = poise::Runtime<poise::SteadyClock, poise::health::Standard,
+//   using Runtime = poise::Runtime<poise::CycleClock, poise::health::Standard,
 //                                  poise::observe::Meter<>>;
 //   poise::Balancer<poise::P2C, void, Runtime> servers{endpoints};
 //   poise::observe::Reader const reader{"orders", servers};

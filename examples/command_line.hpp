@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The words of a command line, one option after the other, as several example programs read them.
+// The words of a command line, one after the other, as the example programs read them.
 
 #include <charconv>
 #include <cstddef>
@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <poise/error.hpp>
 
 namespace examples {
@@ -23,24 +22,36 @@ class BadOption : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-/// "--rate 100" and "--rate=100" are the same.
+/// "--rate 100" and "--rate=100" are the same. Words that begin with no "-" are taken as they are.
 class CommandLine {
  public:
   explicit CommandLine(std::vector<std::string> words) : words_{std::move(words)} {}
 
-  /// Goes to the next option; false if there is none.
+  /// Goes to the next word; false if there is none. *Errors* BadOption if the last option got a
+  /// value, with "=", that it did not take.
   bool next() {
+    if (equals_ != std::string::npos) throw BadOption{option_ + " takes no value; see --help"};
     if (at_ == words_.size()) return false;
     auto const& word = words_[at_++];
-    equals_ = word.find('=');
+    if (word.starts_with('-')) equals_ = word.find('=');
     option_ = word.substr(0, equals_);
     return true;
   }
+  /// The option without its value, or a word that is none.
   [[nodiscard]] std::string const& option() const noexcept { return option_; }
+  [[nodiscard]] bool is_option() const noexcept { return option_.starts_with('-'); }
+  [[nodiscard]] bool asks_for_help() const noexcept {
+    return option_ == "--help" || option_ == "-h";
+  }
+  /// That there is no such option, and which ones there are.
+  [[nodiscard]] BadOption unknown(std::string const& others = "see --help") const {
+    return BadOption{"there is no option " + option_ + "; " + others};
+  }
 
-  /// What follows the option. *Errors* BadOption if nothing does.
+  /// The next of what follows the option. *Errors* BadOption if nothing does.
   std::string value() {
-    if (equals_ != std::string::npos) return words_[at_ - 1].substr(equals_ + 1);
+    if (auto const equals = std::exchange(equals_, std::string::npos); equals != std::string::npos)
+      return words_[at_ - 1].substr(equals + 1);
     if (at_ == words_.size()) throw BadOption{option_ + " needs a value; see --help"};
     return words_[at_++];
   }
@@ -51,8 +62,8 @@ class CommandLine {
     auto const* end = text.data() + text.size();
     auto const [stop, error] = std::from_chars(text.data(), end, number);
     if (error != std::errc{} || stop != end || number < min || number > max)
-      throw BadOption{fmt::format("{} is \"{}\", but must be a whole number from {} to {}", option_,
-                                  text, min, max)};
+      throw BadOption{option_ + " is \"" + text + "\", but must be a whole number from " +
+                      std::to_string(min) + " to " + std::to_string(max)};
     return number;
   }
   /// *Errors* BadOption with the words of the ConfigError that `check(text)` throws.
@@ -69,8 +80,8 @@ class CommandLine {
 
  private:
   std::vector<std::string> words_;
-  std::size_t at_ = 0;  // of the word after the option
-  std::size_t equals_ = std::string::npos;
+  std::size_t at_ = 0;                      // of the word after the option
+  std::size_t equals_ = std::string::npos;  // in the word of the option, until value() took it
   std::string option_{};
 };
 

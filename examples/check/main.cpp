@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // check: is this configuration right, what does it mean, and what would it change?
 
-#include <cstddef>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <poise/config/diff.hpp>
@@ -16,6 +16,8 @@
 #include <poise/config/schema.hpp>
 #include <poise/config/text.hpp>
 #include <poise/error.hpp>
+
+#include "../command_line.hpp"
 
 namespace {
 
@@ -76,23 +78,20 @@ class Wrong : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-Options parse(std::vector<std::string> const& words) {
+Options parse(std::vector<std::string> words) {
   Options options;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    auto const& word = words[i];
-    auto const value = [&] {
-      if (++i == words.size()) throw Wrong{word + " wants a value; see --help"};
-      return words[i];
-    };
-    if (word == "--help" || word == "-h") options.help = true;
+  examples::CommandLine line{std::move(words)};
+  while (line.next()) {
+    auto const& word = line.option();
+    if (line.asks_for_help()) options.help = true;
     else if (word == "--effective") options.effective = true;
     else if (word == "--schema") options.schema = true;
     else if (word == "--reference") options.reference = true;
-    else if (word == "--diff") options.old = value();
-    else if (word == "--explain") options.key = value();
-    else if (word.starts_with("-"))
-      throw Wrong{"there is no option " + word +
-                  "; there are --effective, --diff, --explain, --schema, --reference and --help"};
+    else if (word == "--diff") options.old = line.value();
+    else if (word == "--explain") options.key = line.value();
+    else if (line.is_option())
+      throw line.unknown(
+          "there are --effective, --diff, --explain, --schema, --reference and --help");
     else if (!options.file.empty()) throw Wrong{"one FILE at a time; see --help"};
     else options.file = word;
   }

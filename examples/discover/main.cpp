@@ -12,6 +12,7 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,7 @@
 #include <poise/time.hpp>
 
 #include "options.hpp"
+#include "preview.hpp"
 
 namespace {
 
@@ -45,7 +47,8 @@ Json to_json(poise::Endpoint const& endpoint) {
 /// One line per list, and one whenever something is held back.
 class Printer {
  public:
-  void print(Feed const& feed, poise::Time now) {
+  /// Also what the preview's balancer makes of the list, if there is a preview.
+  void print(Feed const& feed, poise::Time now, std::optional<discover::Preview>& preview) {
     std::string held;
     std::string version;
     for (auto const& each : feed.status(now)) {
@@ -62,6 +65,7 @@ class Printer {
     for (auto const& each : feed.endpoints()) line["endpoints"].push_back(to_json(each));
     line["applied"] = held.empty();
     if (!held.empty()) line["held"] = held;
+    if (preview) line["balancer"] = preview->describe();
     std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
   }
 
@@ -109,7 +113,10 @@ int run(discover::Options const& options) {
   feed_options.log = [](std::string const& source, Event const& event) {
     if (event.kind != Event::Kind::applied) print_event(source, event);
   };
-  Feed feed{std::move(sources), {}, feed_options};
+  std::optional<discover::Preview> preview;
+  std::vector<Sink> sinks;
+  if (options.balancer) sinks.push_back(preview.emplace().sink());
+  Feed feed{std::move(sources), std::move(sinks), feed_options};
 
   Printer printer;
   poise::SteadyClock const clock;
@@ -117,7 +124,7 @@ int run(discover::Options const& options) {
   while (::read(stop.get(), &signal, sizeof signal) < 0 && std::cout) {
     feed.step(clock.now());
     auto const now = clock.now();
-    printer.print(feed, now);
+    printer.print(feed, now, preview);
     if (!options.watch) {
       bool all = true;
       bool any_failed = false;
@@ -139,7 +146,7 @@ int run(discover::Options const& options) {
 
 int main(int argc, char** argv) {
   try {
-    auto const options = discover::parse(argc, argv);
+    auto const options = discover::parse({argv + 1, argv + argc});
     if (!options.help) return options.registers ? keep_entry(options) : run(options);
     std::cout << discover::usage;
     return 0;

@@ -3,15 +3,16 @@
 #include "options.hpp"
 
 #include <chrono>
-#include <cstdint>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <poise/discovery/cares/dns.hpp>
 #include <poise/discovery/curl/source_named.hpp>
 #include <poise/discovery/json/registration.hpp>
-#include <poise/discovery/lines.hpp>
 #include <poise/error.hpp>
+
+#include "../command_line.hpp"
 
 namespace discover {
 
@@ -57,46 +58,39 @@ Target make_target(Options const& options) {
   throw Wrong{"entries can be registered with consul: and etcd:, not with \"" + text + "\""};
 }
 
-Options parse(int argc, char** argv) {
+namespace {
+
+void set_guard(GuardOptions& guard, std::string const& text) {
+  if (text == "off") guard = GuardOptions::off();
+  else if (text == "obey-empty") guard.on_empty = OnEmpty::obey;
+  else if (text != "on") throw Wrong{"--guard is on, off or obey-empty, not \"" + text + "\""};
+}
+Merge to_merge(std::string const& text) {
+  if (text == "all") return Merge::all;
+  if (text == "first") return Merge::first;
+  if (text == "tiers") return Merge::tiers;
+  throw Wrong{"--merge is all, first or tiers, not \"" + text + "\""};
+}
+
+}  // namespace
+
+Options parse(std::vector<std::string> words) {
   Options options;
-  options.registers = argc > 1 && std::string_view{argv[1]} == "register";
-  for (int i = options.registers ? 2 : 1; i < argc; ++i) {
-    std::string_view const flag{argv[i]};
-    auto const value = [&]() -> std::string {
-      if (++i >= argc) throw Wrong{std::string{flag} + " wants a value; see --help"};
-      return argv[i];
-    };
-    if (flag == "--help" || flag == "-h") {
-      options.help = true;
-    } else if (flag == "--watch") {
-      options.watch = true;
-    } else if (flag == "--guard") {
-      auto const guard = value();
-      if (guard == "off") options.feed.follower.guard = poise::discovery::GuardOptions::off();
-      else if (guard == "obey-empty")
-        options.feed.follower.guard.on_empty = poise::discovery::OnEmpty::obey;
-      else if (guard != "on")
-        throw Wrong{"--guard is on, off or obey-empty, not \"" + guard + "\""};
-    } else if (flag == "--merge") {
-      auto const merge = value();
-      if (merge == "first") options.feed.merge = poise::discovery::Merge::first;
-      else if (merge == "tiers") options.feed.merge = poise::discovery::Merge::tiers;
-      else if (merge != "all") throw Wrong{"--merge is all, first or tiers, not \"" + merge + "\""};
-    } else if (flag == "--snapshot") {
-      options.feed.snapshot = value();
-    } else if (flag == "--address") {
-      options.address = value();
-    } else if (flag == "--ttl") {
-      auto const text = value();
-      auto const ttl = poise::discovery::detail::parse_number(text);
-      if (!ttl || *ttl == 0 || *ttl > 86'400)
-        throw Wrong{"--ttl is a number of seconds from 1 to 86400, not \"" + text + "\""};
-      options.ttl = *ttl;
-    } else if (flag.starts_with("-")) {
-      throw Wrong{"there is no option " + std::string{flag} + "; see --help"};
-    } else {
-      options.sources.emplace_back(flag);
-    }
+  options.registers = !words.empty() && words.front() == "register";
+  if (options.registers) words.erase(words.begin());
+  examples::CommandLine line{std::move(words)};
+  while (line.next()) {
+    auto const& word = line.option();
+    if (line.asks_for_help()) options.help = true;
+    else if (word == "--watch") options.watch = true;
+    else if (word == "--balancer") options.balancer = true;
+    else if (word == "--guard") set_guard(options.feed.follower.guard, line.value());
+    else if (word == "--merge") options.feed.merge = to_merge(line.value());
+    else if (word == "--snapshot") options.feed.snapshot = line.value();
+    else if (word == "--address") options.address = line.value();
+    else if (word == "--ttl") options.ttl = static_cast<unsigned>(line.number(1, 86'400));
+    else if (line.is_option()) throw line.unknown();
+    else options.sources.push_back(word);
   }
   if (!options.help && options.sources.empty()) throw Wrong{"a SOURCE is missing; see --help"};
   return options;
@@ -104,12 +98,14 @@ Options parse(int argc, char** argv) {
 
 char const* const usage = R"(usage:
   discover SOURCE... [--watch] [--guard on|off|obey-empty] [--merge all|first|tiers]
-           [--snapshot FILE]
+           [--snapshot FILE] [--balancer]
   discover register consul:URL/SERVICE|etcd:URL/PREFIX --address HOST:PORT [--ttl SECONDS]
 
 The first form prints the backends that a source names, as one line of JSON. With --watch it goes
-on, and prints a line at each change. Errors go to stderr, with what will happen next. The second
-form keeps an entry in a registry until it gets a SIGTERM or SIGINT, and then takes it back.
+on, and prints a line at each change. Errors go to stderr, with what will happen next. With
+--balancer the line also has what a balancer makes of the list: which backends joined and left, and
+the share of the picks that each one gets by its weight and tier. The second form keeps an entry in
+a registry until it gets a SIGTERM or SIGINT, and then takes it back.
 
 SOURCE is one of
   list:a:1,b:2               what stands here
@@ -136,6 +132,8 @@ Examples:
   discover list:10.0.0.1:80,10.0.0.2:80
   discover file:/etc/backends --watch
       Now edit the file, empty it, remove it: what would a service do?
+  discover 'list:10.0.0.1:80 weight=3,10.0.0.2:80,10.0.0.9:80 tier=1' --balancer
+      Shares of 75 % and 25 %; the backup gets nothing as long as the others are there.
   discover consul:http://127.0.0.1:8500/web file:/etc/backends --merge first --watch
       Consul, and a file as long as Consul knows nobody.
   discover etcd:http://127.0.0.1:2379/services/web/ --watch --snapshot /var/lib/web.backends

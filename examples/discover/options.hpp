@@ -24,14 +24,15 @@ struct Options {
   std::vector<std::string> sources{};
   poise::discovery::FeedOptions feed{};
   bool watch = false;
+  bool balancer = false;   ///< Print what a balancer makes of each list.
   bool registers = false;  ///< `discover register`: the only source is where to.
   std::string address{};   ///< To register.
   unsigned ttl = 10;       ///< Of the entry, in seconds.
   bool help = false;
 };
 
-/// *Errors* Wrong.
-Options parse(int argc, char** argv);
+/// The words after the program's name. *Errors* Wrong; examples::BadOption.
+Options parse(std::vector<std::string> words);
 
 /// "file:PATH", "consul:http://H:P/SERVICE" ... *Errors* Wrong; ConfigError.
 std::unique_ptr<poise::discovery::Source> make_source(std::string const& text);

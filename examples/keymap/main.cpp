@@ -20,6 +20,7 @@
 #include <poise/endpoint.hpp>
 #include <poise/error.hpp>
 
+#include "../command_line.hpp"
 #include "mapper.hpp"
 
 namespace {
@@ -80,30 +81,27 @@ std::vector<std::string> split(std::string const& text, char separator) {
   return parts;
 }
 
-Options parse(int argc, char** argv) {
+Options parse(std::vector<std::string> words) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    std::string_view const flag{argv[i]};
-    auto const value = [&]() -> std::string {
-      if (++i >= argc) throw Wrong{std::string{flag} + " wants a value; see --help"};
-      return argv[i];
-    };
-    if (flag == "--help" || flag == "-h") {
+  examples::CommandLine line{std::move(words)};
+  while (line.next()) {
+    auto const& word = line.option();
+    if (line.asks_for_help()) {
       options.help = true;
-    } else if (flag == "--dialect") {
-      options.dialect = value();
-    } else if (flag == "--backends") {
-      options.backends = value();
-    } else if (flag == "--down") {
-      for (auto& name : split(value(), ',')) options.down.push_back(std::move(name));
-    } else if (flag == "--balance") {
+    } else if (word == "--dialect") {
+      options.dialect = line.value();
+    } else if (word == "--backends") {
+      options.backends = line.value();
+    } else if (word == "--down") {
+      for (auto& name : split(line.value(), ',')) options.down.push_back(std::move(name));
+    } else if (word == "--balance") {
       options.balance = true;
-    } else if (flag == "--moved") {
+    } else if (word == "--moved") {
       options.moved = true;
-      options.old_backends = value();
-      options.backends = value();
+      options.old_backends = line.value();
+      options.backends = line.value();
     } else {
-      throw Wrong{"there is no option " + std::string{flag} + "; see --help"};
+      throw line.unknown();
     }
   }
   if (options.help) return options;
@@ -254,7 +252,7 @@ void print_moved(Options const& options) {
 
 int main(int argc, char** argv) {
   try {
-    auto const options = parse(argc, argv);
+    auto const options = parse({argv + 1, argv + argc});
     if (options.help) std::cout << usage << keymap::describe_dialects() << lessons;
     else if (options.balance) print_balance(options);
     else if (options.moved) print_moved(options);

@@ -17,6 +17,7 @@
 
 #include <poise/base/nearest.hpp>
 
+#include "../command_line.hpp"
 #include "../terminal.hpp"
 #include "policies.hpp"
 #include "trace.hpp"
@@ -151,35 +152,27 @@ Options parse(std::vector<std::string> const& words) {
   std::string policies = "all";
   std::string trace;
   options.plan.seeds = {1, 2, 3, 4, 5};
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    // "--seeds 1" and "--seeds=1" are the same.
-    auto const equals = words[i].find('=');
-    auto const option = words[i].substr(0, equals);
-    auto const value = [&] {
-      if (equals != std::string::npos) return words[i].substr(equals + 1);
-      if (i + 1 == words.size()) throw poise::ConfigError{option + " needs a value; see --help"};
-      return words[++i];
-    };
-    if (option == "--policies") policies = value();
-    else if (option == "--scenario") scenarios = value();
-    else if (option == "--trace") trace = value();
-    else if (option == "--csv") options.csv = value();
-    else if (option == "--picture") options.picture = value();
-    else if (option == "--threads") {
-      auto const threads = whole(option, value());
-      if (threads < 1 || threads > 1024)
-        throw poise::ConfigError{"--threads must be from 1 to 1024"};
-      options.plan.threads = static_cast<unsigned>(threads);
-    } else if (option == "--seeds") {
+  examples::CommandLine line{words};
+  while (line.next()) {
+    auto const& option = line.option();
+    if (option == "--policies") policies = line.value();
+    else if (option == "--scenario") scenarios = line.value();
+    else if (option == "--trace") trace = line.value();
+    else if (option == "--csv") options.csv = line.value();
+    else if (option == "--picture") options.picture = line.value();
+    else if (option == "--threads")
+      options.plan.threads = static_cast<unsigned>(line.number(1, 1024));
+    else if (option == "--seeds") {
       options.plan.seeds.clear();
-      for (auto const& seed : split(value())) options.plan.seeds.push_back(whole(option, seed));
+      for (auto const& seed : split(line.value()))
+        options.plan.seeds.push_back(whole(option, seed));
     } else if (option == "--list") {
       options.list = true;
-    } else if (option == "--help" || option == "-h") {
+    } else if (line.asks_for_help()) {
       options.help = true;
     } else {
-      throw poise::ConfigError{"there is no option " + poise::detail::in_quotes(words[i]) +
-                               poise::detail::suggestion(words[i], all_options, "there are")};
+      throw poise::ConfigError{"there is no option " + poise::detail::in_quotes(option) +
+                               poise::detail::suggestion(option, all_options, "there are")};
     }
   }
   if (options.help || options.list) return options;

@@ -4,29 +4,9 @@
 # The command line of examples/check: what it prints, where, and its status.
 
 set -eu
-check=$1
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+tool=$1
+. "$(dirname "$0")/../expect.sh"
 cd "$scratch"
-failed=0
-
-fail() {
-  echo "FAILED: $*" >&2
-  failed=1
-}
-
-expect() { # what, pattern of a line of the output, status, arguments
-  what=$1
-  pattern=$2
-  wanted=$3
-  shift 3
-  status=0
-  output=$("$check" "$@" 2>&1 </dev/null) || status=$?
-  [ "$status" = "$wanted" ] || fail "$what: status $status, wanted $wanted: $output"
-  echo "$output" | grep -q -e "$pattern" || fail "$what: got
-$output
-wanted $pattern"
-}
 
 cat >right.toml <<'END'
 policy = "p2c(load=peak_ewma)"
@@ -45,7 +25,7 @@ expect "its second problem" '^wrong.toml:6:12: probe.interval is 2: .*mean "2s"'
 expect "a file that is not there" '^none.toml:0:0: none.toml: No such file' 2 none.toml
 expect "an effective file" '^interval = "2s"  # line 6$' 0 right.toml --effective
 expect "its defaults" '^timeout = "1s"  # default$' 0 right.toml --effective
-"$check" right.toml --effective >full.toml
+"$tool" right.toml --effective >full.toml
 expect "an effective file is right" '^$' 0 full.toml
 expect "an effective file means the same" '^$' 0 full.toml --diff right.toml
 expect "a difference" '^probe.interval: "2s" -> "3s"$' 0 other.toml --diff right.toml
@@ -59,6 +39,6 @@ expect "help" 'usage:' 0 --help
 expect "no file" 'a FILE is missing' 2
 expect "two files" 'one FILE at a time' 2 right.toml wrong.toml
 expect "an option that is not there" 'there is no option --efective' 2 right.toml --efective
-expect "an option without its value" '--diff wants a value' 2 right.toml --diff
+expect "an option without its value" '--diff needs a value' 2 right.toml --diff
 
-[ "$failed" = 0 ]
+exit "$failed"

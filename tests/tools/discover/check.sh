@@ -4,28 +4,8 @@
 # The command line of examples/discover: lists, files, changes, and what it refuses.
 
 set -eu
-discover=$1
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-failed=0
-
-fail() {
-  echo "FAILED: $*" >&2
-  failed=1
-}
-
-expect() { # what, pattern of the output, status, arguments
-  what=$1
-  pattern=$2
-  wanted=$3
-  shift 3
-  status=0
-  output=$("$discover" "$@" 2>&1 </dev/null) || status=$?
-  [ "$status" = "$wanted" ] || fail "$what: status $status, wanted $wanted: $output"
-  echo "$output" | grep -q -e "$pattern" || fail "$what: got
-$output
-wanted $pattern"
-}
+tool=$1
+. "$(dirname "$0")/../expect.sh"
 
 expect "a list" '"id":"a:1","address":"a:1","weight":1,"zone":"","tier":0},{"id":"b:2"' 0 list:a:1,b:2
 expect "a list is applied" '"applied":true' 0 list:a:1
@@ -41,7 +21,7 @@ expect "a missing file" 'No such file' 1 "file:$scratch/none"
 expect "a name" '"address":"127.0.0.1:80"' 0 dns:127.0.0.1:80
 expect "a registry that is down" 'failed: consul web at http://127.0.0.1:1' 1 consul:http://127.0.0.1:1/web
 expect "secrets are not shown" 'at http://127.0.0.1:1: ' 1 consul:http://user:secret@127.0.0.1:1/web
-if "$discover" http://user:secret@127.0.0.1:1/x?token=secret 2>&1 | grep -q secret; then
+if "$tool" http://user:secret@127.0.0.1:1/x?token=secret 2>&1 | grep -q secret; then
   fail "a message shows a secret"
 fi
 cat >"$scratch/eds.json" <<'END'
@@ -52,6 +32,10 @@ expect "a file of Envoy's" '"address":"\[::1\]:80","weight":1,"zone":"","tier":2
 expect "help" 'usage:' 0 --help
 expect "no source" 'a SOURCE is missing' 2
 expect "an unknown source" 'there is no kind of source "nfs"' 2 nfs:x
+expect "what a balancer does with weights and tiers" \
+  '"balancer":{"joined":\["a:1","b:1","c:1"\],"left":\[\],"backends":\[{"id":"a:1","weight":3,"tier":0,"share":0.75},{"id":"b:1","weight":1,"tier":0,"share":0.25},{"id":"c:1","weight":1,"tier":1,"share":0.0}\]}' \
+  0 'list:a:1 weight=3,b:1,c:1 tier=1' --balancer
+expect "an option that takes no value" '--watch takes no value' 2 --watch=3 list:a:1
 expect "an unknown option" 'there is no option --wach' 2 --wach list:a:1
 expect "a wrong guard" '--guard is on, off or obey-empty, not "maybe"' 2 --guard maybe list:a:1
 expect "a wrong list" '"a:0" is not host:port' 2 list:a:0
@@ -59,11 +43,11 @@ expect "a wrong URL" 'is no URL followed by' 2 consul:localhost/web
 
 expect "register without an address" 'the address to register, ""' 2 register etcd:http://127.0.0.1:1/web/
 expect "register with a file" 'with consul: and etcd:, not with' 2 register file:x --address a:1
-expect "a wrong TTL" '--ttl is a number of seconds' 2 register --ttl 0 etcd:http://127.0.0.1:1/web/
+expect "a wrong TTL" '--ttl is "0", but must be a whole number from 1 to 86400' 2 register --ttl 0 etcd:http://127.0.0.1:1/web/
 
 # Changes: a replaced file is a line, an emptied one is held, and a large loss is.
 printf 'a:1\nb:1\nc:1\nd:1\n' >"$scratch/f"
-"$discover" "file:$scratch/f" --watch --snapshot "$scratch/snapshot" >"$scratch/out" 2>"$scratch/err" &
+"$tool" "file:$scratch/f" --watch --balancer --snapshot "$scratch/snapshot" >"$scratch/out" 2>"$scratch/err" &
 watching=$!
 lines() { # how many, at least
   for _ in $(seq 500); do
@@ -80,6 +64,8 @@ lines 1
 replace 'a:1\nb:1\nc:1\ne:1\n'
 lines 2
 sed -n 2p "$scratch/out" | grep -q '"id":"e:1"' || fail "line 2: $(sed -n 2p "$scratch/out")"
+sed -n 2p "$scratch/out" | grep -q '"joined":\["e:1"\],"left":\["d:1"\]' ||
+  fail "the balancer in line 2: $(sed -n 2p "$scratch/out")"
 replace ''
 lines 3
 sed -n 3p "$scratch/out" | grep -q '"applied":false,"held":"the source names no backend: the last 4 stay' ||

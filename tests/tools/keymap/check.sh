@@ -5,7 +5,7 @@
 
 set -eu
 keymap=$1
-vectors=$(dirname "$0")/../vectors
+vectors=$(dirname "$0")/../../vectors
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0
@@ -120,7 +120,7 @@ printf 'a 300\n' >"$scratch/heavy"
 printf 'host 1\n' >"$scratch/host"
 refuse "there is no option --frob" --frob
 refuse "--backends FILE is missing" --dialect nginx
-refuse "--dialect wants a value" --dialect
+refuse "--dialect needs a value" --dialect
 refuse '"apache" is not known; there are maglev, ' --dialect apache --backends "$scratch/two"
 refuse 'nginx has no option "x"; it has none' --dialect nginx:x=1 --backends "$scratch/two"
 refuse 'has no option "x"; it has points' --dialect ring:x=1 --backends "$scratch/two"

@@ -139,7 +139,7 @@ refuse 'there is no option "--frob"; there are --policies, ' --frob
 refuse 'there is no option "--polices"; did you mean --policies? There are ' --polices
 refuse '--seeds needs a value' --seeds
 refuse '--seeds is "x", but must be a whole number' --seeds 1,x
-refuse '--threads must be from 1' --threads 0
+refuse '--threads is "0", but must be a whole number from 1 to 1024' --threads 0
 refuse 'there is no scenario or file "nosuch"; there are black_hole, ' --scenario nosuch
 refuse 'there is no scenario or file "tenth_slo"; did you mean tenth_slow? There are ' --scenario tenth_slo
 refuse 'there is no scenario or file "/tmp"' --scenario /tmp

@@ -20,6 +20,8 @@
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
+namespace unit_engine_waiting_events {
+
 using namespace std::chrono_literals;
 using poise::Event;
 using tests::letters;
@@ -284,3 +286,5 @@ TEST_CASE("news are told in order, those that come meanwhile last") {
   });
   CHECK(told == "123");
 }
+
+}  // namespace unit_engine_waiting_events

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string_view>
 
-#include <poise/compose/named.hpp>
+#include <poise/compose/policy_named.hpp>
 #include <poise/poise.hpp>
 
 #include "fuzz.hpp"

@@ -23,14 +23,15 @@ using tests::Calls;
 namespace {
 
 struct Ramp {
-  double max_of_curve = 0;  // from the 5th second on: what it got over what the ramp says
+  double max_of_curve = 0;  // what it got over what the ramp says
   double min_of_curve = 1e9;
   double neighbour = 0;  // the most that a competitor got in three seconds, over its due
 };
 
-/// Backend `number` comes back; `competitors` share its requests.
+/// Backend `number` comes back; `competitors` share its requests. The curve is compared from the
+/// second `from` on.
 Ramp warm_up(poise::AnyPolicy policy, std::vector<poise::Endpoint> endpoints, std::size_t number,
-             std::vector<std::size_t> const& competitors, double per_second) {
+             std::vector<std::size_t> const& competitors, double per_second, int from = 6) {
   Calls<> calls{std::move(endpoints), std::move(policy), Standard{{.seed = 3}}};
   calls.run(12s, per_second);
   for (int i = 0; i < 5; ++i) calls.balancer.record(std::to_string(number), poise::Result::error);
@@ -47,7 +48,7 @@ Ramp warm_up(poise::AnyPolicy policy, std::vector<poise::Endpoint> endpoints, st
       ramp.neighbour = std::max(ramp.neighbour, static_cast<double>(attempts[each]) / due);
     auto const middle = (second + 1.5) / 30;
     auto const part = static_cast<double>(attempts[number]) / due / std::max(0.1, middle);
-    if (second < 6) continue;
+    if (second < from) continue;
     ramp.max_of_curve = std::max(ramp.max_of_curve, part);
     ramp.min_of_curve = std::min(ramp.min_of_curve, part);
   }
@@ -94,6 +95,17 @@ TEST_CASE("in a subset of many a warming backend is not forgotten") {
     CHECK(ramp.max_of_curve <= 1.5);
     CHECK(ramp.min_of_curve >= 0.5);
     CHECK(ramp.neighbour <= 1.5);
+  }
+}
+
+TEST_CASE("one of many backends follows the ramp under policies that take turns") {
+  for (auto const name : {"round_robin", "exact_round_robin", "random"}) {
+    CAPTURE(name);
+    std::vector<std::size_t> others;
+    for (std::size_t i = 1; i < 100; ++i) others.push_back(i);
+    auto const ramp = warm_up(tests::policy(name), tests::numbered(100), 0, others, 3000, 9);
+    CHECK(ramp.max_of_curve <= 1.6);
+    CHECK(ramp.min_of_curve >= 0.5);
   }
 }
 

@@ -35,6 +35,7 @@
 #endif
 
 #include <poise/backend.hpp>
+#include <poise/base/check.hpp>
 #include <poise/endpoint.hpp>
 #include <poise/error.hpp>
 #include <poise/pool/pool.hpp>
@@ -96,8 +97,8 @@ class Connection {
   /// have several statements, and the rows are those of the last one.
   /// *Errors* Error. After a timeout the connection is in the middle of the answer: discard it.
   Rows query(std::string const& sql, std::initializer_list<std::string> parameters = {},
-             Duration limit = no_limit) {
-    auto const until = end_of(limit);
+             std::optional<Duration> limit = {}) {
+    auto const until = end_of(limit.value_or(limit_));
     if (send(sql, parameters) != 1) fail();
     while (true) {
       auto const more = PQflush(native());
@@ -112,6 +113,9 @@ class Connection {
     if (!last) fail();
     return std::move(*last);
   }
+
+  /// The limit of queries that have none of their own: no_limit if it is not set.
+  void set_limit(Duration limit) noexcept { limit_ = limit; }
 
   /// What the server reported without a query. A server before 14 and some poolers do not: unknown.
   [[nodiscard]] sql::Role told_role() const noexcept {
@@ -181,7 +185,7 @@ class Connection {
     else if (has("FATAL:") && !has("starting up") && !has("shutting down") && !has("recovery") &&
              !has("not yet accepting"))
       result = Result::rejected;
-    throw Error{trimmed(text), result};
+    throw Error{trimmed(text), Outcome{result, false}};
   }
 
   int send(std::string const& sql, std::initializer_list<std::string> parameters) {
@@ -207,6 +211,9 @@ class Connection {
       return;
     auto const* const state = PQresultErrorField(rows.native(), PG_DIAG_SQLSTATE);
     std::string const text = trimmed(PQresultErrorMessage(rows.native()));
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
+      throw Error{"query() can't COPY: use native() and PQputCopyData or PQgetCopyData",
+                  Result::cancelled};
     if (PQstatus(native()) == CONNECTION_BAD || state == nullptr) throw Error{text, Result::reset};
     Error error{text, state};
     while (auto rest = PQgetResult(native())) PQclear(rest);  // the connection is usable again
@@ -237,6 +244,7 @@ class Connection {
   }
 
   std::unique_ptr<PGconn, Finish> connection_;
+  Duration limit_ = no_limit;
 };
 
 /// A pool of connections, and what is known of their server: the payload of a backend.
@@ -245,10 +253,13 @@ using Pool = pool::Pool<Connection>;
 using Server = sql::Server<Pool>;
 
 /// Makes the payloads of backends whose address is "host:port". `settings` is a connection string
-/// of libpq (dbname, user, password, sslmode ...) without hosts.
-/// *Errors* ConfigError: it is no connection string.
+/// of libpq (dbname, user, password, sslmode ...) without hosts. `limit` is that of each query that
+/// has none of its own: only it ends the wait for a server that hangs.
+/// *Errors* ConfigError: it is no connection string, or the limit is not above 0.
 [[nodiscard]] inline Factory<Server> servers(std::string settings,
-                                             pool::Options const& options = {}) {
+                                             pool::Options const& options = {},
+                                             Duration limit = Connection::no_limit) {
+  poise::detail::check_positive("limit of postgres::servers", limit);
   char* text = nullptr;
   auto* const parsed = PQconninfoParse(settings.c_str(), &text);
   PQfreemem(text);  // may quote the password
@@ -257,14 +268,17 @@ using Server = sql::Server<Pool>;
         "the settings of postgres::servers are no connection string of libpq (not shown: it may "
         "have a password): write \"dbname=shop user=me\", say"};
   PQconninfoFree(parsed);
-  return [settings = std::move(settings), options](Endpoint const& endpoint) {
-    return Server{Pool{
-        {.open = [address = endpoint.address,
-                  settings](Duration limit) { return Connection::open(address, settings, limit); },
-         .check = [](Connection& c) { return c.is_quiet(); },
-         .reset = [](Connection& c) { return c.reset(); },
-         .close = {}},
-        options}};
+  return [settings = std::move(settings), options, limit](Endpoint const& endpoint) {
+    return Server{Pool{{.open =
+                            [address = endpoint.address, settings, limit](Duration to_connect) {
+                              auto connection = Connection::open(address, settings, to_connect);
+                              connection.set_limit(limit);
+                              return connection;
+                            },
+                        .check = [](Connection& c) { return c.is_quiet(); },
+                        .reset = [](Connection& c) { return c.reset(); },
+                        .close = {}},
+                       options}};
   };
 }
 

@@ -9,6 +9,7 @@
 // pg_monitor; without that right, that of the first primary counts until the replica is promoted.
 
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <string>
@@ -43,6 +44,9 @@ namespace poise::inline v0_1_0::postgres {
 
 /// A sql::Dialect. *Threads* any.
 struct Dialect {
+  /// A server that takes longer to begin a transaction does not answer: the next one is tried.
+  Duration begin_limit = std::chrono::seconds{2};
+
   /// Asks for role, position and timeline in one query.
   [[nodiscard]] sql::Observation look(Connection& connection, Duration limit) const {
     // Each branch of `case` is evaluated only where it is allowed.
@@ -63,7 +67,7 @@ struct Dialect {
   }
   /// A server that takes no writes is found before anything is written.
   void begin(Connection& connection, bool writes) const {
-    connection.query(writes ? "begin" : "begin read only");
+    connection.query(writes ? "begin" : "begin read only", {}, begin_limit);
     if (writes && connection.is_read_only())
       throw Error{"this server takes no writes: it is a replica, or read-only", "25006"};
   }

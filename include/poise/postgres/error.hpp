@@ -37,8 +37,8 @@ class Error : public std::runtime_error {
  public:
   Error(std::string const& message, std::string state)
       : std::runtime_error{message}, state_{std::move(state)}, fault_{fault_of_state(state_)} {}
-  Error(std::string const& message, Result result)
-      : std::runtime_error{message}, fault_{.outcome = result} {}
+  Error(std::string const& message, Outcome outcome)
+      : std::runtime_error{message}, fault_{.outcome = outcome} {}
 
   /// The SQLSTATE: five letters and digits.
   [[nodiscard]] std::string const& state() const noexcept { return state_; }

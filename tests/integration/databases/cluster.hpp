@@ -24,6 +24,9 @@ namespace tests {
 
 inline constexpr char const* settings = "dbname=postgres user=postgres";
 
+/// Longer than any query of these tests takes on a busy machine.
+inline constexpr std::chrono::seconds query_limit{10};
+
 using Servers = poise::Balancer<poise::P2C, poise::postgres::Server>;
 using Database = poise::sql::Database<Servers, poise::postgres::Dialect>;
 
@@ -47,7 +50,7 @@ class Cluster {
     return result;
   }
   [[nodiscard]] Servers balancer(poise::pool::Options const& options = {}) const {
-    return Servers{endpoints(), poise::postgres::servers(settings, options)};
+    return Servers{endpoints(), poise::postgres::servers(settings, options, query_limit)};
   }
   /// A connection beside the balancer.
   [[nodiscard]] poise::postgres::Connection connect(int server) const {
@@ -55,6 +58,9 @@ class Cluster {
   }
   [[nodiscard]] std::string const& folder() const noexcept { return folder_; }
   void kill(int server) { run("kill", name(server)); }
+  /// It hangs: its connections stand, and nothing answers.
+  void stop(int server) { run("stop", name(server)); }
+  void go_on(int server) { run("cont", name(server)); }
   void start(int server) { run("start", name(server) + ' ' + std::to_string(port_ + server)); }
   /// Promotes a replica, and has the other one follow it.
   void promote(int server) {

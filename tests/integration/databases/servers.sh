@@ -6,6 +6,8 @@
 #
 #   servers.sh create DIR PORT       makes and starts all three
 #   servers.sh kill DIR NAME         as a crash does
+#   servers.sh stop DIR NAME         it hangs ...
+#   servers.sh cont DIR NAME         ... until then
 #   servers.sh start DIR NAME PORT   starts one again; p then waits for no replica
 #   servers.sh remove DIR            kills all
 
@@ -24,12 +26,14 @@ pg() {
   fi
 }
 start() { pg "$bin/pg_ctl" -D "$dir/$1" -o "-p $2" -l "$dir/$1.log" -w start >/dev/null; }
-end() {
+# send SIGNAL NAME: to the server and all its processes
+send() {
   local first
-  first=$(head -1 "$dir/$1/postmaster.pid" 2>/dev/null) || return 0
+  first=$(head -1 "$dir/$2/postmaster.pid" 2>/dev/null) || return 0
   mapfile -t children < <(pgrep -P "$first" || true)
-  kill -9 "$first" "${children[@]}" 2>/dev/null || true
+  kill "-$1" "$first" "${children[@]}" 2>/dev/null || true
 }
+end() { send KILL "$1"; }
 
 case $command in
   create)
@@ -58,6 +62,8 @@ CONF
       -c "select pg_reload_conf()" >/dev/null
     ;;
   kill) end "$3" ;;
+  stop) send STOP "$3" ;;
+  cont) send CONT "$3" ;;
   start)
     rm -f "$dir/$3/postmaster.pid" "$dir/.s.PGSQL.$4.lock"  # the dead one may not be reaped yet
     if [[ $3 == p ]]; then

@@ -159,7 +159,7 @@ std::map<std::string, double> zone_loads(std::map<std::string, int> const& clien
   std::map<std::string, double> loads;
   for (auto const& [zone, count] : clients) {
     poise::Clients known{zone + "0"};
-    if (live) known.set(found);
+    if (live) (void)known.set(found);
     using Policy = poise::ZoneAware<poise::RoundRobin>;
     poise::Balancer<Policy> balancer{servers, Policy{{.local = zone, .live = known}}};
     for (int i = 0; i < picks; ++i)
@@ -194,7 +194,7 @@ TEST_CASE("the table of a thousand clients is what their balancers use") {
   for (auto const& each : fleet.clients()) found.push_back({.id = each});
   for (auto const* id : {"client-0", "client-57", "client-99"}) {
     poise::Clients clients{id};
-    clients.set(found);
+    (void)clients.set(found);
     using Policy = poise::Subset<poise::RoundRobin>;
     poise::Balancer<Policy> balancer{servers, Policy{{.size = subset_size, .live = clients}}};
     std::set<std::string> used;

@@ -7,8 +7,7 @@
 //   poise::Clients clients{"web-17"};
 //   poise::Balancer<poise::Subset<poise::P2C>> servers{
 //       endpoints, poise::Subset<poise::P2C>{{.size = 20, .live = clients}}};
-//   clients.set(found);   // from a registry, say: discovery::clients_into() does both
-//   servers.replan();
+//   if (clients.set(found)) servers.replan();   // discovery::clients_into() does it for a registry
 
 #include <algorithm>
 #include <cstddef>
@@ -51,7 +50,8 @@ class Clients {
   /// counted even if it is not (yet) in the list. Returns false if the clients are the same as
   /// before; if not, call replan() on the balancers that use them. *Cost* O(n log n).
   /// *Errors* ConfigError: this handle has no name.
-  bool set(std::vector<Endpoint> const& found) {
+  [[nodiscard("if true, call replan() on the balancers that use these clients")]] bool set(
+      std::vector<Endpoint> const& found) {
     if (!shared_)
       throw ConfigError{
           "Clients{} has no list to set: give it this client's id, as in Clients{\"web-17\"}"};

@@ -105,7 +105,7 @@ TEST_CASE("etcd: clients know of each other, and share the backends anew when on
     Client two{watcher, server.url(), "two", backends};
     REQUIRE(tests::soon([&] { return one.known() == 2 && two.known() == 2; }));
     poise::Clients by_hand{"one"};
-    by_hand.set({{.id = "one"}, {.id = "two"}});
+    (void)by_hand.set({{.id = "one"}, {.id = "two"}});
     Client::Servers same{backends, Client::Policy{{.size = 2, .live = by_hand}}};
     CHECK(used_by(one.servers) == used_by(same));
     CHECK(used_by(two.servers).size() == 2);

@@ -156,6 +156,9 @@ struct BackendView {
   /// In arrange: a trial that no policy has begun. The next pick that may go there does. A keyed
   /// policy ignores it, because it would break the affinity of a key.
   bool wants_pick = false;
+  /// In arrange, of an unhealthy backend: a request for which the policy and the request's own
+  /// condition leave no other backend may go there.
+  bool last_resort = false;
 
   template <class State>
   [[nodiscard]] State& state() const noexcept {

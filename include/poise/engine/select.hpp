@@ -138,7 +138,43 @@ struct Selector {
                     pack(context.path.bits(), Run::scanned | (repeat ? Run::repeated : 0U))};
         }
       }
+    return use_last_resort(snapshot, context, may_repeat);
+  }
+
+  /// For a request that would find nothing because policy and request leave only backends that
+  /// rules keep out. Not if the others are at their limits: a dead backend is no help to those.
+  [[nodiscard, gnu::noinline, gnu::cold]] static Proposal use_last_resort(Snapshot const& snapshot,
+                                                                          Context& context,
+                                                                          bool may_repeat) {
+    auto const& group = snapshot.last_resort;
+    if (group.roster.eligible == 0 || reaches_any(snapshot, context)) return {};
+    for (bool const repeat : {false, true}) {
+      if (repeat && (!may_repeat || context.request.excluded.empty())) break;
+      context.path = {};
+      if (auto* record = scan(snapshot, group, context, repeat, false); record != nullptr)
+        return {record, pack(context.path.bits(), Run::scanned | (repeat ? Run::repeated : 0U))};
+    }
     return {};
+  }
+
+  /// Do policy and request allow any eligible backend, be it tried or at its limit?
+  [[nodiscard]] static bool reaches_any(Snapshot const& snapshot, Context const& context) {
+    auto open = context.request;
+    open.excluded = {};
+    for (auto const* group : {&snapshot.healthy, &snapshot.degraded}) {
+      auto const& roster = group->roster;
+      bool any = false;
+      for (std::size_t i = 0; i < roster.eligible && !any; ++i)
+        any = open.allows(*record_at(*group, i));
+      if (!any) continue;
+      Context fresh{open, context.random.chance(), context.lane};
+      fresh.now = context.now;
+      fresh.note_asked();
+      if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr) fresh.rehearse(*rehearsal);
+      if (hooks::pick(*snapshot.policy, *group->plan, Candidates{roster}, fresh) < roster.eligible)
+        return true;
+    }
+    return false;
   }
 
   [[nodiscard]] static Proposal ask_again(Snapshot const& snapshot, Group const& group,

@@ -63,6 +63,7 @@ struct Snapshot {
   std::uint32_t flags = 0;              // Run::Flag, copied into the Run of each pick
   std::vector<std::uint32_t> wanted{};  // of the healthy: BackendView::wants_pick
   Group<P> degraded{};
+  Group<P> last_resort{};  // BackendView::last_resort; no other group has them
   std::shared_ptr<Membership<Record> const> membership{};
   std::vector<std::shared_ptr<void>> states{};  // by position; empty if the policy has none
 };

@@ -46,6 +46,7 @@ class SnapshotBuilder {
     snapshot->membership = std::move(membership);
     snapshot->states = make_states();
     form_groups(*snapshot);
+    form_last_resort(*snapshot);
     list_wanted(*snapshot);
     if (needs_slow_path(*snapshot)) snapshot->flags |= Run::slow_path;
     return snapshot;
@@ -117,11 +118,16 @@ class SnapshotBuilder {
     return !draft_.entries[i].condition.drained && weight(i) != 0;
   }
 
-  [[nodiscard]] Roster roster_of(HealthState wanted) const {
+  /// `holds(i)`: does the entry belong to the roster?
+  template <class Holds>
+  [[nodiscard]] Roster roster_of(Holds const& holds) const {
     return Roster::of(draft_.entries.size(), generation_, [&](std::size_t i) {
-      return Roster::Member{draft_.entries[i].record, weight(i), counts(i) && health(i) == wanted,
+      return Roster::Member{draft_.entries[i].record, weight(i), counts(i) && holds(i),
                             draft_.entries[i].condition.drained};
     });
+  }
+  [[nodiscard]] Roster roster_of(HealthState wanted) const {
+    return roster_of([&](std::size_t i) { return health(i) == wanted; });
   }
 
   void form_groups(Snapshot& snapshot) const {
@@ -139,6 +145,19 @@ class SnapshotBuilder {
     if (same_policy_ && before_->degraded.plan) old_plan = &*before_->degraded.plan;
     form_group(snapshot, snapshot.degraded, roster_of(HealthState::degraded), old_plan);
     snapshot.healthy_share = healthy_percent(snapshot.healthy.roster.eligible, degraded, total);
+  }
+
+  void form_last_resort(Snapshot& snapshot) const {
+    auto const holds = [&](std::size_t i) {
+      return views_[i].last_resort && !draft_.entries[i].condition.is_declared && counts(i) &&
+             health(i) == HealthState::unhealthy;
+    };
+    bool any = false;
+    for (std::size_t i = 0; i < views_.size() && !any; ++i) any = holds(i);
+    if (!any) return;
+    // The healthy backends' plan has the tables that depend on the members alone.
+    auto const& plan = snapshot.healthy.plan;
+    form_group(snapshot, snapshot.last_resort, roster_of(holds), plan ? &*plan : nullptr);
   }
 
   /// A plan is made only for a group with a backend. An empty group keeps the last plan, so that

@@ -179,6 +179,7 @@ class Pool {
       if (joins && options.slow_start.window > Duration::zero())
         limit_share(each, options.slow_start.min_fraction);  // until the next tick meets it
       each.wants_pick = member.wants_pick;
+      each.last_resort = member.machine.phase() == Phase::ejected && tries_rather_than_fails();
       if (member.trickles && each.health == HealthState::degraded)
         each.health = HealthState::healthy;  // with few requests: see admit()
       rotation.add(each.health != HealthState::unhealthy, member.discounted);
@@ -495,6 +496,12 @@ class Pool {
     auto const began = member.run_began.load();
     auto const ran = in_ns(last_clock_) - began;
     return *others >= began - std::max<std::int64_t>(ran, 0);
+  }
+
+  /// The cap and panic do not know which backends a policy leaves out. Where it leaves none but
+  /// ejected ones, the options of panic decide in the same sense.
+  [[nodiscard]] bool tries_rather_than_fails() const noexcept {
+    return options.panic.mode == Panic::Mode::open && options.panic.threshold > 0;
   }
 
   /// The cap: a fraction of the set but at least one, and never the last one of a tier.

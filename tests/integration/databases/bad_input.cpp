@@ -22,6 +22,8 @@
 #include "integration/databases/cluster.hpp"
 #include "support/catch.hpp"
 
+namespace integration_databases_bad_input {
+
 using namespace std::chrono_literals;
 using poise::postgres::Connection;
 using poise::postgres::Error;
@@ -267,3 +269,5 @@ TEST_CASE("no read fails while a replica hangs or is cut off and the rest serves
     CHECK(readers({}).size() == 1);
   }
 }
+
+}  // namespace integration_databases_bad_input

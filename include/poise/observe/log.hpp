@@ -6,7 +6,8 @@
 //   poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Log<>>{
 //       .observers = {{}, {[](poise::observe::Level level, std::string const& line) { ... }}}}
 //
-// When 300 backends flap, the log gets ten lines a second and how many were left out.
+// When 300 backends flap, the log gets ten lines a second and how many were left out. With
+// LogOptions::json each line is an object of JSON (log_json.hpp), for programs that read logs.
 
 #include <chrono>
 #include <cstddef>
@@ -23,6 +24,7 @@
 #include <poise/health/journal.hpp>
 #include <poise/observe/escape.hpp>
 #include <poise/observe/event_log.hpp>
+#include <poise/observe/log_json.hpp>
 #include <poise/observer.hpp>
 #include <poise/outcome.hpp>
 #include <poise/time.hpp>
@@ -34,6 +36,7 @@ struct LogOptions {
   std::uint32_t lines_per_second = 10;  ///< Not counting the one that says what was left out.
   Level least = Level::info;            ///< Lines below it are not written.
   bool calls = false;                   ///< Also calls that failed or needed several attempts.
+  bool json = false;                    ///< Objects instead of sentences.
 };
 
 /// A handle: copies share the limit. *Threads* any; the sink is called by one at a time, and must
@@ -51,17 +54,22 @@ class Log {
   // -- hooks -------------------------------------------------------------------------------------
 
   void on_transition(health::Transition const& transition) const {
-    write(level_of(transition), [&] { return message(transition); });
+    write(level_of(transition),
+          [&](bool json) { return json ? log_json(transition) : message(transition); });
   }
   void on_event(Event const& event) const {
     if (event.kind == Event::Kind::health) return;  // a transition says more
-    write(level_of(event), [&] { return message(event); });
+    write(level_of(event),
+          [&](bool json) { return json ? log_json(event, WallClock::now()) : message(event); });
   }
   void on_call(Called const& called) const {
     if (!shared_ || !shared_->options.calls) return;
     auto const& attempts = called.report.attempts;
     bool const failed = attempts.empty() || is_failure(attempts.back().outcome.result);
-    write(failed ? Level::warning : Level::info, [&] { return message(called.report); });
+    auto const level = failed ? Level::warning : Level::info;
+    write(level, [&](bool json) {
+      return json ? log_json(called.report, level, WallClock::now()) : message(called.report);
+    });
   }
   /// Says what was left out, also if nothing happens any more.
   void after_tick() const {
@@ -71,6 +79,8 @@ class Log {
   }
 
  private:
+  using WallClock = std::chrono::system_clock;
+
   struct Shared {
     Shared(Sink with, LogOptions which, Clock from)
         : sink{std::move(with)}, options{which}, clock{std::move(from)} {}
@@ -84,7 +94,8 @@ class Log {
       began = now;
       written = 0;
       if (auto const count = std::exchange(left_out, 0); count != 0)
-        sink(Level::warning, std::to_string(count) + " more lines were left out");
+        sink(Level::warning, options.json ? log_json_left_out(count, WallClock::now())
+                                          : std::to_string(count) + " more lines were left out");
     }
 
     std::mutex mutex{};
@@ -107,8 +118,9 @@ class Log {
       return;
     }
     ++shared_->written;
-    constexpr std::size_t longest = 500;  // characters; ids may be anything
-    shared_->sink(level, as_cell(line(), longest));
+    bool const json = shared_->options.json;
+    auto text = line(json);
+    shared_->sink(level, json ? std::move(text) : as_cell(text, detail::longest_text));
   }
 
   std::shared_ptr<Shared> shared_{};

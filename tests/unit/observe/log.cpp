@@ -106,4 +106,45 @@ TEST_CASE("a log without a sink is silent", "[observe]") {
   SUCCEED();
 }
 
+TEST_CASE("a log of JSON has an object in each line", "[observe]") {
+  Lines lines;
+  Log const log{lines.sink(), {.lines_per_second = 4, .calls = true, .json = true}, VirtualClock{}};
+  auto out = ejection("a \"quoted\"\nid");
+  out.wall = std::chrono::system_clock::time_point{1'772'368'496'789ms};
+  out.value = 5;
+  out.limit = 4.5;
+  out.note = health::Transition::Note::proven;
+  out.lasts = 30s;
+  log.on_transition(out);
+  log.on_event({.kind = Event::Kind::weight, .id = "b", .weight = 3});
+  log.on_event({.kind = Event::Kind::policy, .id = {}});
+  CallReport report;
+  report.attempts.push_back({.id = "c", .outcome = Result::timeout, .latency = 1500ms});
+  Request const request;
+  log.on_call({request, report});
+  REQUIRE(lines.all.size() == 4);
+  CHECK(lines.all[0].second ==
+        R"({"time":"2026-03-01T12:34:56.789Z","level":"warning","event":"transition",)"
+        R"("backend":"a \"quoted\".id","from":"healthy","to":"ejected","cause":"errors",)"
+        R"("value":5,"limit":4.5,"note":"proven","lasts":30})");
+  CHECK(lines.all[1].second.ends_with(
+      R"(Z","level":"info","event":"weight","backend":"b","weight":3})"));
+  CHECK(lines.all[2].second.ends_with(R"("level":"info","event":"policy"})"));
+  CHECK(lines.all[3].second.ends_with(
+      R"("event":"call","why":"settled","attempts":[{"backend":"c","result":"timeout",)"
+      R"("latency":1.5,"waited":0,"hedge":false}]})"));
+}
+
+TEST_CASE("a log of JSON says what its limit left out, in JSON", "[observe]") {
+  Lines lines;
+  VirtualClock const clock;
+  Log const log{lines.sink(), {.lines_per_second = 2, .json = true}, clock};
+  for (int i = 0; i < 300; ++i) log.on_transition(ejection(std::string(10'000, 'x')));
+  clock.advance(1s);
+  log.after_tick();
+  REQUIRE(lines.all.size() == 3);
+  CHECK(lines.all[0].second.size() < 1000);  // whatever the id
+  CHECK(lines.all[2].second.ends_with(R"("level":"warning","event":"left out","lines":298})"));
+}
+
 }  // namespace unit_observe_log

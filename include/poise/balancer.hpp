@@ -187,6 +187,18 @@ class Balancer {
                                                std::forward<Fallback>(fallback), options);
   }
 
+  /// For attempts that are made by hand, with pick(): does the policy make another one after this
+  /// outcome, and after which pause? As call() asks it: `request.attempt` is the number of the
+  /// attempt that ended, and `request.excluded` has its backend too. A retry that is allowed is
+  /// taken from the budget.
+  [[nodiscard]] Decision decide(Request const& request, Outcome outcome) const {
+    return core_ ? core_->decide(request, outcome, core_->now(), false) : Decision{};
+  }
+  /// The timeouts that call() would keep for this request; none without Retry.
+  [[nodiscard]] CallTimeouts timeouts(Request const& request = any_request) const {
+    return core_ ? core_->timeouts(request) : CallTimeouts{};
+  }
+
   /// Ends a lease; the same as lease.finish(outcome).
   static void finish(Lease lease, Outcome outcome = {}) noexcept { lease.finish(outcome); }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <poise/poise.hpp>
 
@@ -108,6 +109,32 @@ TEST_CASE("seam retry can be driven by hand as coroutines do") {
   request.excluded = tried;
   auto const second = test.balancer.pick(request);
   CHECK(second.serial() != tried[0]);
+}
+
+TEST_CASE("seam retry decides on attempts that are made by hand") {
+  Fixture test;
+  std::vector<std::uint64_t> tried;
+  poise::Request request;
+  std::string asked;
+  for (;; ++request.attempt) {
+    request.excluded = tried;
+    auto lease = test.balancer.pick(request);
+    REQUIRE(lease);
+    asked += lease->id();
+    tried.push_back(lease.serial());
+    request.excluded = tried;
+    lease.finish(Result::timeout);
+    auto const decision = test.balancer.decide(request, Result::timeout);
+    if (!decision.retry) break;
+    CHECK(decision.after == 10ms * (1 << request.attempt));
+  }
+  CHECK(asked.size() == 3);
+  CHECK(asked.find_first_of(asked[0], 1) == std::string::npos);
+  CHECK_FALSE(test.balancer.decide(request, Result::success).retry);
+  CHECK(test.balancer.timeouts() == poise::CallTimeouts{});
+
+  poise::Balancer<poise::RoundRobin> plain{poise::endpoints({"a", "b"})};
+  CHECK_FALSE(plain.decide({}, Result::refused).retry);
 }
 
 }  // namespace api_retry

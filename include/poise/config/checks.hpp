@@ -38,6 +38,25 @@ inline constexpr std::array<std::string_view, 9> source_kinds{
   return usable ? "" : "use HOST:PORT with a port from 1 to 65535, or \"\" for no server";
 }
 
+/// The same of an IP address, not of a name.
+[[nodiscard]] inline std::string check_gateway_listen(std::string const& text) {
+  auto const at = HostPort::of(text);
+  bool const numeric =
+      at && at->host.find_first_not_of("0123456789abcdefABCDEF:.") == std::string::npos;
+  return numeric ? "" : "use IP:PORT with a port from 1 to 65535, such as \"0.0.0.0:80\"";
+}
+
+/// What keyed policies hash.
+[[nodiscard]] inline std::string check_route_key(std::string const& text) {
+  std::vector<std::string_view> const words{"", "client", "path", "target"};
+  if (std::ranges::find(words, text) != words.end()) return {};
+  auto const colon = text.find(':');
+  auto const kind = text.substr(0, colon);
+  bool const named = colon != std::string::npos && colon + 1 < text.size();
+  if ((kind == "field" || kind == "cookie") && named) return {};
+  return "use client, path, target, field:NAME, cookie:NAME, or \"\"";
+}
+
 [[nodiscard]] inline std::string check_path(std::string const& text) {
   bool const usable = text.starts_with('/') && text.find_first_of(" \t\r\n") == std::string::npos;
   return usable ? "" : "use a path that begins with / and has no spaces";

@@ -443,6 +443,70 @@ template <class Criterion>
   };
 }
 
+[[nodiscard]] inline std::vector<Section> gateway_sections() {
+  using S = Settings;
+  auto bounds = at_restart<S>({
+      field<S>("listen", [](S& s) -> auto& { return s.gateway.listen; },
+               "IP:PORT where clients connect.", {.check = check_gateway_listen}),
+      field<S>("threads", [](S& s) -> auto& { return s.gateway.threads; },
+               "Threads that serve them; 0: one per core.", {.max = 256}),
+      field<S>(
+          "access_log", [](S& s) -> auto& { return s.gateway.access_log; },
+          "A file that gets a line for each request; \"-\": the standard output; \"\": none."),
+  });
+  std::vector<Field<S>> more{
+      field<S>("max_connections", [](S& s) -> auto& { return s.gateway.max_connections; },
+               "Clients at once; more are answered with 503.", {.min = 1}),
+      field<S>("max_header", [](S& s) -> auto& { return s.gateway.max_header; },
+               "Bytes of a request's header, and of a response's.", {.min = 1024, .max = 1 << 20}),
+      field<S>(
+          "max_body", [](S& s) -> auto& { return s.gateway.max_body; },
+          "Bytes of a request's body; more are answered with 413."),
+      field<S>("header_timeout", [](S& s) -> auto& { return s.gateway.header_timeout; },
+               "From a request's first byte to the end of its header.", {.above = true}),
+      field<S>("body_timeout", [](S& s) -> auto& { return s.gateway.body_timeout; },
+               "Between two parts of a body, either way.", {.above = true}),
+      field<S>("idle_timeout", [](S& s) -> auto& { return s.gateway.idle_timeout; },
+               "A client's connection without a request is closed.", {.above = true}),
+      field<S>("connect_timeout", [](S& s) -> auto& { return s.gateway.connect_timeout; },
+               "To connect to a backend.", {.above = true}),
+      field<S>("response_timeout", [](S& s) -> auto& { return s.gateway.response_timeout; },
+               "From a request's end to the header of the backend's response.", {.above = true}),
+      field<S>("tunnel_timeout", [](S& s) -> auto& { return s.gateway.tunnel_timeout; },
+               "An upgraded connection (WebSocket) without a byte either way is closed.",
+               {.above = true}),
+      field<S>(
+          "drain_timeout", [](S& s) -> auto& { return s.gateway.drain_timeout; },
+          "After SIGTERM, requests have so long to end."),
+      field<S>(
+          "backend_idle", [](S& s) -> auto& { return s.gateway.backend_idle; },
+          "A backend's connection without a request is closed; less than the backend's own "
+          "limit."),
+      field<S>(
+          "max_idle", [](S& s) -> auto& { return s.gateway.max_idle; },
+          "Connections without a request that are kept per backend and thread."),
+      field<S>(
+          "queue_timeout", [](S& s) -> auto& { return s.gateway.queue_timeout; },
+          "How long a request waits while every backend is at its limit; \"0s\": it is "
+          "answered with 503 at once."),
+      choice<S>("forwarded", [](S& s) -> auto& { return s.gateway.forwarded; },
+                "Which fields tell backends of the client: X-Forwarded-For, -Proto and -Host, or "
+                "Forwarded.",
+                {"none", "x-forwarded", "forwarded", "both"}),
+      field<S>(
+          "trust_forwarded", [](S& s) -> auto& { return s.gateway.trust_forwarded; },
+          "Add to such fields of the client instead of removing them: only behind a proxy of "
+          "yours."),
+      field<S>("route_key", [](S& s) -> auto& { return s.gateway.route_key; },
+               "What keyed policies hash: \"client\" (its address), \"path\", \"target\", "
+               "\"field:NAME\" or \"cookie:NAME\"; \"\": nothing.",
+               {.check = check_route_key}),
+  };
+  for (auto& each : more) bounds.push_back(std::move(each));
+  return {{"gateway", "The reverse proxy examples/gateway; other programs ignore it.",
+           std::move(bounds)}};
+}
+
 }  // namespace detail
 
 /// All sections, in the order of the reference.
@@ -458,6 +522,7 @@ template <class Criterion>
     add(detail::limits_sections());
     add(detail::discovery_sections());
     add(detail::telling_sections());
+    add(detail::gateway_sections());
     return result;
   }();
   return all;

@@ -81,6 +81,32 @@ struct AlertSettings {
   Duration list_age = std::chrono::minutes{5};
 };
 
+/// Which fields tell a backend of the client.
+enum class ForwardedFields : std::uint8_t { none, x_forwarded, forwarded, both };
+
+/// [gateway]: the reverse proxy examples/gateway.
+struct GatewaySettings {
+  std::string listen = "127.0.0.1:8080";
+  std::uint32_t threads = 0;
+  std::uint32_t max_connections = 10'000;
+  std::uint32_t max_header = 16'384;
+  std::uint64_t max_body = std::uint64_t{1} << 30U;
+  Duration header_timeout = std::chrono::seconds{10};
+  Duration body_timeout = std::chrono::seconds{30};
+  Duration idle_timeout = std::chrono::seconds{60};
+  Duration connect_timeout = std::chrono::seconds{1};
+  Duration response_timeout = std::chrono::seconds{30};
+  Duration tunnel_timeout = std::chrono::hours{1};
+  Duration drain_timeout = std::chrono::seconds{30};
+  Duration backend_idle = std::chrono::seconds{4};
+  std::uint32_t max_idle = 64;
+  Duration queue_timeout{};
+  ForwardedFields forwarded = ForwardedFields::x_forwarded;
+  bool trust_forwarded = false;
+  std::string route_key{};
+  std::string access_log{};
+};
+
 /// A whole configuration.
 struct Settings {
   std::string name = "poise";
@@ -94,6 +120,7 @@ struct Settings {
   discovery::FeedOptions discovery{};
   MetricsSettings metrics{};
   AlertSettings alerts{};
+  GatewaySettings gateway{};
 };
 
 }  // namespace poise::inline v0_1_0::config

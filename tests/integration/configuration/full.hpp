@@ -70,6 +70,12 @@ histograms = true
 enabled = true
 success = "99.5%"
 latency = "0.2s"
+
+[gateway]
+listen = "0.0.0.0:8080"
+idle_timeout = "75s"
+forwarded = "both"
+route_key = "cookie:user"
 )toml";
 
 }  // namespace tests

@@ -36,6 +36,7 @@ find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp)
 find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h)
 find_path(CARES_INCLUDE_DIR ares.h)
 find_path(LIBPQ_INCLUDE_DIR NAMES libpq-fe.h postgresql/libpq-fe.h)
+find_path(HIREDIS_INCLUDE_DIR hiredis/hiredis.h)
 find_package(OpenSSL QUIET)
 find_package(CURL QUIET)
 
@@ -50,4 +51,5 @@ check_headers(poise_config_network poise/config/network NLOHMANN_INCLUDE_DIR ASI
 check_headers(poise_config poise/config NLOHMANN_INCLUDE_DIR TOMLPLUSPLUS_INCLUDE_DIR)
 check_headers(poise_discovery_cares poise/discovery/cares CARES_INCLUDE_DIR)
 check_headers(poise_postgres poise/postgres LIBPQ_INCLUDE_DIR)
+check_headers(poise_redis poise/redis HIREDIS_INCLUDE_DIR)
 check_headers(poise poise)  # all others

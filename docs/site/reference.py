@@ -33,6 +33,7 @@ FOLDERS = {
     "pool": "Connection pools",
     "sql": "Primaries and replicas",
     "postgres": "PostgreSQL",
+    "redis": "Redis",
     "config": "Configuration by one file",
     "status": "The server of the pages",
 }
@@ -40,7 +41,8 @@ FOLDERS = {
 INSIDE = {
     "policy/claim.hpp", "policy/pick_info.hpp", "compose/partition.hpp", "compose/planned_subset.hpp", "compose/subset_assignment.hpp",
     "compose/policy_parser.hpp", "hashing/keyed.hpp", "hashing/ring.hpp", "hashing/slot_table.hpp",
-    "hashing/dialect/member.hpp", "asio/raced_call.hpp", "probe/http_answer.hpp", "observe/life.hpp", "pool/ledger.hpp",
+    "hashing/dialect/member.hpp", "asio/raced_call.hpp", "probe/http_answer.hpp", "observe/life.hpp", "observe/pools.hpp",
+    "pool/ledger.hpp", "pool/core.hpp", "sql/primary_share.hpp",
     "fwd.hpp",
 }
 SKIPPED_ATTRIBUTES = re.compile(r"\[\[[^\]]*\]\]\s*|\balignas\([^)]*\)\s*")

@@ -2,7 +2,7 @@
 #
 # What the folders promise, checked line by line:
 #   1. Includes point down.
-#        6  asio/ boost_asio/ tls/ status/ postgres/ config/, discovery's folders   over other libraries
+#        6  asio/ boost_asio/ tls/ status/ postgres/ redis/ config/, discovery's folders   over other libraries
 #        5  probe/ discovery/                                asks backends how, and where they are
 #           analysis/                                        what samples say; explains picks
 #           observe/                                         counts, and tells in every format
@@ -27,7 +27,7 @@ set(free_headers fwd.hpp version.hpp)
 
 # The layer of a header, given relative to include/poise; empty for a folder without a place.
 function(get_layer file result)
-  if(file MATCHES "^(asio|boost_asio|config|tls|status|postgres|discovery/[a-z]+)/")
+  if(file MATCHES "^(asio|boost_asio|config|tls|status|postgres|redis|discovery/[a-z]+)/")
     set(layer 6)
   elseif(file MATCHES "^(probe|analysis|observe|discovery|pool|sql)/")
     set(layer 5)

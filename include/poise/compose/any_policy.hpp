@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <poise/base/bits.hpp>
 #include <poise/policy.hpp>
@@ -110,6 +111,9 @@ class AnyPolicy {
   [[nodiscard]] std::shared_ptr<void> make_state() const { return held_->make_state(); }
   [[nodiscard]] Traits traits() const { return held_->traits(); }
   [[nodiscard]] std::string name() const { return held_->name(); }
+  [[nodiscard]] std::vector<double> shares(Plan const& plan, Candidates const& candidates) const {
+    return held_->shares(plan, candidates);
+  }
 
   /// The held policy if it is of this type; else null.
   template <class P>
@@ -160,6 +164,7 @@ class AnyPolicy {
     [[nodiscard]] virtual std::shared_ptr<void> make_state() const = 0;
     [[nodiscard]] virtual Traits traits() const = 0;
     [[nodiscard]] virtual std::string name() const = 0;
+    [[nodiscard]] virtual std::vector<double> shares(Plan const&, Candidates const&) const = 0;
   };
 
   template <class P>
@@ -249,6 +254,10 @@ class AnyPolicy {
     }
     [[nodiscard]] Traits traits() const override { return hooks::traits(policy); }
     [[nodiscard]] std::string name() const override { return hooks::name(policy); }
+    [[nodiscard]] std::vector<double> shares(Plan const& plan,
+                                             Candidates const& candidates) const override {
+      return hooks::shares(policy, tables_of(plan), candidates);
+    }
 
     P policy;
   };

@@ -27,6 +27,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <poise/candidates.hpp>
 #include <poise/policy.hpp>
@@ -271,6 +272,11 @@ class Wrapper : public detail::Around<P> {
   }
   [[nodiscard]] hooks::TraitsOfType<hooks::time_use<P>, hooks::asks_may_refuse<P>> traits() const {
     return {this->joint_traits()};
+  }
+  [[nodiscard]] std::vector<double> shares(Plan const& plan, Candidates const& candidates) const
+    requires(hooks::has_shares<P>)
+  {
+    return hooks::shares(this->inner(), plan, candidates);
   }
 };
 

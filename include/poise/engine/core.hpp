@@ -188,6 +188,20 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     return result;
   }
 
+  /// The fraction of all keys that each backend gets now, by id; empty if the policy has no keys.
+  /// *Cost* a walk through its whole table.
+  [[nodiscard]] std::vector<std::pair<std::string, double>> key_shares() {
+    std::vector<std::pair<std::string, double>> result;
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    if (snapshot == nullptr || !snapshot->healthy.plan) return result;
+    auto const& group = snapshot->healthy;
+    auto const shares = hooks::shares(*snapshot->policy, *group.plan, Candidates{group.roster});
+    for (std::size_t position = 0; position < shares.size(); ++position)
+      result.emplace_back(snapshot->membership->records[position]->id(), shares[position]);
+    return result;
+  }
+
   /// Completes a request; a negative latency is one that the caller did not measure.
   [[gnu::always_inline]] static void finish(Record& record, Run run, Outcome outcome,
                                             Duration latency) noexcept {

@@ -39,6 +39,9 @@ struct ReaderOptions {
   std::size_t cap = 100;          ///< At most so many backends by name; the rest is "other".
   std::size_t remembered = 1000;  ///< So many series of removed backends go on when they return.
   bool histograms = false;        ///< A histogram of each backend by name; 8 KiB more for each.
+  /// Of keyed policies the fraction of all keys that each backend gets, BackendSnapshot::arc_share.
+  /// Each reading walks through the policy's whole table: a million points for 1000 backends.
+  bool arc_shares = false;
   /// What is recent: percentiles and shares of a backend are of the last half to whole window.
   Duration window = std::chrono::seconds{60};
 };

@@ -255,12 +255,26 @@ class Families {
     each_backend("poise_backend_observed_share_ratio",
                  "Fraction of all requests that it completed lately.",
                  [](Backend const& each) { return each.observed_share; });
+    write_arc_shares();
     each_backend("poise_backend_eligible", "1 if picks may go there.", [](Backend const& each) {
       return std::uint64_t{each.weight != 0 && each.health != HealthState::unhealthy ? 1U : 0U};
     });
     each_backend("poise_backend_phase",
                  "0 healthy, 1 suspect, 2 degraded, 3 ejected, 4 probation, 5 slow start.",
                  [](Backend const& each) { return static_cast<std::uint64_t>(each.phase); });
+  }
+
+  void write_arc_shares() {
+    bool first = true;
+    for (auto const& told : all_)
+      for (std::size_t i = 0; i < told.backends.size(); ++i) {
+        auto const share = told.snapshot->backends[i].arc_share;
+        if (!share) continue;
+        if (std::exchange(first, false))
+          out_.family("poise_backend_arc_share_ratio", "gauge",
+                      "Fraction of all keys whose first choice it is now.");
+        out_.sample(told.backends[i], *share);
+      }
   }
 
   void write_backend_latencies() {

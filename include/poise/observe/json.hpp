@@ -159,6 +159,7 @@ class SnapshotJson {
     json_.count("max_in_flight", of.max_in_flight);
     json_.number("intended_share", of.intended_share);
     json_.number("observed_share", of.observed_share);
+    if (of.arc_share) json_.number("arc_share", *of.arc_share);
     requests("requests", of.requests);
     if (of.pool) pool("pool", *of.pool);
     if (of.latency.count == 0) return;

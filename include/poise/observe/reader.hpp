@@ -15,8 +15,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -75,6 +77,11 @@ class Reader {
         auto const add = [&](auto& backend) { detail::add_pool(into, backend); };
         if (auto const alive = weak.lock(); alive) alive->for_each(add);
       };
+    if (options.arc_shares)
+      key_shares_ = [weak = std::weak_ptr{core}] {
+        auto const alive = weak.lock();
+        return alive ? alive->key_shares() : KeyShares{};
+      };
   }
 
   /// Has a retry budget's use told too, under this name.
@@ -96,6 +103,7 @@ class Reader {
     detail::Pools pools;
     if (find_pools_) find_pools_(pools);
     ledger_->read(snapshot, snapshot.at, pools);
+    if (key_shares_) take_key_shares(snapshot);
     for (auto const& [name, budget] : budgets_) {
       auto const recent = budget.recent(snapshot.at);
       snapshot.budgets.push_back({name, recent.requests, recent.retries, recent.hedges});
@@ -112,12 +120,22 @@ class Reader {
   [[nodiscard]] std::string const& name() const noexcept { return name_; }
 
  private:
+  using KeyShares = std::vector<std::pair<std::string, double>>;
+
   template <class Observer>
   void take_meter(Observer const& observer) {
     if constexpr (detail::is_meter<Observer>) {
       ledger_ = observer.ledger();
       options_ = Observer::options;
     }
+  }
+
+  void take_key_shares(Snapshot& snapshot) const {
+    auto const told = key_shares_();
+    std::map<std::string_view, double> const shares{told.begin(), told.end()};
+    for (auto& backend : snapshot.backends)
+      if (auto const found = shares.find(backend.id); found != shares.end())
+        backend.arc_share = found->second;
   }
 
   template <class Core>
@@ -143,6 +161,7 @@ class Reader {
   MeterOptions options_{};
   std::function<void(BalancerFacts&, Time&)> ask_{};
   std::function<void(detail::Pools&)> find_pools_{};
+  std::function<KeyShares()> key_shares_{};  // empty if they are not wanted
   std::vector<std::pair<std::string, RetryBudget>> budgets_{};
   // Once the balancer is gone, the last readings are repeated.
   mutable sync::Relaxed<std::int64_t> last_read_{0};

@@ -80,6 +80,9 @@ struct BackendSnapshot {
   /// The fraction of all requests that weights, health and slow start intend for it. Keyed policies
   /// and filters choose otherwise.
   double intended_share = 0;
+  /// The fraction of all keys whose first choice it is now: of keyed policies, with
+  /// ReaderOptions::arc_shares.
+  std::optional<double> arc_share{};
   double observed_share = 0;  ///< The fraction of all requests that it completed recently.
   std::optional<BucketCounts> attempts{};  ///< With ReaderOptions::histograms.
   std::optional<pool::Numbers> pool{};     ///< Of its connection pool, if its payload is one.

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <poise/call.hpp>
 #include <poise/candidates.hpp>
@@ -203,6 +204,19 @@ void on_tick(P const& policy, Time now) {
 template <class P>
 [[nodiscard]] Decision decide(P const& policy, Attempt const& attempt) {
   if constexpr (has_decide<P>) return policy.decide(attempt);
+  else return {};
+}
+
+template <class P>
+inline constexpr bool has_shares =
+    requires(P const& policy, PlanOf<P> const& plan, Candidates const& candidates) {
+      { policy.shares(plan, candidates) } -> std::same_as<std::vector<double>>;
+    };
+/// The fraction of all keys that each member gets now, by position; empty if there are no keys.
+template <class P>
+[[nodiscard]] std::vector<double> shares(P const& policy, PlanOf<P> const& plan,
+                                         Candidates const& candidates) {
+  if constexpr (has_shares<P>) return policy.shares(plan, candidates);
   else return {};
 }
 

@@ -625,4 +625,31 @@ TEST_CASE("percentiles are of the last window, not of all time", "[observe]") {
   CHECK(snapshot.last_60s.count == 1100);
 }
 
+TEST_CASE("a reader says which fraction of all keys a backend has", "[observe]") {
+  using R = Runtime<VirtualClock, Meter<>>;
+  std::vector<Endpoint> const backends{{.id = "a"}, {.id = "b", .weight = 3}};
+  auto const shares = [&](auto const& servers, bool wanted = true) {
+    auto const now = Reader{"", servers, observe::ReaderOptions{.arc_shares = wanted}}.read();
+    std::vector<std::optional<double>> all;
+    for (auto const& each : now.backends) all.push_back(each.arc_share);
+    return all;
+  };
+  auto const near = [](std::optional<double> share, double value) {
+    return share && std::abs(*share - value) < 0.03;
+  };
+  Balancer<Rendezvous, void, R> const rendezvous{backends, {}, R{}};
+  CHECK(shares(rendezvous) == std::vector<std::optional<double>>{0.25, 0.75});
+  CHECK(shares(rendezvous, false) == std::vector<std::optional<double>>{{}, {}});
+  Balancer<AnyPolicy, void, R> any{backends, AnyPolicy{Maglev{}}, R{}};
+  CHECK(near(shares(any)[0], 0.25));
+  CHECK(near(shares(any)[1], 0.75));
+  Balancer<Retry<HashRing<>>, void, R> ring{backends, {}, R{}};
+  CHECK(near(shares(ring)[0], 0.25));
+  ring.set_health("b", HealthState::unhealthy);
+  CHECK(shares(ring)[0] == 1.0);  // its keys are the other's meanwhile
+  CHECK(shares(ring)[1] == 0.0);
+  any.set_policy(AnyPolicy{RoundRobin{}});
+  CHECK_FALSE(shares(any)[0]);  // it has no keys
+}
+
 }  // namespace unit_observe_meter

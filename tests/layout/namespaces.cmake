@@ -2,7 +2,7 @@
 #
 # What stands after the includes of a test file stands in a namespace named for its path, so that
 # files which are compiled together can't meet: unit_compose_retry in unit/compose/retry.cpp. Files
-# without a test, and programs of one file (stress/, contract/), are exempt.
+# without a test are exempt, and those of stress/ and contract/, which are compiled one by one.
 
 cmake_minimum_required(VERSION 3.22)
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -18,8 +19,12 @@
 #include <vector>
 
 #include <poise/compose/any_policy.hpp>
+#include <poise/compose/failover.hpp>
+#include <poise/compose/filter.hpp>
+#include <poise/compose/policy_parser.hpp>
 #include <poise/compose/retry.hpp>
 #include <poise/compose/shed.hpp>
+#include <poise/compose/zone_aware.hpp>
 #include <poise/health/journal.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/stats.hpp>
@@ -47,17 +52,31 @@ struct Broken {
   std::string what;
 };
 
-/// Like tests::policy(), and knows "shed(...)" around anything, outermost or in a plain
-/// "retry(...)".
+/// As policy_named() reads it.
+[[nodiscard]] inline std::string text_of(poise::detail::PolicyText const& policy) {
+  auto text = policy.key.empty() ? policy.name : policy.key + "=" + policy.name;
+  for (std::size_t i = 0; i < policy.arguments.size(); ++i)
+    text += (i == 0 ? "(" : ",") + text_of(policy.arguments[i]);
+  return policy.arguments.empty() ? text : text + ")";
+}
+
+/// Like tests::policy(), and knows "shed(...)", also inside of these wrappers.
+[[nodiscard]] inline poise::AnyPolicy any_policy(poise::detail::PolicyText const& text,
+                                                 std::string const& whole) {
+  if (whole.find("shed(") == std::string::npos) return policy(whole);
+  auto const& inside = text.arguments.at(0);
+  auto const inner = any_policy(inside, text_of(inside));
+  auto const has_name = [&](std::string_view name) { return text.name == name; };
+  using poise::AnyPolicy;
+  if (has_name("shed")) return AnyPolicy{poise::Shed<AnyPolicy>{{}, inner}};
+  if (has_name("retry")) return AnyPolicy{poise::Retry<AnyPolicy>{{}, inner}};
+  if (has_name("failover")) return AnyPolicy{poise::Failover<AnyPolicy>{{}, inner}};
+  if (has_name("zone_aware")) return AnyPolicy{poise::ZoneAware<AnyPolicy>{{.local = "a"}, inner}};
+  if (has_name("filter")) return AnyPolicy{poise::Filter{poise::InZone{"a"}, inner}};
+  throw std::invalid_argument{"shed(...) in " + whole};
+}
 [[nodiscard]] inline poise::AnyPolicy any_policy(std::string const& text) {
-  auto const inner = [&](std::size_t length) {
-    return any_policy(text.substr(length, text.size() - length - 1));
-  };
-  if (text.starts_with("shed("))
-    return poise::AnyPolicy{poise::Shed<poise::AnyPolicy>{{}, inner(5)}};
-  if (text.starts_with("retry(shed("))
-    return poise::AnyPolicy{poise::Retry<poise::AnyPolicy>{{}, inner(6)}};
-  return policy(text);
+  return any_policy(poise::detail::PolicyParser::parse(text), text);
 }
 
 /// Which backends a composition asks, as far as the model needs to know.
@@ -69,9 +88,14 @@ class Parts {
   [[nodiscard]] bool reaches(poise::Endpoint const& endpoint) const {
     return !has("filter(") || endpoint.zone == "a";
   }
-  /// True if it always gets requests while it is well.
-  [[nodiscard]] bool wants(poise::Endpoint const& endpoint) const {
-    return reaches(endpoint) && !has("subset(") &&
+  /// May picks fail though a backend that it reaches is well? The others may have no token left,
+  /// and a subset may lie outside of the filter.
+  [[nodiscard]] bool may_refuse() const {
+    return has("per_second=20,") || (has("subset(") && has("filter("));
+  }
+  /// True if it always gets requests while it is well; `members` is the size of the set.
+  [[nodiscard]] bool wants(poise::Endpoint const& endpoint, std::size_t members) const {
+    return reaches(endpoint) && (!has("subset(") || members <= 3) &&
            ((!has("failover(") || endpoint.tier == 0) &&
             (!has("zone_aware(") || endpoint.zone == "a"));
   }
@@ -83,8 +107,6 @@ class Parts {
   std::string policy_;
 };
 
-using Forgives = bool (*)(Promise, Setup const&);
-
 template <class Monitor>
 class Life final : public Watcher {
   static constexpr bool monitored = !std::is_void_v<Monitor>;
@@ -92,10 +114,8 @@ class Life final : public Watcher {
   static constexpr poise::Duration probe_patience = std::chrono::seconds{40};
 
  public:
-  /// Breaches that `forgives` are passed over.
-  explicit Life(Schedule const& schedule, Forgives forgives = nullptr)
+  explicit Life(Schedule const& schedule)
       : schedule_{schedule},
-        forgives_{forgives},
         setup_{schedule.setup},
         parts_{setup_.policy},
         world_{endpoints(), any_policy(setup_.policy), options(), monitor()} {
@@ -126,6 +146,8 @@ class Life final : public Watcher {
     poise::Time wanted_since{};  // since when it may and should be picked
     poise::Time asked{};         // last
     poise::Time sentence{};      // how long the monitor means to keep it out
+    poise::Time failed{};        // the last of its failures
+    poise::Time warmed{};        // the last look at which it warmed up, under a keyed policy
     std::uint64_t picks = 0;
     std::array<std::uint64_t, poise::result_count> results{};
     std::uint64_t in_flight = 0;
@@ -134,10 +156,7 @@ class Life final : public Watcher {
   };
 
   std::vector<poise::Endpoint> endpoints() const {
-    std::vector<poise::Endpoint> all;
-    for (std::size_t i = 0; i < setup_.backends; ++i)
-      all.push_back(endpoint_of(id_of(i), setup_.mixed));
-    return all;
+    return endpoints_of(setup_.backends, setup_.mixed);
   }
   WorldOptions options() const {
     WorldOptions options{.rate = static_cast<double>(setup_.rate),
@@ -155,12 +174,23 @@ class Life final : public Watcher {
     else return poise::MeasureLatency{};
   }
 
+  /// Is Adaptive the policy at any time?
+  [[nodiscard]] bool adapts() const {
+    auto const is_adaptive = [](std::string const& policy) {
+      return policy.find("adaptive") != std::string::npos;
+    };
+    return is_adaptive(setup_.policy) ||
+           std::ranges::any_of(schedule_.steps, [&](Step const& step) {
+             return step.what == "policy" && is_adaptive(step.argument);
+           });
+  }
   /// Adaptive leaves idle backends alone in calm traffic, but for one pick in 128.
   [[nodiscard]] poise::Duration patience() const {
-    auto const explores = setup_.policy.find("adaptive") != std::string::npos;
-    auto const each = explores ? 3 * 128 * setup_.backends / setup_.rate : 0;
-    return std::chrono::seconds{10 + each};
+    auto const picks = (adapts() ? 6 * 128 : 25) * setup_.backends;
+    return std::chrono::seconds{10 + picks / setup_.rate};
   }
+  /// Among more than four, and without a monitor, Adaptive may try one that failed minutes later.
+  [[nodiscard]] bool forgets() const { return setup_.backends > 4 && !setup_.monitor && adapts(); }
 
   [[nodiscard]] bool maps_keys() const {
     return std::ranges::any_of(std::array{"maglev", "ring", "rendezvous"}, [&](auto const* each) {
@@ -170,8 +200,6 @@ class Life final : public Watcher {
 
   void fail(Promise promise, std::string what) {
     if (broken_) return;
-    forgiven_ = forgives_ != nullptr && forgives_(promise, setup_);
-    if (forgiven_) return;
     auto const seconds =
         std::chrono::duration<double>(world_.now() - poise::Time{std::chrono::hours{1}});
     broken_ = Broken{promise, text_of(seconds.count()) + " s: " + std::move(what)};
@@ -298,8 +326,9 @@ class Life final : public Watcher {
       if (!is_well(world_.condition(id))) act({.id = id, .what = "well"});
     }
     auto const least = world_.now() + std::chrono::seconds{15};
-    auto const most = world_.now() + std::chrono::seconds{700};
-    while (!broken_ && !forgiven_ && (world_.now() < least || !all_asked())) {
+    auto const most =
+        world_.now() + std::max<poise::Duration>(std::chrono::seconds{700}, 2 * patience_);
+    while (!broken_ && (world_.now() < least || !all_asked())) {
       pass(world_.now() + std::chrono::seconds{1});
       if (world_.now() > most) fail(Promise::asked_again, "not all are asked within 700 s");
     }
@@ -311,19 +340,25 @@ class Life final : public Watcher {
     });
   }
   [[nodiscard]] bool wanted(Model const& model) const {
-    return serves(model) && parts_.wants(model.endpoint);
+    return !forgets() && serves(model) && parts_.wants(model.endpoint, models_.size());
   }
 
   /// Once a second.
   void look() {
-    for (auto const& [id, model] : models_) {
+    for (auto& [id, model] : models_) {
       if (!wanted(model)) continue;
-      auto since = std::max({model.wanted_since, model.asked, model.sentence});
       // An idle neighbour is better than a backend with a long request.
-      if (model.in_flight > 0 && model.sentence == poise::Time{}) continue;
+      if (model.in_flight > 0 && model.sentence == poise::Time{}) {
+        model.asked = world_.now();
+        continue;
+      }
+      auto since = std::max({model.wanted_since, model.asked, model.sentence});
+      // Each failure renews the time for which it is degraded.
+      if (is_degraded(id)) since = std::max(since, model.failed + poise::health::Ejection{}.base);
       if (setup_.probes) since = std::max(since, model.wanted_since + probe_patience);
       // Of few keys none may draw a small part, so it may take the whole ramp.
-      if (maps_keys() && warms(id)) since += poise::health::SlowStart{}.window;
+      if (maps_keys() && warms(id)) model.warmed = world_.now();
+      since = std::max(since, model.warmed);
       if (world_.now() - since > patience_)
         fail(warms(id) ? Promise::ramps : Promise::asked_again,
              id + " is well and was not asked for more than 10 s" + history_of(id));
@@ -337,6 +372,10 @@ class Life final : public Watcher {
     return text;
   }
 
+  [[nodiscard]] bool is_degraded([[maybe_unused]] std::string const& id) const {
+    if constexpr (monitored) return world_.monitor.phase(id) == poise::health::Phase::degraded;
+    else return false;
+  }
   [[nodiscard]] bool warms([[maybe_unused]] std::string const& id) const {
     if constexpr (monitored) return world_.monitor.phase(id) == poise::health::Phase::slow_start;
     else return false;
@@ -427,9 +466,11 @@ class Life final : public Watcher {
   void finished(std::string_view id, poise::Result result) override {
     auto& model = models_[std::string{id}];
     --model.in_flight;
+    if (is_failure(result)) model.failed = world_.now();
     ++model.results[static_cast<std::size_t>(result)];
   }
   void refused(poise::Error const& error) override {
+    if (parts_.may_refuse()) return;
     for (auto const& [id, model] : models_)
       if (serves(model) && parts_.reaches(model.endpoint))
         return fail(Promise::never_refused,
@@ -447,31 +488,27 @@ class Life final : public Watcher {
   }
 
   Schedule const& schedule_;
-  Forgives forgives_;
   Setup const& setup_;
   Parts parts_;
   poise::Duration const patience_ = patience();
   std::map<std::string, Model> models_{};
   std::map<std::string, poise::BackendStats> last_{};
   std::optional<Broken> broken_{};
-  bool forgiven_ = false;  // the last breach was
   std::uint64_t looks_ = 0;
   World world_;
 };
 
 /// What breaks first, if anything does.
-[[nodiscard]] inline std::optional<Broken> run(Schedule const& schedule,
-                                               Forgives forgives = nullptr) {
-  if (schedule.setup.monitor) return Life<poise::health::Standard>{schedule, forgives}.run();
-  return Life<void>{schedule, forgives}.run();
+[[nodiscard]] inline std::optional<Broken> run(Schedule const& schedule) {
+  if (schedule.setup.monitor) return Life<poise::health::Standard>{schedule}.run();
+  return Life<void>{schedule}.run();
 }
 
 /// A schedule that breaks the same promise with as few steps and as little setup as possible.
-[[nodiscard]] inline Schedule shrunk(Schedule schedule, Promise promise,
-                                     Forgives forgives = nullptr) {
+[[nodiscard]] inline Schedule shrunk(Schedule schedule, Promise promise) {
   int runs = 0;
   auto const still = [&](Schedule const& smaller) {
-    auto const broken = runs++ < 400 ? run(smaller, forgives) : std::nullopt;
+    auto const broken = runs++ < 400 ? run(smaller) : std::nullopt;
     return broken && broken->promise == promise;
   };
   for (bool smaller = true; smaller;) {

@@ -83,6 +83,13 @@ struct Schedule {
   return endpoint;
 }
 
+/// The first so many.
+[[nodiscard]] inline std::vector<poise::Endpoint> endpoints_of(std::size_t count, bool mixed) {
+  std::vector<poise::Endpoint> all;
+  for (std::size_t i = 0; i < count; ++i) all.push_back(endpoint_of(id_of(i), mixed));
+  return all;
+}
+
 [[nodiscard]] inline std::string text_of(double seconds) {
   auto text = std::to_string(std::round(seconds * 1000) / 1000);
   text.erase(text.find_last_not_of('0') + 1);

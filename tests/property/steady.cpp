@@ -37,12 +37,6 @@ constexpr std::array<Condition, 6> deaths{Condition::failing,   Condition::refus
                                           Condition::gone,      Condition::hung,
                                           Condition::resetting, Condition::overloaded};
 
-std::vector<poise::Endpoint> servers(std::size_t count) {
-  std::vector<poise::Endpoint> all;
-  for (std::size_t i = 0; i < count; ++i) all.push_back(tests::endpoint_of(tests::id_of(i), false));
-  return all;
-}
-
 template <class Monitor, class Use>
 void in_world(std::size_t count, std::string const& policy, tests::WorldOptions const& options,
               Use const& use) {
@@ -51,7 +45,7 @@ void in_world(std::size_t count, std::string const& policy, tests::WorldOptions 
     if constexpr (std::is_void_v<Monitor>) return poise::MeasureLatency{};
     else return Monitor{{.seed = 1}};
   };
-  World world{servers(count), tests::policy(policy), options, held()};
+  World world{tests::endpoints_of(count, false), tests::policy(policy), options, held()};
   Counter counter;
   world.watch(&counter);
   use(world, counter);

@@ -33,17 +33,20 @@ std::unique_ptr<Conversation> conversation(char kind) {
   }
 }
 
-void check(Step const& step) {
-  if (!step.look) return;
-  auto const look = std::holds_alternative<Found>(*step.look)
-                        ? normalize(std::get<Found>(*step.look))
-                        : *step.look;
+void check(Look const& answer) {
+  auto const look =
+      std::holds_alternative<Found>(answer) ? normalize(std::get<Found>(answer)) : answer;
   if (auto const* const failed = std::get_if<Failed>(&look))
     tests::require(!failed->why.empty() && failed->why.size() < 2000, "a failure has a reason");
   else
     for (auto const& each : std::get<Found>(look).endpoints)
       tests::require(poise::discovery::detail::address_error(each.address).empty(),
                      "addresses are usable");
+}
+
+void check(Conversation const& talk, Step const& step) {
+  if (step.look) check(*step.look);
+  if (step.changed) check(talk.list());
 }
 
 }  // namespace
@@ -54,7 +57,7 @@ void tests::fuzz(std::string_view input) {
   (void)talk->begin();
   Answer const answer{
       .status = 200, .headers = {{"x-consul-index", "7"}}, .body = std::string{input.substr(1)}};
-  check(talk->on_answer(answer));
-  for (auto const& line : split(input.substr(1), '\n')) check(talk->on_line(line));
-  check(talk->on_answer(answer));
+  check(*talk, talk->on_answer(answer));
+  for (auto const& line : split(input.substr(1), '\n')) check(*talk, talk->on_line(line));
+  check(*talk, talk->on_answer(answer));
 }

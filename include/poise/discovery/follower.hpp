@@ -5,7 +5,7 @@
 // value: it reads no clock, opens no socket and starts no thread. discovery/watcher.hpp drives it.
 //
 //   an answer        asks again after good_for, or `refresh`; if the source watches, after about
-//                    `full_read`, since a watch can die in silence
+//                    `full_read`, since a watch can die in silence or lose an event
 //   a failure        asks again after a random wait below backoff, 3 backoff, 9 backoff ...
 //                    max_backoff ("full jitter"); the list stays as it is
 //   no answer        is a failure after `answer_within`
@@ -165,9 +165,12 @@ class Follower {
     bool const agrees = found != nullptr && is_in_force(found->endpoints);
     if (found != nullptr && !agrees)
       look = normalize(std::get<Found>(std::move(look)), options_.normalize);
-    asking_ = false;
-    if (auto* const list = std::get_if<Found>(&look)) accept(std::move(*list), agrees, now);
-    else fail(std::get<Failed>(look), now);
+    bool const was_asked = std::exchange(asking_, false);
+    if (auto* const list = std::get_if<Found>(&look)) {
+      // Events of a watch put no full read off: one that a watch has lost would stay lost.
+      if (was_asked || !list->watched) plan_next(*list, now);
+      accept(std::move(*list), agrees, now);
+    } else fail(std::get<Failed>(look), now);
   }
 
   /// The source is at rest. If it watched, and nothing failed, its watch is begun again soon; the
@@ -243,6 +246,13 @@ class Follower {
     return changes_ != 0 && held_ == 0 && endpoints == in_force_;
   }
 
+  void plan_next(Found const& found, Time now) {
+    auto const wait = found.watched
+                          ? options_.full_read / 2 + part(options_.full_read / 2)
+                          : std::max(found.good_for.value_or(options_.refresh), options_.floor);
+    ask_at_ = poise::detail::saturating_add(found.watched ? now : asked_, wait);
+  }
+
   void accept(Found found, bool agrees, Time now) {
     if (!error_.empty()) note(Event::Kind::recovered, now, "the source answers again");
     failing_ = 0;
@@ -253,10 +263,6 @@ class Follower {
     watched_ = found.watched;
     version_ = std::move(found.version);
     note_problems(found.problems, now);
-    auto const wait = found.watched
-                          ? options_.full_read / 2 + part(options_.full_read / 2)
-                          : std::max(found.good_for.value_or(options_.refresh), options_.floor);
-    ask_at_ = poise::detail::saturating_add(found.watched ? now : asked_, wait);
     if (agrees || is_in_force(found.endpoints)) {
       guard_.agree(now);
       judge_at_.reset();

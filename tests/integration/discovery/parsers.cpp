@@ -162,18 +162,25 @@ TEST_CASE("etcd: events change the list, a compacted watch reads again (recordin
   auto const put = etcd.on_line(
       R"({"result":{"header":{"revision":"340"},
           "events":[{"kv":{"key":"c3ZjL2I=","value":"MTAuMC4wLjI6ODA="}}]}})");
-  CHECK(list(*put.look) == "10.0.0.1:80=1 10.0.0.2:80=1");
-  CHECK(found(*put.look).version == "340");
+  CHECK(put.changed);
+  CHECK(list(etcd.list()) == "10.0.0.1:80=1 10.0.0.2:80=1");
+  CHECK(etcd.list().version == "340");
   auto const gone = etcd.on_line(
       R"({"result":{"header":{"revision":"341"},
           "events":[{"type":"DELETE","kv":{"key":"c3ZjL2E="}}]}})");
-  CHECK(list(*gone.look) == "10.0.0.2:80=1");
+  CHECK(gone.changed);
+  CHECK(list(etcd.list()) == "10.0.0.2:80=1");
   auto const lines = tests::recorded("etcd-3.4.23/watch-compacted.http").body;
   auto const end = lines.find('\n');
-  CHECK_FALSE(etcd.on_line(lines.substr(0, end)).look);
+  CHECK_FALSE(etcd.on_line(lines.substr(0, end)).changed);
   auto const again = etcd.on_line(lines.substr(end + 1, lines.find('\n', end + 1) - end - 1));
   REQUIRE(again.next);
   CHECK(again.next->target == "/v3/kv/range");
+  CHECK(again.next->after == 0s);  // it has shown changes
+  CHECK(etcd.on_line(R"({"result":{"canceled":true,"compact_revision":"9"}})").next->after == 1s);
+  auto const forbidden =
+      etcd.on_line(R"({"result":{"canceled":true,"cancel_reason":"permission denied"}})");
+  CHECK(why(*forbidden.look) == "the watch was cancelled: permission denied");
   auto const error = etcd.on_line(R"({"error":{"message":"etcdserver: no leader"}})");
   CHECK(why(*error.look).find("no leader") != std::string::npos);
 }
@@ -224,16 +231,18 @@ TEST_CASE("Kubernetes: events of a watch (recording of 1.20.2)") {
   auto const events =
       tests::recorded_lines("kubernetes-1.20.2/watch-modified-deleted-bookmark.jsonl");
   auto const modified = kubernetes.on_line(events.at(0));
+  CHECK(modified.changed);
   bool drained = false;
-  for (auto const& each : found(*modified.look).endpoints) {
+  for (auto const& each : kubernetes.list().endpoints) {
     if (each.address != "10.1.0.2:8080") continue;
     drained = each.weight == 0;  // it terminates and still serves
     CHECK(each.zone == "eu-1a");
   }
   CHECK(drained);
   auto const deleted = kubernetes.on_line(events.at(1));
-  for (auto const& each : found(*deleted.look).endpoints) CHECK(each.address != "10.1.0.3:8080");
-  CHECK_FALSE(kubernetes.on_line(events.at(2)).look);  // a bookmark is no news
+  CHECK(deleted.changed);
+  for (auto const& each : kubernetes.list().endpoints) CHECK(each.address != "10.1.0.3:8080");
+  CHECK_FALSE(kubernetes.on_line(events.at(2)).changed);  // a bookmark is no news
 }
 
 TEST_CASE("Kubernetes: a 410, in the stream or as the status, lists again (recording of 1.20.2)") {
@@ -245,6 +254,7 @@ TEST_CASE("Kubernetes: a 410, in the stream or as the status, lists again (recor
   CHECK_FALSE(step.look);
   REQUIRE(step.next);
   CHECK(step.next->target.find("watch=1") == std::string::npos);
+  CHECK(step.next->after == 1s);  // never in a loop
   (void)kubernetes.on_answer(tests::recorded("kubernetes-1.20.2/list.http"));
   CHECK(kubernetes.on_answer({.status = 410}).next);
   (void)kubernetes.begin();

@@ -142,6 +142,22 @@ TEST_CASE("a source that watches is still read in full now and then") {
   CHECK(scene.list() == "abcd");
 }
 
+TEST_CASE("a source that announces a change each second is still read in full now and then") {
+  auto const watched = [](std::string const& letters) {
+    auto look = found(letters);
+    look.watched = true;
+    return look;
+  };
+  Scene scene{[&](Time) { return watched("abc"); }};
+  scene.run(1s);
+  for (int second = 0; second < 3600; ++second) {
+    scene.follower.take(watched(second % 2 == 0 ? "abcd" : "abc"), scene.now);
+    scene.run(1s);
+  }
+  CHECK(scene.asked.size() >= 12);
+  CHECK(scene.asked.size() <= 26);
+}
+
 TEST_CASE("a watch that ended is begun again within a second") {
   Scene scene{[](Time) {
     auto look = found("abc");

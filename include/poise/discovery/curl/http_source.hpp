@@ -39,6 +39,8 @@ struct HttpOptions {
   std::string client_key{};
   Duration connect_timeout = std::chrono::seconds{3};
   std::size_t max_answer = std::size_t{64} << 20U;  ///< Bytes of one answer, or of one line.
+  /// Two lists of a stream are so far apart: events in between are one list.
+  Duration gather = std::chrono::milliseconds{50};
 };
 
 namespace detail {
@@ -264,12 +266,14 @@ class HttpSource final : public Source {
     stop();
     planned_.reset();
     looks_.clear();
+    changed_ = false;
   }
   [[nodiscard]] std::optional<Look> next(Time now) override {
     now_ = now;
     if (planned_ && now >= planned_at_) start();
     drive();
     finish();
+    if (changed_ && (now >= list_at_ || !exchange_)) add_list();
     if (looks_.empty()) return std::nullopt;
     auto look = std::move(looks_.front());
     looks_.erase(looks_.begin());
@@ -280,8 +284,11 @@ class HttpSource final : public Source {
     if (timer_) waits.add(*timer_);
     if (planned_) waits.add(planned_at_);
     if (!looks_.empty()) waits.add(now_);
+    if (changed_) waits.add(list_at_);
   }
-  [[nodiscard]] bool busy() const override { return exchange_ || planned_ || !looks_.empty(); }
+  [[nodiscard]] bool busy() const override {
+    return exchange_ || planned_ || changed_ || !looks_.empty();
+  }
 
  private:
   void plan(json::Request request, Time now) {
@@ -347,6 +354,7 @@ class HttpSource final : public Source {
   }
 
   void follow(json::Step step) {
+    changed_ = changed_ || step.changed;
     well_ = !step.look || !std::holds_alternative<Failed>(*step.look);
     if (step.look) {
       if (auto* const failed = std::get_if<Failed>(&*step.look);
@@ -361,13 +369,21 @@ class HttpSource final : public Source {
     plan(std::move(*step.next), now_);
   }
 
-  /// Of lists that come in one burst only the last is wanted: thousands of events, each with the
-  /// whole list, would fill the memory.
+  /// Of lists that come in one burst only the last is wanted.
   void add_look(Look look) {
-    bool const replaces = !looks_.empty() && std::holds_alternative<Found>(looks_.back()) &&
-                          std::holds_alternative<Found>(look);
+    bool const is_list = std::holds_alternative<Found>(look);
+    if (changed_ && !is_list) add_list();  // first what came before the failure
+    changed_ = false;
+    bool const replaces =
+        is_list && !looks_.empty() && std::holds_alternative<Found>(looks_.back());
     if (replaces) looks_.back() = std::move(look);
     else looks_.push_back(std::move(look));
+  }
+  /// One list of all events that came since the last one.
+  void add_list() {
+    changed_ = false;
+    list_at_ = poise::detail::saturating_add(now_, options_.gather);
+    add_look(conversation_->list());
   }
 
   static int on_socket(CURL*, curl_socket_t socket, int what, void* self, void*) {
@@ -400,6 +416,8 @@ class HttpSource final : public Source {
   Time now_{};
   std::optional<Time> timer_{};
   std::vector<Look> looks_{};
+  bool changed_ = false;  // the conversation's list is newer than the last one handed on
+  Time list_at_{};        // not before this
 };
 
 }  // namespace detail

@@ -56,6 +56,7 @@ struct Answer {
 struct Step {
   std::optional<Look> look{};
   std::optional<Request> next{};  ///< To go on with; it ends a stream that is running.
+  bool changed = false;           ///< A line changed the list: list() is another one.
 };
 
 /// *Threads* one at a time.
@@ -72,7 +73,10 @@ class Conversation {
   [[nodiscard]] virtual Request begin() = 0;
   /// The answer is complete. A stream ends with an answer, too.
   [[nodiscard]] virtual Step on_answer(Answer const& answer) = 0;
+  /// *Cost* that of the line, not of the list: of many lines list() makes one list.
   [[nodiscard]] virtual Step on_line(std::string_view) { return {}; }
+  /// The list after all lines so far. Only asked for after one that `changed` it.
+  [[nodiscard]] virtual Found list() const { return {}; }
 };
 
 /// The failure that an answer other than 200 is.
@@ -90,6 +94,12 @@ class Conversation {
   }
   if (!after.empty()) failed.retry_after = std::chrono::seconds{seconds};
   return failed;
+}
+
+/// How long a list and a watch that begin again wait. A watch that ended before it showed anything
+/// would otherwise begin again without end.
+[[nodiscard]] constexpr Duration watch_again_after(bool was_fruitful) noexcept {
+  return was_fruitful ? Duration::zero() : std::chrono::seconds{1};
 }
 
 /// For a path or a query: everything but letters, digits and -._~ becomes %XX.

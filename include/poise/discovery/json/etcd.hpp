@@ -122,7 +122,7 @@ class Etcd final : public Conversation {
         return {{}, read()};
       }
       take_range(json);
-      return {found(), watch()};
+      return {list(), watch()};
     });
   }
   [[nodiscard]] Step on_line(std::string_view line) override {
@@ -133,10 +133,22 @@ class Etcd final : public Conversation {
       if (result == nullptr) return {};
       if (auto const* const canceled = find(*result, "canceled");
           canceled != nullptr && canceled->is_boolean() && canceled->get<bool>())
-        return {{}, begin()};
-      if (!take_events(*result)) return {};
-      return {found(), {}};
+        return end_watch(*result);
+      bool const changed = take_events(*result);
+      fruitful_ = fruitful_ || changed;
+      return {.changed = changed};
     });
+  }
+  [[nodiscard]] Found list() const override {
+    Found found{.version = std::to_string(revision_), .watched = true};
+    found.endpoints.reserve(entries_.size());
+    for (auto const& [key, entry] : entries_) {
+      if (entry.problem.empty()) found.endpoints.push_back(entry.endpoint);
+      else
+        discovery::detail::add_problem(found.problems,
+                                       poise::detail::in_quotes(key) + ": " + entry.problem);
+    }
+    return found;
   }
 
  private:
@@ -165,8 +177,19 @@ class Etcd final : public Conversation {
     return request;
   }
 
+  /// Reads again after a compaction; any other reason is a failure, a missing permission say.
+  [[nodiscard]] Step end_watch(Json const& result) {
+    if (find(result, "compact_revision") == nullptr)
+      return {Failed{"the watch was cancelled: " +
+                         poise::detail::escaped(text_at(result, "cancel_reason")),
+                     {}},
+              {}};
+    auto next = begin();
+    next.after = watch_again_after(std::exchange(fruitful_, false));
+    return {{}, std::move(next)};
+  }
   void take_range(Json const& json) {
-    values_.clear();
+    entries_.clear();
     auto const* const revision = find(json, "header", "revision");
     if (revision == nullptr) throw JsonError{wrong("the answer", json, "it has no revision")};
     revision_ = whole(*revision).value_or(0);
@@ -174,8 +197,15 @@ class Etcd final : public Conversation {
       for (auto const& each : *list) put(each);
   }
   void put(Json const& pair) {
-    values_[detail::from_base64(text_at(pair, "key"))] =
-        detail::from_base64(text_at(pair, "value"));
+    auto key = detail::from_base64(text_at(pair, "key"));
+    auto const value = detail::from_base64(text_at(pair, "value"));
+    Entry entry;
+    try {
+      entry.endpoint = detail::etcd_endpoint(value);
+    } catch (JsonError const& error) {
+      entry.problem = error.what();
+    }
+    entries_.insert_or_assign(std::move(key), std::move(entry));
   }
   /// True if there were any.
   bool take_events(Json const& result) {
@@ -185,32 +215,26 @@ class Etcd final : public Conversation {
       auto const* const pair = find(each, "kv");
       if (pair == nullptr) continue;
       if (text_at(each, "type") == "DELETE")
-        values_.erase(detail::from_base64(text_at(*pair, "key")));
+        entries_.erase(detail::from_base64(text_at(*pair, "key")));
       else put(*pair);
     }
     if (auto const* const revision = find(result, "header", "revision"); revision != nullptr)
       revision_ = whole(*revision).value_or(revision_);
     return true;
   }
-  [[nodiscard]] Found found() const {
-    Found found{.version = std::to_string(revision_), .watched = true};
-    for (auto const& [key, value] : values_) {
-      try {
-        found.endpoints.push_back(detail::etcd_endpoint(value));
-      } catch (JsonError const& error) {
-        discovery::detail::add_problem(found.problems,
-                                       poise::detail::in_quotes(key) + ": " + error.what());
-      }
-    }
-    return found;
-  }
+  /// What a key says: an endpoint, or what is wrong with it.
+  struct Entry {
+    Endpoint endpoint{};
+    std::string problem{};
+  };
 
   std::string prefix_;
   EtcdOptions options_;
   State state_ = State::reading;
   std::string token_{};
   std::uint64_t revision_ = 0;
-  std::map<std::string, std::string> values_{};
+  bool fruitful_ = false;                   // this watch has shown a change
+  std::map<std::string, Entry> entries_{};  // parsed once, when they come
 };
 
 }  // namespace poise::inline v0_1_0::discovery::json

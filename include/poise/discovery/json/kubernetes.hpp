@@ -8,7 +8,9 @@
 // A watch that reports 410 (its version is too old) lists again, as does one that ended.
 // Works with discovery.k8s.io/v1 and v1beta1, which differ in where the zone stands.
 
+#include <algorithm>
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -126,11 +128,11 @@ class Kubernetes final : public Conversation {
   }
   [[nodiscard]] Step on_answer(Answer const& answer) override {
     if (watching_ && answer.status == 200) return {};  // the watch ended
-    if (watching_ && answer.status == 410) return {{}, begin()};
+    if (watching_ && answer.status == 410) return {{}, list_again()};
     if (answer.status != 200) return {failure(answer), {}};
     return guarded([&]() -> Step {
       take_list(parse(answer.body));
-      return {found(), watch()};
+      return {list(), watch()};
     });
   }
   [[nodiscard]] Step on_line(std::string_view line) override {
@@ -141,12 +143,37 @@ class Kubernetes final : public Conversation {
       if (object == nullptr) throw JsonError{wrong("an event", event, "it has no \"object\"")};
       if (type == "ERROR") return end_watch(*object);
       version_ = text_at(*object, "metadata", "resourceVersion");
+      fruitful_ = true;
       if (type == "BOOKMARK") return {};
       auto const name = text_at(*object, "metadata", "name");
       if (type == "DELETED") slices_.erase(name);
       else put(name, *object);
-      return {found(), {}};
+      return {.changed = true};
     });
+  }
+  /// An address may be in two slices while they change: ready wins.
+  [[nodiscard]] Found list() const override {
+    Found found{.version = version_, .watched = true};
+    std::vector<detail::SliceEndpoint const*> all;
+    bool any_ready = false;
+    for (auto const& [name, slice] : slices_) {
+      if (!slice.problem.empty()) discovery::detail::add_problem(found.problems, slice.problem);
+      for (auto const& each : slice.endpoints) {
+        any_ready = any_ready || each.ready;
+        all.push_back(&each);
+      }
+    }
+    std::ranges::stable_sort(all, [](auto const* a, auto const* b) {
+      auto const order = a->endpoint.id <=> b->endpoint.id;
+      return order != 0 ? order < 0 : a->ready && !b->ready;
+    });
+    for (auto const* const each : all) {
+      auto& list = found.endpoints;
+      if (!list.empty() && list.back().id == each->endpoint.id) continue;
+      list.push_back(each->endpoint);
+      if (!each->ready && any_ready) list.back().weight = 0;
+    }
+    return found;
   }
 
  private:
@@ -168,9 +195,15 @@ class Kubernetes final : public Conversation {
     return result;
   }
 
+  /// The version is too old.
+  [[nodiscard]] Request list_again() {
+    auto request = begin();
+    request.after = watch_again_after(std::exchange(fruitful_, false));
+    return request;
+  }
   [[nodiscard]] Step end_watch(Json const& status) {
     auto const code = find(status, "code") == nullptr ? std::nullopt : whole(*find(status, "code"));
-    if (code == 410U) return {{}, begin()};
+    if (code == 410U) return {{}, list_again()};
     return {Failed{"the watch failed: " + poise::detail::escaped(text_at(status, "message")), {}},
             {}};
   }
@@ -196,25 +229,6 @@ class Kubernetes final : public Conversation {
       entry.problem = error.what();
     }
   }
-  /// An address may be in two slices while they change: ready wins.
-  [[nodiscard]] Found found() const {
-    std::map<std::string, detail::SliceEndpoint> all;
-    Found found{.version = version_, .watched = true};
-    bool any_ready = false;
-    for (auto const& [name, slice] : slices_) {
-      if (!slice.problem.empty()) discovery::detail::add_problem(found.problems, slice.problem);
-      for (auto const& each : slice.endpoints) {
-        any_ready = any_ready || each.ready;
-        auto const [at, is_new] = all.emplace(each.endpoint.id, each);
-        if (!is_new && each.ready && !at->second.ready) at->second = each;
-      }
-    }
-    for (auto& [id, each] : all) {
-      if (!each.ready && any_ready) each.endpoint.weight = 0;
-      found.endpoints.push_back(std::move(each.endpoint));
-    }
-    return found;
-  }
 
   struct Slice {
     std::vector<detail::SliceEndpoint> endpoints{};
@@ -225,6 +239,7 @@ class Kubernetes final : public Conversation {
   std::string service_;
   KubernetesOptions options_;
   bool watching_ = false;
+  bool fruitful_ = false;  // this watch has shown anything
   std::string version_{};
   std::map<std::string, Slice> slices_{};
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // c-ares against a real knot: SRV, TTLs, names that are not there, zones that can't be loaded, a
-// hundred addresses, changes; and against sockets that say nothing.
+// hundred addresses, changes; behind a real unbound that caches; and against silent sockets.
 
 #include <signal.h>
 
@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,6 +21,7 @@
 #include <poise/discovery/watcher.hpp>
 #include <poise/poise.hpp>
 
+#include "integration/discovery/dns_servers.hpp"
 #include "integration/discovery/servers.hpp"
 #include "support/catch.hpp"
 
@@ -27,55 +29,10 @@ namespace integration_discovery_dns {
 
 using namespace std::chrono_literals;
 using namespace poise::discovery;
-using poise::Endpoint;
+using tests::Knot;
+using tests::Unbound;
 
 namespace {
-
-/// knot with a zone poise.test, and one, missing.test, that it can't load.
-class Knot {
- public:
-  Knot() {
-    std::string zone =
-        "$ORIGIN poise.test.\n$TTL 60\n@ SOA ns. admin. 1 60 60 60 3\n@ NS ns.\n"
-        "web A 127.0.0.1\nweb A 127.0.0.2\nweb AAAA ::1\nshort 1 A 127.0.0.1\n"
-        "zero 0 A 127.0.0.1\nalias 9 CNAME web\nloop1 CNAME loop2\nloop2 CNAME loop1\n"
-        "only4 A 127.0.0.9\n"
-        "_http._tcp SRV 10 30 80 one\n_http._tcp SRV 10 0 81 two\n_http._tcp SRV 20 0 82 one\n"
-        "_http._tcp SRV 20 5 83 nowhere\none A 127.0.0.1\ntwo A 127.0.0.2\n"
-        "_gone._tcp SRV 0 0 0 .\n"
-        "six AAAA ::1\n_mixed._tcp SRV 0 1 80 one\n_mixed._tcp SRV 0 1 80 six\n"
-        "_mixed._tcp SRV 0 1 81 web\n";
-    for (int i = 1; i <= 100; ++i) zone += "many A 127.0.1." + std::to_string(i) + "\n";
-    folder_.write("poise.test.zone", zone);
-    auto const path = folder_.path();
-    std::string config = "server:\n  rundir: " + path + "\n  listen: 127.0.0.1@" +
-                         std::to_string(port) +
-                         "\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
-                         "database:\n  storage: " +
-                         path + "/db\ncontrol:\n  listen: " + path + "/ctl\nzone:\n";
-    for (auto const* each : {"poise.test", "missing.test"})
-      config += std::string{"  - domain: "} + each + "\n    storage: " + path +
-                "\n    zonefile-sync: -1\n    journal-content: none\n";
-    config_ = folder_.write("knot.conf", config);
-    program_.emplace(std::vector<std::string>{"/usr/sbin/knotd", "-c", config_}, port);
-  }
-  void change(std::vector<std::string> const& commands) const {
-    for (auto const& each : commands)
-      if (std::system(("knotc -c " + config_ + " " + each + " > /dev/null").c_str()) != 0)
-        throw std::runtime_error{"knotc " + each + " failed"};
-  }
-  void signal(int number) const { program_->signal(number); }
-  [[nodiscard]] CaresOptions options(Family family = Family::either) const {
-    return {.servers = "127.0.0.1:" + std::to_string(port), .family = family};
-  }
-
-  std::uint16_t const port = tests::free_port();
-
- private:
-  tests::Scratch folder_{};
-  std::string config_{};
-  std::optional<tests::Program> program_{};
-};
 
 /// Asks once, and waits for the answer.
 Look look(std::unique_ptr<Source> const& source) {
@@ -186,6 +143,52 @@ TEST_CASE("knot: a balancer follows a name by its TTL, and keeps its backends wh
   knot.change({"zone-begin poise.test", "zone-unset poise.test short", "zone-commit poise.test"});
   CHECK(tests::soon([&] { return kept.status()[0].held == 2; }));
   CHECK(servers.stats().backends.size() == 2);
+}
+
+TEST_CASE("unbound: what it has cached is good for the time that is left") {
+  Knot const knot;
+  Unbound const unbound{knot};
+  auto const ask = [&](char const* name) { return look(from_cares(name, 80, unbound.options())); };
+  auto const left = [](Look const& answer) { return std::get<Found>(answer).good_for.value(); };
+  auto const first = ask("web.poise.test.");
+  CHECK(list(first) == "127.0.0.1:80/0=1 127.0.0.2:80/0=1");
+  CHECK(left(first) <= 60s);
+  std::this_thread::sleep_for(2100ms);
+  auto const later = ask("web.poise.test.");
+  CHECK(list(later) == "127.0.0.1:80/0=1 127.0.0.2:80/0=1");
+  CHECK(left(later) <= 58s);
+  CHECK(std::get<Found>(ask("many.poise.test.")).endpoints.size() == 100);  // over TCP
+  CHECK(list(look(from_srv("_http._tcp.poise.test.", unbound.options()))) ==
+        "127.0.0.1:80/0=3000 127.0.0.1:82/1=1 127.0.0.2:81/0=1");
+}
+
+TEST_CASE("unbound: no such name is an empty list, a server that can't be reached a failure") {
+  Knot knot;
+  Unbound const unbound{knot};
+  auto const ask = [&](char const* name) { return look(from_cares(name, 80, unbound.options())); };
+  auto const none = ask("none.poise.test.");
+  CHECK(list(none).empty());
+  CHECK(std::get<Found>(none).good_for.value_or(1h) <= 3s);  // the zone's negative TTL
+  CHECK(why(ask("web.missing.test.")).find("general failure") != std::string::npos);
+  CHECK(list(ask("web.poise.test.")) == "127.0.0.1:80/0=1 127.0.0.2:80/0=1");
+  knot.kill();
+  CHECK(list(ask("web.poise.test.")) == "127.0.0.1:80/0=1 127.0.0.2:80/0=1");  // from its cache
+  auto const failed = why(ask("one.poise.test."));
+  INFO(failed);
+  CHECK(failed != "found");
+}
+
+TEST_CASE("unbound: a balancer keeps its backends while the server behind it is away") {
+  Knot knot;
+  Unbound const unbound{knot};
+  poise::Balancer<> servers{{}};
+  Watcher watcher;
+  auto const kept = watcher.follow(from_cares("short.poise.test.", 80, unbound.options()), servers);
+  REQUIRE(tests::soon([&] { return servers.stats().backends.size() == 1; }));
+  knot.kill();
+  CHECK(tests::soon([&] { return !kept.status()[0].last_error.empty(); }));
+  CHECK(servers.stats().backends.size() == 1);
+  CHECK(servers.pick());
 }
 
 TEST_CASE("DNS: what can't be asked for is refused by name") {

@@ -110,7 +110,8 @@ inline void add_record(ns_msg const& message, ns_rr const& record, ns_sect secti
 
 }  // namespace detail
 
-/// *Errors* nothing, if it is no DNS message. A record that is damaged is left out.
+/// *Errors* nothing, if it is no DNS message, or if one of its answers can't be read: the others
+/// are no complete list. What stands beside the answers is left out if it is damaged.
 [[nodiscard]] inline std::optional<DnsAnswer> parse_answer(std::span<unsigned char const> bytes) {
   ns_msg message{};
   if (bytes.size() > 65535 ||
@@ -121,7 +122,10 @@ inline void add_record(ns_msg const& message, ns_rr const& record, ns_sect secti
   for (auto const section : {ns_s_an, ns_s_ns, ns_s_ar})
     for (int i = 0; i < ns_msg_count(message, section); ++i) {
       ns_rr record{};
-      if (ns_parserr(&message, section, i, &record) != 0) break;
+      if (ns_parserr(&message, section, i, &record) != 0) {
+        if (section == ns_s_an) return std::nullopt;
+        break;
+      }
       detail::add_record(message, record, section, answer);
     }
   return answer;

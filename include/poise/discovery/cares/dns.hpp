@@ -190,7 +190,7 @@ class CaresSource final : public Source {
     if (status != ARES_SUCCESS && !none) {
       fail(query, ares_strerror(status));
     } else if (status == ARES_SUCCESS && (!answer || !answer->complete)) {
-      fail(query, "the answer was cut off");
+      fail(query, "the answer was cut off or damaged");
     } else if (answer) {
       if (none) note_ttl(negative_, answer->negative);
       else note_ttl(ttl_, answer->ttl);

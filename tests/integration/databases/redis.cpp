@@ -26,6 +26,8 @@
 #include "integration/servers/program.hpp"
 #include "support/catch.hpp"
 
+namespace integration_databases_redis {
+
 using namespace std::chrono_literals;
 using poise::Result;
 using poise::redis::Connection;
@@ -351,3 +353,5 @@ TEST_CASE("Redis: histories are ordered by who follows whom") {
   CHECK(histories.number_of({false, "c", "Z", none}, start + 1h) == 0);
   CHECK(histories.number_of({true, "c", "Z", "?"}, start + 1h) == 4);  // all others are gone
 }
+
+}  // namespace integration_databases_redis

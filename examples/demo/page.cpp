@@ -2,6 +2,7 @@
 #include "page.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -20,11 +21,13 @@ struct Page::Server : poise::status::Server {
 
 bool has_page() { return true; }
 
-Page::Page(std::uint16_t port, std::shared_ptr<poise::observe::Reader const> reader) {
+Page::Page(std::uint16_t port, std::shared_ptr<poise::observe::Reader const> reader,
+           std::function<void(poise::observe::Handler&)> const& add) {
   poise::observe::Metrics const metrics{.readers = {std::move(reader)}};
   poise::observe::Handler handler;
   poise::observe::add_metrics(handler, metrics);
   poise::observe::add_page(handler, metrics, {.notices = poise::analysis::alert_notices()});
+  add(handler);
   server_ =
       std::make_unique<Server>(std::move(handler), poise::status::ServerOptions{.port = port});
 }
@@ -35,7 +38,8 @@ struct Page::Server {};
 
 bool has_page() { return false; }
 
-Page::Page(std::uint16_t, std::shared_ptr<poise::observe::Reader const>) {}
+Page::Page(std::uint16_t, std::shared_ptr<poise::observe::Reader const>,
+           std::function<void(poise::observe::Handler&)> const&) {}
 
 #endif
 

@@ -4,8 +4,10 @@
 // The live page of one policy's run, for a browser: --page.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
+#include <poise/observe/handler.hpp>
 #include <poise/observe/reader.hpp>
 
 namespace demo {
@@ -15,8 +17,9 @@ namespace demo {
 
 class Page {
  public:
-  /// Serves until it is destroyed. *Requires* has_page().
-  Page(std::uint16_t port, std::shared_ptr<poise::observe::Reader const> reader);
+  /// Serves until it is destroyed; `add` adds more pages. *Requires* has_page().
+  Page(std::uint16_t port, std::shared_ptr<poise::observe::Reader const> reader,
+       std::function<void(poise::observe::Handler&)> const& add);
   Page(Page const&) = delete;
   Page& operator=(Page const&) = delete;
   ~Page();

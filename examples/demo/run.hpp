@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -16,6 +17,10 @@
 #include <vector>
 
 #include <asio/io_context.hpp>
+#include <poise/analysis/decisions.hpp>
+#include <poise/analysis/pages.hpp>
+#include <poise/health/monitor.hpp>
+#include <poise/observe/handler.hpp>
 #include <poise/observe/meter.hpp>
 #include <poise/observe/reader.hpp>
 #include <poise/poise.hpp>
@@ -33,7 +38,8 @@ namespace demo {
 
 template <class Policy, class... Rules>
 class Run {
-  using Runtime = poise::Runtime<poise::CycleClock, Rules..., poise::observe::Meter<>>;
+  using Runtime = poise::Runtime<poise::CycleClock, Rules..., poise::observe::Meter<>,
+                                 poise::analysis::Decisions<>>;
   using Balancer = poise::Balancer<Policy, Pool, Runtime>;
 
  public:
@@ -45,11 +51,13 @@ class Run {
             [this](poise::Endpoint const& endpoint) { return Pool{client_, endpoint.address}; },
             std::move(policy),
             Runtime{.seed = scenario.seed,
-                    .observers = {std::move(rules)..., poise::observe::Meter<>{}}}} {
+                    .observers = {std::move(rules)..., poise::observe::Meter<>{},
+                                  poise::analysis::Decisions<>{}}}} {
     log_.policy = balancer_.name();
     if (scenario.page)
       page_.emplace(*scenario.page,
-                    std::make_shared<poise::observe::Reader>(log_.policy, balancer_));
+                    std::make_shared<poise::observe::Reader>(log_.policy, balancer_),
+                    [&](poise::observe::Handler& handler) { explain_on(handler); });
     log_.samples.reserve(static_cast<std::size_t>(scenario.rate * scenario.length.count() * 1.1));
   }
   Run(Run const&) = delete;
@@ -67,6 +75,16 @@ class Run {
   }
 
  private:
+  /// /explain, /why/ID and /decisions.
+  void explain_on(poise::observe::Handler& handler) {
+    namespace analysis = poise::analysis;
+    if constexpr ((std::same_as<Rules, poise::health::Standard> || ...))
+      analysis::add_explanations(handler, balancer_,
+                                 balancer_.template observer<poise::health::Standard>());
+    else analysis::add_explanations(handler, balancer_);
+    analysis::add_decisions(handler, balancer_,
+                            balancer_.template observer<analysis::Decisions<>>());
+  }
   void send(Instant due) {
     auto const picked = Clock::now();
     auto lease = std::make_shared<typename Balancer::Lease>(balancer_.pick());

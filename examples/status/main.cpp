@@ -23,6 +23,8 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <poise/analysis/alert_watch.hpp>
+#include <poise/analysis/decisions.hpp>
+#include <poise/analysis/pages.hpp>
 #include <poise/compose/policy_named.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/observe/handler.hpp>
@@ -42,7 +44,9 @@
 namespace {
 
 using demo::Clock;
-using Runtime = poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Meter<>>;
+using Decisions = poise::analysis::Decisions<>;
+using Runtime =
+    poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Meter<>, Decisions>;
 using Balancer = poise::Balancer<poise::AnyPolicy, demo::Pool, Runtime>;
 
 /// Servers on a thread of their own.
@@ -91,6 +95,9 @@ poise::observe::Handler handler_for(Balancer const& balancer, status::Options co
   poise::observe::Metrics const metrics{.readers = {std::move(reader)}};
   poise::observe::add_metrics(handler, metrics);
   poise::observe::add_page(handler, metrics, {.notices = poise::analysis::alert_notices()});
+  poise::analysis::add_explanations(handler, balancer,
+                                    balancer.observer<poise::health::Standard>());
+  poise::analysis::add_decisions(handler, balancer, balancer.observer<Decisions>());
   return handler;
 }
 

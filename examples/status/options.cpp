@@ -48,6 +48,9 @@ monitor and a meter, and serves what the meter counted:
   /metrics   for Prometheus; OpenMetrics if the client asks for it
   /json      most of these numbers and more, as JSON
   /text      a table:  watch -n1 curl -s URL/text
+  /explain?key=K  what a pick would do now, and why not another backend
+  /why/ID    why a backend is passed over, and until when:  curl -s URL/why/server-2
+  /decisions what picks did, one in 1024, by which numbers
   /healthz   that this program runs
 
 The first line that it prints is the address. The second server answers HTTP 500 from the 5th to the

@@ -22,7 +22,7 @@
 #include <utility>
 
 #include <poise/policy.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 
 namespace poise::inline v0_1_0 {
 
@@ -74,8 +74,7 @@ template <class L>
 [[gnu::noinline, gnu::cold]] void tell_loads(L const& load, Candidates candidates,
                                              Context context) {
   for (std::size_t i = 0; i < candidates.size(); ++i)
-    if constexpr (requires { static_cast<double>(load(candidates, i, context)); })
-      context.rehearsal()->score(candidates[i], static_cast<double>(load(candidates, i, context)));
+    tell_score(*context.trace(), candidates[i], load(candidates, i, context));
 }
 
 /// The base of policies with a load, and of Weighted: forwards all hooks to the load.

@@ -8,6 +8,8 @@
 //
 //   on_pick(Picked)                    a backend was picked
 //   on_refused(Refused)                no backend could be picked
+//   on_sampled_pick(SampledPick)       how a pick was made, if wants_pick() said true before it;
+//                                      one observer may have these two
 //   on_finish(Finished)                a request was completed
 //   on_event(Event)                    a backend was added, removed, changed or emptied, or all
 //                                      backends reached their limits
@@ -54,6 +56,7 @@
 #include <poise/error.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy/hooks.hpp>
+#include <poise/policy/sampled_pick.hpp>
 #include <poise/request.hpp>
 #include <poise/sync/in_flight.hpp>
 #include <poise/time.hpp>
@@ -195,6 +198,9 @@ template <class O>
 inline constexpr bool observes_refused =
     requires(O& observer, Refused const& event) { observer.on_refused(event); };
 template <class O>
+inline constexpr bool samples_picks =
+    requires(O& observer, SampledPick const& pick) { observer.on_sampled_pick(pick); };
+template <class O>
 inline constexpr bool observes_event =
     requires(O& observer, Event const& event) { observer.on_event(event); };
 template <class O>
@@ -254,9 +260,9 @@ struct AnyArgument {
 };
 template <class O>
 inline constexpr bool has_known_hook =
-    observes_pick<O> || observes_refused<O> || observes_event<O> || observes_call<O> ||
-    observes_tick<O> || observes_finish<O> || rules_on_tick<O> || arranges<O> || warns<O> ||
-    hooks::declares_time<O> || is_classifier<O> || requires { &O::on_transition; } ||
+    observes_pick<O> || observes_refused<O> || samples_picks<O> || observes_event<O> ||
+    observes_call<O> || observes_tick<O> || observes_finish<O> || rules_on_tick<O> || arranges<O> ||
+    warns<O> || hooks::declares_time<O> || is_classifier<O> || requires { &O::on_transition; } ||
     requires(O& observer, AnyArgument const& news) { observer.on_transition(news); };
 
 /// Rejects hooks that can't be called as poise calls them: they would be ignored in silence.
@@ -269,6 +275,14 @@ consteval bool check_observer() {
   if constexpr (requires { &O::on_refused; })
     static_assert(observes_refused<O>,
                   "a poise observer's on_refused: void on_refused(Refused const&)");
+  if constexpr (requires { &O::on_sampled_pick; } || requires { &O::wants_pick; })
+    static_assert(
+        samples_picks<O> &&
+            requires(O& observer) {
+              { observer.wants_pick() } noexcept -> std::same_as<bool>;
+            },
+        "a poise observer that samples picks needs two hooks: bool wants_pick() noexcept and "
+        "void on_sampled_pick(SampledPick const&)");
   if constexpr (requires { &O::on_finish; })
     static_assert(observes_finish<O>,
                   "a poise observer's on_finish: void on_finish(Finished const&[, State&])");
@@ -291,8 +305,8 @@ consteval bool check_observer() {
   static_assert(
       !has_unknown_observer_hook<O>,
       "poise has no hook of this name. An observer's hooks are on_pick, on_refused, "
-      "on_finish, on_event, on_call, on_transition, after_tick and warning; a rule's are on_tick "
-      "and arrange");
+      "on_finish, on_event, on_call, on_transition, on_sampled_pick, wants_pick, after_tick and "
+      "warning; a rule's are on_tick and arrange");
   static_assert(
       has_known_hook<O>,
       "this observer has no hook that poise calls: on_pick, on_refused, on_finish, on_event, "
@@ -311,8 +325,11 @@ struct ObserverTraits<std::tuple<Observers...>> {
       (std::size_t{rule_decides_health<Observers>} + ... + 0U) < 2,
       "two health monitors in one runtime would undo each other's decisions: keep one, with "
       "the criteria of both");
+  static_assert((std::size_t{samples_picks<Observers>} + ... + 0U) < 2,
+                "one observer of a runtime may sample picks: the record of a pick is made once");
   static constexpr bool pick = (observes_pick<Observers> || ...);
   static constexpr bool refused = (observes_refused<Observers> || ...);
+  static constexpr bool samples = (samples_picks<Observers> || ...);
   static constexpr bool finish = (observes_finish<Observers> || ...);
   static constexpr bool event = (observes_event<Observers> || ...);
   static constexpr bool call = (observes_call<Observers> || ...);

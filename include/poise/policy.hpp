@@ -43,6 +43,7 @@
 
 namespace poise::inline v0_1_0 {
 
+class PickTrace;
 class Rehearsal;
 
 /// Which child of each wrapper picked, so that the right child is notified of the outcome. A stack
@@ -107,11 +108,16 @@ class Context {
   /// and in a rehearsal.
   [[nodiscard]] bool asked_before() const noexcept { return asked_ || refusals_ != 0; }
   void note_asked() noexcept { asked_ = true; }
-  /// What a pick that changes nothing may write to instead; null in a real pick.
+  /// What listens to how this pick is made (policy/trace.hpp); null in nearly all.
+  [[nodiscard]] PickTrace* trace() const noexcept { return trace_; }
+  /// What a pick that changes nothing may write to instead; null in a real pick. If there is one,
+  /// there is a trace.
   [[nodiscard]] Rehearsal* rehearsal() const noexcept { return rehearsal_; }
+  void listen(PickTrace& trace) noexcept { trace_ = &trace; }
   /// Makes this pick a rehearsal. It is none that wrappers count (asked_before).
-  void rehearse(Rehearsal& rehearsal) noexcept {
+  void rehearse(Rehearsal& rehearsal, PickTrace& trace) noexcept {
     rehearsal_ = &rehearsal;
+    trace_ = &trace;
     asked_ = true;
   }
   /// Remembers that this backend refused; of more than 8, the last ones.
@@ -137,6 +143,7 @@ class Context {
   std::size_t refusals_ = 0;
   bool asked_ = false;
   Duration retry_after_{};
+  PickTrace* trace_ = nullptr;
   Rehearsal* rehearsal_ = nullptr;
   std::array<Backend const*, 8>
       refused_;  // NOLINT: left unset on purpose, refusals_ says what counts

@@ -11,7 +11,7 @@
 #        3  engine/, observer runtime lease handle changes balancer
 #        2  policy/ compose/                                 policies do not include each other
 #        1  load/ hashing/, every other header of the root, and in policy/ what policies share:
-#           hooks handover claim pick_info cursor rehearsal
+#           hooks handover claim pick_info cursor rehearsal trace sampled_pick
 #        0  sync/ hash/ base/, error time random             sync/ includes nothing but sync/
 #      poise.hpp includes all and is included by none; fwd.hpp and version.hpp include each other.
 #      A folder policy/X/ belongs to policy/X.hpp, which alone includes it.
@@ -37,7 +37,7 @@ function(get_layer file result)
     set(layer 3)
   elseif(file MATCHES "^((sync|hash|base)/.*|(error|time|random)\\.hpp)$")
     set(layer 0)
-  elseif(file MATCHES "^(hashing|load)/|^policy/(hooks|handover|claim|pick_info|cursor|rehearsal)\\.hpp$"
+  elseif(file MATCHES "^(hashing|load)/|^policy/(hooks|handover|claim|pick_info|cursor|rehearsal|trace|sampled_pick)\\.hpp$"
          OR NOT file MATCHES "/")
     set(layer 1)
   elseif(file MATCHES "^(policy|compose)/")

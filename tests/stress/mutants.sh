@@ -23,7 +23,8 @@
 #   - a relaxed load of the epoch on entry: the snapshot's own load acquires what the updater wrote;
 #   - a relaxed store of the epoch on entry: ThreadSanitizer lets it continue the release of the leave
 #     before it, as C++ did until C++20;
-#   - relaxed operations of InFlight::claim and undo are relaxed already.
+#   - relaxed operations of InFlight::claim and undo are relaxed already;
+#   - relaxed words or stamps of LastValues: plain moves, and each of the two orders hides the other.
 
 set -euo pipefail
 
@@ -611,6 +612,24 @@ mutant change_inside_a_change all engine/writer.hpp reentry plain asymmetric <<'
     if (exclusive_.held_by_this_thread() || making_.held_by_this_thread())
 =>
     if (false)
+END
+
+mutant value_read_without_a_second_look short sync/last_values.hpp last_values plain asymmetric <<'END'
+    if (slot.stamp.load(std::memory_order_relaxed) != written) return std::nullopt;
+=>
+END
+
+mutant value_written_beside_another_writer all sync/last_values.hpp last_values plain asymmetric <<'END'
+before % 2 != 0 || before > writing ||
+=>
+before > writing ||
+END
+
+mutant value_stamped_before_it_is_there all sync/last_values.hpp last_values plain asymmetric <<'END'
+    auto const* from = reinterpret_cast<std::byte const*>(&value);
+=>
+    slot.stamp.store(writing + 1, std::memory_order_release);
+    auto const* from = reinterpret_cast<std::byte const*>(&value);
 END
 
 mutant handle_that_does_not_wait_for_its_feed all discovery/watcher.hpp watcher tsan asymmetric <<'END'

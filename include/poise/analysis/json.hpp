@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Reasons and explanations as JSON. Times are seconds: `since` ago, `left` from now. What is
-// unknown is null.
+// Reasons, explanations and decisions as JSON. Times are seconds: `since` ago, `left` from now.
+// What is unknown is null.
 
+#include <cstddef>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 
+#include <poise/analysis/decisions.hpp>
 #include <poise/analysis/explain.hpp>
 #include <poise/analysis/why.hpp>
 #include <poise/error.hpp>
@@ -48,6 +51,42 @@ inline void write(JsonWriter& json, Candidate const& of, Time now) {
   json.count("in_flight", of.in_flight);
 }
 
+inline void write(JsonWriter& json, Decision const& of, Time now) {
+  auto const& pick = of.pick;
+  json.count("number", of.number);
+  json.time("age", now - pick.at);
+  json.text("winner", of.winner);
+  json.count("in_flight", pick.in_flight);
+  json.text("key", pick.key());
+  json.count("key_size", pick.key_size);
+  json.flag("rotates", pick.rotates);
+  json.flag("explores", pick.explores);
+  json.flag("found_by_scan", pick.scanned);
+  json.array("steps", [&] {
+    for (auto const& each : pick.steps())
+      json.object("", [&] {
+        json.text("by", name(each.by));
+        json.count("kept", each.kept);
+      });
+  });
+  json.count("told", pick.told);
+  json.array("backends", [&] {
+    for (std::size_t i = 0; i < of.ids.size(); ++i)
+      json.object("", [&] {
+        auto const& each = pick.entries()[i];
+        json.text("id", of.ids[i]);
+        json.number("score", each.score);
+        json.flag("compared", each.compared);
+        json.text("refused_by", name(each.refused_by));
+      });
+  });
+  json.count("draw_count", pick.draws);
+  json.array("draws", [&] {
+    for (std::size_t k = 0; k < pick.draws && k < SampledPick::max_draws; ++k)
+      json.number("", pick.draw(k));
+  });
+}
+
 }  // namespace detail
 
 /// {"id": "10.0.0.1:80", "reason": "ejected", "cause": "consecutive failures", "value": 5, ...}
@@ -70,6 +109,17 @@ inline void write(JsonWriter& json, Candidate const& of, Time now) {
     json.array("candidates", [&] {
       for (auto const& each : of.candidates)
         json.object("", [&] { detail::write(json, each, of.at); });
+    });
+  });
+  return json.take() + '\n';
+}
+
+/// {"decisions": [{"number": 4, "winner": "10.0.0.2:80", "backends": [...], "draws": [...], ...}]}
+[[nodiscard]] inline std::string json(std::span<Decision const> of, Time now) {
+  detail::JsonWriter json;
+  json.object("", [&] {
+    json.array("decisions", [&] {
+      for (auto const& each : of) json.object("", [&] { detail::write(json, each, now); });
     });
   });
   return json.take() + '\n';

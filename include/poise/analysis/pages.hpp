@@ -2,19 +2,24 @@
 #pragma once
 
 // Explanations over HTTP: /explain?key=... says what a pick would do, /why/ID why a backend is
-// passed over.
+// passed over, /decisions what sampled picks did; /decisions?id=ID those that looked at a backend.
 //
 //   poise::observe::Handler handler;
 //   poise::analysis::add_explanations(handler, servers, monitor);   // or without a monitor
+//   poise::analysis::add_decisions(handler, servers, servers.observer<Decisions<>>());
 //
 // They are text; with ?format=json, or if the Accept header asks for it, JSON. An explanation shows
 // ids, zones and numbers, like the other pages: serve it to operators only.
 
+#include <algorithm>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include <poise/analysis/decisions.hpp>
 #include <poise/analysis/explain.hpp>
 #include <poise/analysis/json.hpp>
 #include <poise/analysis/why.hpp>
@@ -27,14 +32,16 @@ namespace poise::inline v0_1_0::analysis {
 
 namespace detail {
 
-/// The parameters of the two pages.
+/// The parameters of the pages.
 struct PageQuery {
   std::string key{};
+  std::string id{};
   Priority priority = Priority::normal;
   bool as_json = false;
   std::string mistake{};  ///< In words; empty if there is none.
 
-  explicit PageQuery(observe::HttpRequest const& request)
+  /// `known`: what the page takes beside format=...
+  PageQuery(observe::HttpRequest const& request, std::initializer_list<std::string_view> known)
       : as_json{observe::detail::quality_of(request.accept, "application/json") >
                 observe::detail::quality_of(request.accept, "text/plain")} {
     auto all = observe::parameters(request.target);
@@ -42,22 +49,33 @@ struct PageQuery {
       mistake = "a % must be followed by two hexadecimal digits\n";
       return;
     }
-    for (auto& [name, value] : *all) take(name, value);
+    for (auto& [name, value] : *all)
+      if (name != "format" && std::ranges::find(known, name) == known.end())
+        mistake = unknown(name, value, known);
+      else if (!take(name, value)) mistake = unknown(name, value, known);
   }
 
  private:
-  void take(std::string const& name, std::string& value) {
-    if (name == "key") {
-      key = std::move(value);
-    } else if (name == "format" && (value == "json" || value == "text")) {
+  bool take(std::string const& name, std::string& value) {
+    if (name == "format") {
       as_json = value == "json";
-    } else if (auto const found = priority_named(value); name == "priority" && found) {
-      priority = *found;
-    } else {
-      mistake = poise::detail::in_quotes(name) + " = " + poise::detail::in_quotes(value) +
-                " is not known; there are key=..., priority=high, normal or low, and format=text "
-                "or json\n";
+      return value == "json" || value == "text";
     }
+    if (name == "priority") {
+      auto const found = priority_named(value);
+      priority = found.value_or(priority);
+      return found.has_value();
+    }
+    (name == "key" ? key : id) = std::move(value);
+    return true;
+  }
+  static std::string unknown(std::string const& name, std::string const& value,
+                             std::initializer_list<std::string_view> known) {
+    auto text = poise::detail::in_quotes(name) + " = " + poise::detail::in_quotes(value) +
+                (known.size() == 0 ? " is not known; there is " : " is not known; there are ");
+    for (auto const& each : known)
+      text += std::string{each} + (each == "priority" ? "=high, normal or low, " : "=..., ");
+    return text + (known.size() == 0 ? "" : "and ") + "format=text or json\n";
   }
   static std::optional<Priority> priority_named(std::string_view name) noexcept {
     if (name == "high") return Priority::high;
@@ -77,7 +95,7 @@ template <class Explain, class WhyOf, class Now>
 void add_pages(observe::Handler& handler, std::string const& under, Explain explain, WhyOf why_of,
                Now now) {
   handler.add(under + "/explain", [explain](observe::HttpRequest const& request) {
-    PageQuery const query{request};
+    PageQuery const query{request, {"key", "priority"}};
     if (!query.mistake.empty()) return observe::HttpResponse{.status = 400, .body = query.mistake};
     Explanation const explanation =
         explain(Request{.route_key = query.key, .priority = query.priority});
@@ -85,7 +103,7 @@ void add_pages(observe::Handler& handler, std::string const& under, Explain expl
   });
   auto prefix = under + "/why/";
   handler.add_below(prefix, [prefix, why_of, now](observe::HttpRequest const& request) {
-    PageQuery query{request};
+    PageQuery query{request, {}};
     auto const id = observe::percent_decoded(request.below(prefix), false);
     if (!id) query.mistake = "a % must be followed by two hexadecimal digits\n";
     if (!query.mistake.empty()) return observe::HttpResponse{.status = 400, .body = query.mistake};
@@ -118,6 +136,29 @@ void add_explanations(observe::Handler& handler, Balancer const& balancer, Monit
       [&balancer, &monitor](Request const& request) { return explain(balancer, monitor, request); },
       [&balancer, &monitor](std::string_view id) { return why(balancer, monitor, id); },
       [&balancer] { return balancer.now(); });
+}
+
+/// Adds /decisions: the last sampled picks of this balancer, the newest first. *Requires* that the
+/// balancer outlives the handler, and stays where it is.
+template <class Balancer, DecisionOptions O>
+void add_decisions(observe::Handler& handler, Balancer const& balancer, Decisions<O> decisions,
+                   std::string const& under = {}) {
+  handler.add(under + "/decisions", [&balancer, decisions = std::move(decisions)](
+                                        observe::HttpRequest const& request) {
+    detail::PageQuery const query{request, {"id"}};
+    if (!query.mistake.empty()) return observe::HttpResponse{.status = 400, .body = query.mistake};
+    auto last = decisions.last();
+    if (!query.id.empty())
+      std::erase_if(last, [&](Decision const& each) {
+        return each.winner != query.id && std::ranges::find(each.ids, query.id) == each.ids.end();
+      });
+    auto const now = balancer.now();
+    if (query.as_json) return detail::page(true, json(last, now));
+    auto text = std::to_string(last.size()) + " of " + std::to_string(decisions.recorded()) +
+                " sampled picks, one in " + std::to_string(1U << O.sampling) + '\n';
+    for (auto const& each : last) text += message(each, now) + '\n';
+    return detail::page(false, text);
+  });
 }
 
 }  // namespace poise::inline v0_1_0::analysis

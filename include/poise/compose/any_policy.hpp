@@ -80,7 +80,7 @@ class AnyPolicy {
   }
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
-    if (context.asked_before()) [[unlikely]] {
+    if (context.asked_before() || context.trace() != nullptr) [[unlikely]] {
       auto const picked = held_->pick_again(plan, candidates, context);
       context.path = picked.path;
       return picked.result;
@@ -93,8 +93,8 @@ class AnyPolicy {
   [[gnu::always_inline]] bool admit(Plan const& plan, Candidates const& candidates, std::size_t i,
                                     std::uint32_t in_flight, Context& context) const {
     if (plan.admit_ == nullptr) return true;
-    if (context.rehearsal() != nullptr) [[unlikely]]
-      return take(held_->rehearse_admit(plan, candidates, i, in_flight, context), context);
+    if (context.trace() != nullptr) [[unlikely]]
+      return take(held_->admit_traced(plan, candidates, i, in_flight, context), context);
     return take(plan.admit_(plan, &candidates.roster(), &context.request, &context.random.chance(),
                             lane_and_path(context),
                             detail::pack(static_cast<std::uint32_t>(i), in_flight), context.now),
@@ -152,9 +152,9 @@ class AnyPolicy {
     [[nodiscard]] virtual Plan plan(Candidates const&, Plan const* before) const = 0;
     /// A pick for any context. It takes a copy, for the reason given at ErasedResult.
     [[nodiscard]] virtual Returned pick_again(Plan const&, Candidates, Context) const = 0;
-    /// An admission in a rehearsal: the context goes along.
-    [[nodiscard]] virtual Returned rehearse_admit(Plan const&, Candidates, std::size_t i,
-                                                  std::uint32_t in_flight, Context) const = 0;
+    /// An admission that is traced: the context goes along.
+    [[nodiscard]] virtual Returned admit_traced(Plan const&, Candidates, std::size_t i,
+                                                std::uint32_t in_flight, Context) const = 0;
     virtual void on_finish(Finish&) const = 0;
     virtual void on_tick(Time) const = 0;
     [[nodiscard]] virtual Decision decide(Attempt const&) const = 0;
@@ -219,8 +219,8 @@ class AnyPolicy {
       return {i, context.path};
     }
 
-    [[nodiscard]] Returned rehearse_admit(Plan const& plan, Candidates candidates, std::size_t i,
-                                          std::uint32_t in_flight, Context context) const override {
+    [[nodiscard]] Returned admit_traced(Plan const& plan, Candidates candidates, std::size_t i,
+                                        std::uint32_t in_flight, Context context) const override {
       return returned(hooks::admit(policy, tables_of(plan), candidates, i, in_flight, context),
                       context);
     }

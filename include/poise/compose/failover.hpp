@@ -189,15 +189,15 @@ class Failover : public detail::Several<Primary, Secondary> {
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
     auto const path = context.path;
-    auto* const rehearsal = context.rehearsal();  // read here, where it is known to be null
-    auto const depth = rehearsal == nullptr ? 0 : rehearsal->depth();
+    auto* const trace = context.trace();  // read here, where it is known to be null
+    auto const depth = trace == nullptr ? 0 : trace->depth();
     bool const drawn =
         plan.load == 100 ||
         (plan.load != 0 && detail::draw_below(100, plan.keyed, plan.salt, context) < plan.load);
     for (bool const first : {drawn, !drawn}) {
-      if (rehearsal != nullptr) [[unlikely]]
-        rehearsal->narrow(Candidates{first ? plan.first.roster() : plan.rest.roster()},
-                          LeftOutBy::tier);
+      if (trace != nullptr) [[unlikely]]
+        trace->narrow(Candidates{first ? plan.first.roster() : plan.rest.roster()},
+                      LeftOutBy::tier);
       auto const i =
           first ? plan.first.pick(primary(), context) : plan.rest.pick(secondary(), context);
       if (i != Candidates::none) [[likely]] {
@@ -206,8 +206,8 @@ class Failover : public detail::Several<Primary, Secondary> {
       }
       context.path = path;  // no usable backend there
       context.note_asked();
-      if (rehearsal != nullptr) [[unlikely]]
-        rehearsal->widen(depth);
+      if (trace != nullptr) [[unlikely]]
+        trace->widen(depth);
     }
     return Candidates::none;
   }

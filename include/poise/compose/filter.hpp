@@ -20,7 +20,7 @@
 #include <poise/backend.hpp>
 #include <poise/compose/planned_subset.hpp>
 #include <poise/compose/wrapper.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 
 namespace poise::inline v0_1_0 {
 
@@ -70,8 +70,8 @@ class Filter : public detail::Around<P> {
   }
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
-    if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr) [[unlikely]]
-      rehearsal->narrow(Candidates{plan.roster()}, LeftOutBy::filter);
+    if (auto* trace = context.trace(); trace != nullptr) [[unlikely]]
+      trace->narrow(Candidates{plan.roster()}, LeftOutBy::filter);
     return plan.pick(this->inner(), context);
   }
   /// Applies to backends that a scan found, too.

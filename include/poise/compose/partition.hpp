@@ -23,7 +23,7 @@
 #include <poise/compose/wrapper.hpp>
 #include <poise/hash/draw.hpp>
 #include <poise/policy.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 #include <poise/random.hpp>
 #include <poise/time.hpp>
 
@@ -125,13 +125,13 @@ class PartitionedPolicy : public PolicyCopies<P> {
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
     auto const path = context.path;
-    auto* const rehearsal = context.rehearsal();  // read here, where it is known to be null
-    auto const depth = rehearsal == nullptr ? 0 : rehearsal->depth();
+    auto* const trace = context.trace();  // read here, where it is known to be null
+    auto const depth = trace == nullptr ? 0 : trace->depth();
     auto next = plan.sole != Candidates::none ? plan.sole : draw(plan, context);
     for (auto left = plan.groups.size(); left != 0; --left) {
       auto const& group = plan.groups[next];
-      if (rehearsal != nullptr) [[unlikely]]
-        rehearsal->narrow(Candidates{group.subset.roster()}, others);
+      if (trace != nullptr) [[unlikely]]
+        trace->narrow(Candidates{group.subset.roster()}, others);
       auto const i = group.subset.pick(*group.policy, context);
       if (i != Candidates::none) [[likely]] {
         PolicyCopies<P>::Step::push(context.path, group.copy);
@@ -139,8 +139,8 @@ class PartitionedPolicy : public PolicyCopies<P> {
       }
       context.path = path;  // no usable backend there
       context.note_asked();
-      if (rehearsal != nullptr) [[unlikely]]
-        rehearsal->widen(depth);
+      if (trace != nullptr) [[unlikely]]
+        trace->widen(depth);
       if (++next == plan.groups.size()) next = 0;
     }
     return Candidates::none;

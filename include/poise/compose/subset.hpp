@@ -31,7 +31,7 @@
 #include <poise/compose/wrapper.hpp>
 #include <poise/error.hpp>
 #include <poise/policy.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 
 namespace poise::inline v0_1_0 {
 
@@ -86,8 +86,8 @@ class Subset : public detail::Around<P> {
   }
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const&,
                                           Context& context) const {
-    if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr) [[unlikely]]
-      rehearsal->narrow(Candidates{plan.subset.roster()}, LeftOutBy::subset);
+    if (auto* trace = context.trace(); trace != nullptr) [[unlikely]]
+      trace->narrow(Candidates{plan.subset.roster()}, LeftOutBy::subset);
     return plan.subset.pick(this->inner(), context);
   }
   /// Applies to backends that a scan found, too.

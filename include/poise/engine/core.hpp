@@ -46,6 +46,7 @@
 #include <poise/observer.hpp>
 #include <poise/policy.hpp>
 #include <poise/policy/pick_info.hpp>
+#include <poise/policy/sampled_pick.hpp>
 #include <poise/random.hpp>
 #include <poise/rehearsed.hpp>
 #include <poise/request.hpp>
@@ -178,8 +179,8 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
     Context context{request, rehearsal.copy_of(chance_, lane), lane};
     if (timed(snapshot->flags)) context.now = clock_.now();
-    context.rehearse(rehearsal);
-    auto const found = Selector::rehearse(*snapshot, context);
+    context.rehearse(rehearsal, rehearsal);
+    auto const found = Selector::pick_traced(*snapshot, context);
     result.winner = found.claimed;
     if (found.claimed == nullptr)
       result.error = Selector::explain_failure(*snapshot, request, context.suggested_retry());
@@ -390,6 +391,9 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   /// On failure `room_after` is when the policy has room again, if it knows.
   [[nodiscard, gnu::always_inline]] Lease find(Request const& request,
                                                Duration* room_after = nullptr) {
+    if constexpr (Observed::samples)
+      if (this->observers_.wants_pick()) [[unlikely]]
+        return find_and_record(request, room_after);
     sync::ReadSection const section;
     auto const* snapshot = this->link_.current.load();
     if (snapshot == nullptr) [[unlikely]]
@@ -397,9 +401,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
     Time now{};
     if (timed(snapshot->flags)) now = clock_.now();
-    if ((snapshot->flags & Run::keyed) != 0)
-      if (!key_seen_.load() && !request.key().empty()) [[unlikely]]
-        key_seen_.store(true);
+    look_for_key(*snapshot, request);
 
     Proposal first{nullptr, not_asked};
     if (Selector::begins_fast(*snapshot, request)) [[likely]] {
@@ -416,6 +418,47 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     }
     return Lease{static_cast<Record&>(*found.claimed),
                  Run{now, found.path_and_rest | snapshot->flags}};
+  }
+
+  [[gnu::always_inline]] void look_for_key(Snapshot const& snapshot, Request const& request) {
+    if ((snapshot.flags & Run::keyed) != 0)
+      if (!key_seen_.load() && !request.key().empty()) [[unlikely]]
+        key_seen_.store(true);
+  }
+
+  /// find(), by the same steps, with a record of them.
+  [[gnu::noinline, gnu::cold]] Lease find_and_record(Request const& request, Duration* room_after) {
+    PickRecorder recorder;
+    auto lease = find_traced(request, room_after, recorder);
+    this->observers_.notify_of_sample(recorder.pick());
+    return lease;
+  }
+  [[nodiscard]] Lease find_traced(Request const& request, Duration* room_after,
+                                  PickRecorder& recorder) {
+    sync::ReadSection const section;
+    auto const lane = sync::lane_of(section.thread_index(), own_lanes_);
+    auto const now = clock_.now();
+    recorder.begin(request, now, chance_.position(lane));
+    auto const* snapshot = this->link_.current.load();
+    if (snapshot == nullptr) {
+      recorder.end_with(PickError::closed);
+      return Lease{Error{.reason = PickError::closed}};
+    }
+    look_for_key(*snapshot, request);
+    Context context{request, chance_, lane};
+    if (timed(snapshot->flags)) context.now = now;
+    context.listen(recorder);
+    auto const found = Selector::pick_traced(*snapshot, context);
+    recorder.end_draws(chance_.position(lane));
+    if (found.claimed == nullptr) {
+      if (room_after != nullptr) *room_after = context.suggested_retry();
+      auto const error = Selector::explain_failure(*snapshot, request, context.suggested_retry());
+      recorder.end_with(error.reason);
+      return Lease{error};
+    }
+    recorder.end_with(*found.claimed, (low_half(found.path_and_rest) & Run::scanned) != 0);
+    return Lease{static_cast<Record&>(*found.claimed),
+                 Run{context.now, found.path_and_rest | snapshot->flags}};
   }
 
   /// If it claims nothing, path_and_rest says when to come back, as Context::suggested_retry().

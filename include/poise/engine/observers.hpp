@@ -55,6 +55,17 @@ class ObserverList {
     });
   }
 
+  /// Does an observer want a record of the next pick?
+  [[nodiscard, gnu::always_inline]] bool wants_pick() noexcept {
+    return std::apply([](auto&... each) { return (wants_pick_of(each) || ...); }, all_);
+  }
+  void notify_of_sample(SampledPick const& pick) noexcept {
+    notify([&](auto& observer) {
+      if constexpr (samples_picks<std::remove_reference_t<decltype(observer)>>)
+        observer.on_sampled_pick(pick);
+    });
+  }
+
   /// What the observers have to say against the use of this backend.
   template <class Record>
   void add_warnings(Record& record, Time now, std::vector<std::string>& warnings) noexcept {
@@ -112,6 +123,11 @@ class ObserverList {
   }
 
  private:
+  template <class O>
+  [[gnu::always_inline]] static bool wants_pick_of([[maybe_unused]] O& observer) noexcept {
+    if constexpr (samples_picks<O>) return observer.wants_pick();
+    else return false;
+  }
   template <class O>
   static bool misses_ticks([[maybe_unused]] O const& observer) noexcept {
     if constexpr (requires { observer.ticks_missing(); }) return observer.ticks_missing();

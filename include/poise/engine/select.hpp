@@ -19,7 +19,7 @@
 #include <poise/policy.hpp>
 #include <poise/policy/claim.hpp>
 #include <poise/policy/pick_info.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>
 #include <poise/time.hpp>
@@ -87,9 +87,9 @@ struct Selector {
     return pick_again(snapshot, group, context, i, may_repeat);
   }
 
-  /// What a pick would find, by the same steps; nothing is claimed. *Requires* a context of a
-  /// rehearsal.
-  [[nodiscard]] static Proposal rehearse(Snapshot const& snapshot, Context& context) {
+  /// A whole pick, by the same steps, for a context that has a trace. In a rehearsal nothing is
+  /// claimed.
+  [[nodiscard]] static Proposal pick_traced(Snapshot const& snapshot, Context& context) {
     if (!begins_fast(snapshot, context.request)) {
       auto const& group = Selector::group(snapshot, context.request, context.random);
       return group.roster.eligible == 0 ? Proposal{} : any(snapshot, group, context);
@@ -170,7 +170,8 @@ struct Selector {
       Context fresh{open, context.random.chance(), context.lane};
       fresh.now = context.now;
       fresh.note_asked();
-      if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr) fresh.rehearse(*rehearsal);
+      if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr)
+        fresh.rehearse(*rehearsal, *context.trace());
       if (hooks::pick(*snapshot.policy, *group->plan, Candidates{roster}, fresh) < roster.eligible)
         return true;
     }
@@ -234,9 +235,9 @@ struct Selector {
   [[nodiscard]] static std::size_t ask_policy(Snapshot const& snapshot, Group const& group,
                                               Context& context) {
     Candidates const candidates{group.roster};
-    if (auto* rehearsal = context.rehearsal(); rehearsal != nullptr) [[unlikely]] {
-      rehearsal->ask();
-      rehearsal->narrow(candidates, LeftOutBy::group);
+    if (auto* trace = context.trace(); trace != nullptr) [[unlikely]] {
+      trace->ask();
+      trace->narrow(candidates, LeftOutBy::group);
     }
     return hooks::pick(*snapshot.policy, *group.plan, candidates, context);
   }

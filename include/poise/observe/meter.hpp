@@ -35,6 +35,7 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/base/sampler.hpp>
 #include <poise/call.hpp>
 #include <poise/error.hpp>
 #include <poise/hash/xxhash.hpp>
@@ -49,7 +50,6 @@
 #include <poise/observe/snapshot.hpp>
 #include <poise/observer.hpp>
 #include <poise/outcome.hpp>
-#include <poise/random.hpp>
 #include <poise/sync/relaxed.hpp>
 #include <poise/time.hpp>
 
@@ -84,36 +84,6 @@ namespace detail {
   }
   return std::max(one_by_one, beside);
 }
-
-/// Chooses one of every 2^Sampling turns, at random. Every 2^Sampling-th turn would keep step with
-/// round robin: of 2^Sampling backends it would choose the same one for ever.
-///
-/// *Threads* one.
-template <unsigned Sampling>
-class Sampler {
- public:
-  [[nodiscard]] static Sampler& of_this_thread() noexcept {
-    thread_local constinit Sampler sampler;
-    return sampler;
-  }
-  /// Is this turn chosen? *Cost* a count; a random number once in 2^Sampling turns.
-  [[nodiscard, gnu::always_inline]] bool next() noexcept {
-    if (turn_ == 0) [[unlikely]]
-      chosen_ = static_cast<std::uint32_t>(draw() >> (64U - Sampling));
-    bool const is_chosen = turn_ == chosen_;
-    turn_ = (turn_ + 1) & ((1U << Sampling) - 1);
-    return is_chosen;
-  }
-
- private:
-  [[nodiscard]] std::uint64_t draw() noexcept {
-    state_ += poise::detail::wyrand_step;
-    return poise::detail::wyrand(state_);
-  }
-  std::uint64_t state_ = 0;
-  std::uint32_t turn_ = 0;    // of the current 2^Sampling
-  std::uint32_t chosen_ = 0;  // among them
-};
 
 /// Counts in a fixed number of places; all but the first so many are counted together.
 class EjectionCounts {
@@ -357,8 +327,7 @@ class Meter {
   {
     if (!event.latency || !is_verdict(event.outcome.result)) [[unlikely]]
       return;
-    if constexpr (O.sampling != 0)
-      if (!detail::Sampler<O.sampling>::of_this_thread().next()) return;
+    if (!poise::detail::Sampler<O.sampling, Meter>::of_this_thread().next()) return;
     state.latencies().add(*event.latency);
   }
   void on_refused(Refused const& event) const noexcept { ledger_->refused(event.error); }

@@ -60,7 +60,7 @@
 #include <poise/policy.hpp>
 #include <poise/policy/adaptive/short_list.hpp>
 #include <poise/policy/adaptive/statistics.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0 {
@@ -164,14 +164,14 @@ class BasicAdaptive {
   // address and live in registers.
   [[gnu::always_inline]] std::size_t pick(Plan const& plan, Candidates const& candidates,
                                           Context& context) const {
-    if (context.rehearsal() != nullptr) [[unlikely]]
-      return rehearse(plan, candidates, context);
+    if (context.trace() != nullptr) [[unlikely]]
+      return pick_traced(plan, candidates, context);
     if (!context.unrestricted()) [[unlikely]] {
       auto copy = context;
-      return best_usable<Live>(plan, candidates.roster(), copy);
+      return best_usable(Live{}, plan, candidates.roster(), copy);
     }
-    return propose<Live>(plan, candidates.roster(), context.now, context.random.chance(),
-                         context.lane);
+    return propose(Live{}, plan, candidates.roster(), context.now, context.random.chance(),
+                   context.lane);
   }
 
   [[gnu::always_inline]] void on_finish(Finish& finish) const noexcept {
@@ -216,6 +216,14 @@ class BasicAdaptive {
       return threads.several(lane);
     }
     static void see(detail::adaptive::PoolLoad& load, float cost) noexcept { load.see(cost); }
+    static void tell(Candidates const&, std::size_t, float) noexcept {}
+  };
+  /// How a traced pick does: it also tells the costs that it compares.
+  struct Told : Live {
+    void tell(Candidates const& candidates, std::size_t i, float cost) const {
+      if (i != Candidates::none) trace->score(candidates[i], cost);
+    }
+    PickTrace* trace;
   };
   /// How a rehearsal does: not at all. A pick reads nothing that it has written itself, except for
   /// the slot in which it lists its winner.
@@ -228,6 +236,7 @@ class BasicAdaptive {
       return threads.are_several();
     }
     static void see(detail::adaptive::PoolLoad const&, float) noexcept {}
+    static void tell(Candidates const&, std::size_t, float) noexcept {}
   };
 
   struct Choice {
@@ -236,31 +245,39 @@ class BasicAdaptive {
     std::uint32_t slot = 0;
   };
 
-  /// Tells the rehearsal every cost.
-  [[gnu::noinline, gnu::cold]] std::size_t rehearse(Plan const& plan, Candidates const& candidates,
-                                                    Context context) const {
+  /// Tells a rehearsal every cost, and another trace those that are compared.
+  [[gnu::noinline, gnu::cold]] std::size_t pick_traced(Plan const& plan,
+                                                       Candidates const& candidates,
+                                                       Context context) const {
+    if (context.rehearsal() == nullptr)
+      return pick_by(Told{{}, context.trace()}, plan, candidates, context);
     for (std::size_t i = 0; i < candidates.size(); ++i)
-      context.rehearsal()->score(candidates[i], cost(candidates, i, context.now, mean_.unknown()));
-    if (!context.unrestricted()) return best_usable<Dry>(plan, candidates.roster(), context);
-    return propose<Dry>(plan, candidates.roster(), context.now, context.random.chance(),
-                        context.lane);
+      context.trace()->score(candidates[i], cost(candidates, i, context.now, mean_.unknown()));
+    return pick_by(Dry{}, plan, candidates, context);
+  }
+  template <class Writes>
+  std::size_t pick_by(Writes writes, Plan const& plan, Candidates const& candidates,
+                      Context& context) const {
+    if (!context.unrestricted()) return best_usable(writes, plan, candidates.roster(), context);
+    return propose(writes, plan, candidates.roster(), context.now, context.random.chance(),
+                   context.lane);
   }
 
   template <class Writes>
-  [[gnu::noinline]] std::size_t propose(Plan const& plan, Roster const& roster, Time now,
-                                        RandomSource& chance, sync::Lane lane) const {
+  [[gnu::noinline]] std::size_t propose(Writes writes, Plan const& plan, Roster const& roster,
+                                        Time now, RandomSource& chance, sync::Lane lane) const {
     Candidates const candidates{roster};
     Rng random{chance, lane};
     auto const bits = random();
     bool const explores = bits % 128 == 0;
     auto i = Candidates::none;
     if (explores) [[unlikely]]
-      i = unknown_of_some<Writes>(plan, roster, now, random);
+      i = unknown_of_some(writes, plan, roster, now, random);
     if (i == Candidates::none)
       i = candidates.size() <= few
-              ? best_in_row(plan, roster, now, random)
-              : best_of_list<Writes>(plan, candidates, now, random, bits >> 8U);
-    if (now != Time{}) Writes::begin(candidates.state<State>(i), now);
+              ? best_in_row(writes, plan, roster, now, random)
+              : best_of_list(writes, plan, candidates, now, random, bits >> 8U);
+    if (now != Time{}) writes.begin(candidates.state<State>(i), now);
     return i;
   }
 
@@ -299,18 +316,19 @@ class BasicAdaptive {
 
   /// `chance` has 56 random bits: the upper 32 for the first fresh backend, others for repairs.
   template <class Writes>
-  [[gnu::always_inline]] std::size_t best_of_list(Plan const& plan, Candidates const& candidates,
-                                                  Time now, Rng random,
-                                                  std::uint64_t chance) const {
-    auto const [first, second] = best_two<Writes>(random.lane());
-    auto const best = look<Writes>(plan, candidates, now, first);
+  [[gnu::always_inline]] std::size_t best_of_list(Writes writes, Plan const& plan,
+                                                  Candidates const& candidates, Time now,
+                                                  Rng random, std::uint64_t chance) const {
+    auto const [first, second] = best_two(writes, random.lane());
+    auto const best = look(writes, plan, candidates, now, first);
     auto known = best;
     if (second.cost() < known.cost) [[unlikely]]
       if (auto const i = plan.find(second.key()); i != Candidates::none)
         known = {i, second.cost(), second.slot()};
+    writes.tell(candidates, known.index, known.cost);
     for (std::size_t k = 0; k < Repairs; ++k) {
-      auto const other = look<Writes>(plan, candidates, now, list_.at((chance + k) % Slots));
-      write<Writes>(plan, other);
+      auto const other = look(writes, plan, candidates, now, list_.at((chance + k) % Slots));
+      write(writes, plan, other);
       if (other.cost < known.cost) [[unlikely]]
         known = other;
     }
@@ -319,30 +337,32 @@ class BasicAdaptive {
       auto const i = plan.draw(candidates.size(), random, k, chance >> 24U);
       if (plan.equal_weights() && !may_beat(candidates.state<State>(i), known.cost)) continue;
       auto const each = cost(candidates, i, now, mean_.unknown());
+      writes.tell(candidates, i, each);
       if (each < fresh.cost) fresh = {i, each, 0};
     }
     bool const wins = known.index != Candidates::none && known.cost <= fresh.cost;
     bool const stays = wins && plan.allows(candidates.weight(known.index), random);
     if (!wins || known.slot != best.slot) [[unlikely]]
-      write<Writes>(plan, best);
+      write(writes, plan, best);
     // A backend that its weight kept from winning must not block the slot.
     if (stays != wins) [[unlikely]]
-      Writes::set(list_, {ShortList::empty, known.slot, 0});
+      writes.set(list_, {ShortList::empty, known.slot, 0});
     auto winner = known;
     if (!stays) [[unlikely]]
       winner = at_home(candidates, fresh);
-    Writes::set(list_, {charged(candidates, winner), winner.slot, plan.key(winner.index)});
-    Writes::store(candidates.state<State>(winner.index).slot, winner.slot);
+    writes.set(list_, {charged(candidates, winner), winner.slot, plan.key(winner.index)});
+    writes.store(candidates.state<State>(winner.index).slot, winner.slot);
     return winner.index;
   }
 
   /// The two best slots that this thread reads. While a thread finds a good enough slot in its own
   /// line of the list, it does not touch the lines of other threads.
   template <class Writes>
-  [[gnu::always_inline]] typename ShortList::BestTwo best_two(sync::Lane lane) const noexcept {
+  [[gnu::always_inline]] typename ShortList::BestTwo best_two(Writes writes,
+                                                              sync::Lane lane) const noexcept {
     auto const line = static_cast<std::uint32_t>(lane) % ShortList::lines;
     auto const own = list_.best_of_line(line);
-    if (ShortList::lines > 1 && Writes::several(threads_, lane) &&
+    if (ShortList::lines > 1 && writes.several(threads_, lane) &&
         own.first.cost() <= good_enough * mean_.get())
       return own;
     return list_.best_of_others(line, own);
@@ -350,21 +370,23 @@ class BasicAdaptive {
 
   /// Computes the cost of a slot again. Empties the slot if its backend is no candidate any more.
   template <class Writes>
-  [[gnu::always_inline]] Choice look(Plan const& plan, Candidates const& candidates, Time now,
-                                     Entry entry) const {
+  [[gnu::always_inline]] Choice look(Writes writes, Plan const& plan, Candidates const& candidates,
+                                     Time now, Entry entry) const {
     if (entry.cost() == ShortList::empty) return {};
     auto const i = plan.find(entry.key());
     if (i == Candidates::none) [[unlikely]] {
-      Writes::set(list_, {ShortList::empty, entry.slot(), 0});
+      writes.set(list_, {ShortList::empty, entry.slot(), 0});
       return {};
     }
-    return {i, cost(candidates, i, now, mean_.unknown()), entry.slot()};
+    auto const each = cost(candidates, i, now, mean_.unknown());
+    writes.tell(candidates, i, each);
+    return {i, each, entry.slot()};
   }
 
   template <class Writes>
-  void write(Plan const& plan, Choice const& choice) const noexcept {
+  void write(Writes writes, Plan const& plan, Choice const& choice) const noexcept {
     if (choice.index != Candidates::none)
-      Writes::set(list_, {choice.cost, choice.slot, plan.key(choice.index)});
+      writes.set(list_, {choice.cost, choice.slot, plan.key(choice.index)});
   }
 
   /// The choice with its slot on the list; with the worst slot if it is not listed.
@@ -383,8 +405,9 @@ class BasicAdaptive {
 
   /// The best of a few backends: compares all of them from a random start. Equally busy backends
   /// that are about as quick take turns, so that little traffic reaches all of them.
-  [[gnu::noinline]] std::size_t best_in_row(Plan const& plan, Roster const& roster, Time now,
-                                            Rng random) const {
+  template <class Writes>
+  [[gnu::noinline]] std::size_t best_in_row(Writes writes, Plan const& plan, Roster const& roster,
+                                            Time now, Rng random) const {
     Candidates const candidates{roster};
     auto const size = candidates.size();
     auto const start = size == 1 ? 0 : random.below(size);
@@ -394,6 +417,7 @@ class BasicAdaptive {
       auto const i = start + step < size ? start + step : start + step - size;
       auto const in_flight = candidates.in_flight(i);
       auto const each = cost(candidates.state<State>(i), in_flight, now, mean_.get());
+      writes.tell(candidates, i, each);
       if (each >= best.cost * (in_flight == least ? alike : 1)) continue;
       best = {i, each, 0};
       least = in_flight;
@@ -408,8 +432,8 @@ class BasicAdaptive {
   /// So a joined backend gets samples, and so does one that was bad once that has faded: one
   /// request in a thousand.
   template <class Writes>
-  [[gnu::noinline]] std::size_t unknown_of_some(Plan const& plan, Roster const& roster, Time now,
-                                                Rng random) const {
+  [[gnu::noinline]] std::size_t unknown_of_some(Writes writes, Plan const& plan,
+                                                Roster const& roster, Time now, Rng random) const {
     Candidates const candidates{roster};
     auto found = Candidates::none;
     auto least = ShortList::empty;
@@ -417,11 +441,13 @@ class BasicAdaptive {
       auto const i = plan.draw(candidates.size(), random);
       auto const& state = candidates.state<State>(i);
       auto const in_flight = candidates.in_flight(i);
-      Writes::see(pool_load_, ordinary_cost(state, in_flight, now));
+      writes.see(pool_load_, ordinary_cost(state, in_flight, now));
       auto const faded = mean_.faded(state.at.load(), now);
       auto const known = std::bit_cast<Sums>(state.sums.load()).samples / faded;
       if (in_flight != 0 || faded < stale || known >= least) continue;
-      if (cost(state, 0, now, hopeful * mean_.get()) >= mean_.get()) continue;
+      auto const hoped = cost(state, 0, now, hopeful * mean_.get());
+      if (hoped >= mean_.get()) continue;
+      writes.tell(candidates, i, hoped);
       found = i;
       least = known;
     }
@@ -430,17 +456,19 @@ class BasicAdaptive {
 
   /// The rare case: the request excludes backends, or backends have refused it.
   template <class Writes>
-  [[gnu::noinline, gnu::cold]] std::size_t best_usable(Plan const& plan, Roster const& roster,
+  [[gnu::noinline, gnu::cold]] std::size_t best_usable(Writes writes, Plan const& plan,
+                                                       Roster const& roster,
                                                        Context& context) const {
     Candidates const candidates{roster};
     Choice best;
     for (std::size_t k = 0; k < draws; ++k) {
       auto const i = plan.draw(candidates.size(), context.random);
       auto const each = cost(candidates, i, context.now, mean_.unknown());
+      writes.tell(candidates, i, each);
       if (each < best.cost && context.usable(candidates, i)) best = {i, each, 0};
     }
     auto const i = best.index != Candidates::none ? best.index : any_usable(candidates, context);
-    if (context.now != Time{}) Writes::begin(candidates.state<State>(i), context.now);
+    if (context.now != Time{}) writes.begin(candidates.state<State>(i), context.now);
     return i;
   }
 

@@ -19,7 +19,7 @@
 #include <poise/candidates.hpp>
 #include <poise/hash/draw.hpp>
 #include <poise/policy.hpp>
-#include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 #include <poise/random.hpp>
 #include <poise/request.hpp>
 #include <poise/sync/waiting_lot.hpp>
@@ -59,15 +59,19 @@ struct Claiming {
     auto& backend = backend_at(roster, i);
     auto const before = backend.word_.claim();
     // No guard object: with a destructor to run it would live in memory, in every pick.
+    bool fits = false;
     try {
-      if (admits(policy, backend, before, context, apply_share, apply_trial_limit) &&
-          (!Ask || hooks::admit(policy, plan, Candidates{roster}, i, before, context))) [[likely]]
+      fits = admits(policy, backend, before, context, apply_share, apply_trial_limit);
+      if (fits && (!Ask || hooks::admit(policy, plan, Candidates{roster}, i, before, context)))
+          [[likely]]
         return &backend;
     } catch (...) {
       take_back(backend);
       throw;
     }
     take_back(backend);
+    if (context.trace() != nullptr) [[unlikely]]
+      tell_refusal(*context.trace(), backend, before, fits);
     return nullptr;
   }
 
@@ -78,16 +82,11 @@ struct Claiming {
                                         bool apply_share, bool apply_trial_limit = true) {
     auto const& backend = backend_at(roster, i);
     auto const before = backend.in_flight();
-    auto const refuse = [&](RefusedBy what) {
-      context.rehearsal()->refuse(backend, what);
-      return false;
-    };
-    if (!admits(policy, backend, before, context, apply_share, apply_trial_limit))
-      return refuse(before < backend.admission().max_in_flight ? RefusedBy::share
-                                                               : RefusedBy::limit);
-    if (Ask && !hooks::admit(policy, plan, Candidates{roster}, i, before, context))
-      return refuse(RefusedBy::policy);
-    return true;
+    bool const fits = admits(policy, backend, before, context, apply_share, apply_trial_limit);
+    if (fits && (!Ask || hooks::admit(policy, plan, Candidates{roster}, i, before, context)))
+      return true;
+    tell_refusal(*context.trace(), backend, before, fits);
+    return false;
   }
 
   /// claim() for a policy that can't reject. It draws no random number, so it also fails if the
@@ -111,6 +110,13 @@ struct Claiming {
   }
 
  private:
+  /// `fits`: the backend's own limits were kept.
+  [[gnu::noinline, gnu::cold]] static void tell_refusal(PickTrace& trace, Backend const& backend,
+                                                        std::uint32_t before, bool fits) {
+    if (fits) return trace.refuse(backend, RefusedBy::policy);
+    trace.refuse(backend,
+                 before < backend.admission().max_in_flight ? RefusedBy::share : RefusedBy::limit);
+  }
   /// Applies the backend's own limits. If it accepts only a fraction of its picks, the key decides
   /// which ones with a keyed policy, and a random number with others.
   template <class P>

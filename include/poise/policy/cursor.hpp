@@ -14,6 +14,7 @@
 
 #include <poise/policy.hpp>
 #include <poise/policy/rehearsal.hpp>
+#include <poise/policy/trace.hpp>
 #include <poise/random.hpp>
 #include <poise/sync/lanes.hpp>
 
@@ -28,14 +29,14 @@ class Cursor {
 
   /// The next place on a circle of `size` places. *Requires* size > 0.
   [[gnu::always_inline]] std::uint64_t turn(Context const& context, std::uint64_t size) const {
-    if (context.rehearsal() != nullptr) [[unlikely]]
-      return rehearsed(*context.rehearsal(), context.lane).turn(context.lane, size);
+    if (context.trace() != nullptr) [[unlikely]]
+      return traced(*context.trace(), context.rehearsal(), context.lane).turn(context.lane, size);
     return lanes_.turn(context.lane, size);
   }
   /// The next number of an endless count.
   [[gnu::always_inline]] std::uint64_t count(Context const& context) const {
-    if (context.rehearsal() != nullptr) [[unlikely]]
-      return rehearsed(*context.rehearsal(), context.lane).advance(context.lane, 1);
+    if (context.trace() != nullptr) [[unlikely]]
+      return traced(*context.trace(), context.rehearsal(), context.lane).advance(context.lane, 1);
     return lanes_.advance(context.lane, 1);
   }
   /// Like turn, but one rotation for all threads, which costs a shared cache line.
@@ -43,16 +44,18 @@ class Cursor {
                                                      std::uint64_t size) const {
     auto const seeded = context.lane == sync::Lane::shared;
     auto const lane = seeded ? sync::Lane::shared : sync::Lane::spare;
-    if (context.rehearsal() != nullptr) [[unlikely]]
-      return rehearsed(*context.rehearsal(), lane).turn(lane, size);
+    if (context.trace() != nullptr) [[unlikely]]
+      return traced(*context.trace(), context.rehearsal(), lane).turn(lane, size);
     return lanes_.turn(lane, size);
   }
 
  private:
-  [[nodiscard, gnu::noinline, gnu::cold]] sync::Lanes& rehearsed(Rehearsal& rehearsal,
-                                                                 sync::Lane lane) const {
-    rehearsal.rotate();
-    return rehearsal.copy_of(lanes_, lane);
+  /// The lanes to advance.
+  [[nodiscard, gnu::noinline, gnu::cold]] sync::Lanes& traced(PickTrace& trace,
+                                                              Rehearsal* rehearsal,
+                                                              sync::Lane lane) const {
+    trace.rotate();
+    return rehearsal == nullptr ? lanes_ : rehearsal->copy_of(lanes_, lane);
   }
   static std::uint64_t random_start(std::uint64_t) { return fresh_seed(); }
 

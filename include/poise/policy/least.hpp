@@ -35,9 +35,11 @@ struct Least : detail::HasLoad<L> {
     if (detail::explores<L>(context)) [[unlikely]]
       if (auto const any = context.random.below(candidates.size());
           context.usable(candidates, any)) {
-        if (context.rehearsal() != nullptr) context.rehearsal()->explore();
+        if (context.trace() != nullptr) context.trace()->explore();
         return any;
       }
+    if (context.trace() != nullptr) [[unlikely]]
+      return pick_by<Mode::traced>(load, candidates, context);
     if constexpr (detail::is_weighted<L>)
       if (candidates.equal_weights()) return least_by(load.load, candidates, context);
     return least_by(load, candidates, context);
@@ -45,20 +47,29 @@ struct Least : detail::HasLoad<L> {
 
  private:
   static std::size_t least_by(auto const& by, Candidates const& candidates, Context& context) {
-    return context.unrestricted() ? pick_by<false>(by, candidates, context)
-                                  : pick_by<true>(by, candidates, context);
+    return context.unrestricted() ? pick_by<Mode::plain>(by, candidates, context)
+                                  : pick_by<Mode::restricted>(by, candidates, context);
   }
 
-  template <bool Restricted>
+  enum class Mode : std::uint8_t { plain, restricted, traced };
+
+  /// A traced scan tells the scores that led on the way, and of those tied at the end the first 4.
+  template <Mode Is>
   static std::size_t pick_by(auto const& load, Candidates const& candidates, Context& context) {
-    auto const usable = [&](std::size_t i) { return !Restricted || context.usable(candidates, i); };
+    auto const usable = [&](std::size_t i) {
+      return Is == Mode::plain || context.usable(candidates, i);
+    };
     auto const load_of = [&](std::size_t i) { return load(candidates, i, context); };
+    auto const tell = [&](std::size_t i, auto const& score) {
+      if constexpr (Is == Mode::traced) detail::tell_score(*context.trace(), candidates[i], score);
+    };
     // One pass finds the least load, the first backend that has it, and the number of those.
     auto const size = candidates.size();
     std::size_t first = 0;
     while (first < size && !(usable(first) && detail::is_number(load_of(first)))) ++first;
     if (first == size) return context.random.below(size);
     auto least = load_of(first);
+    tell(first, least);
     std::size_t count = 1;
     for (auto i = first + 1; i < size; ++i) {
       auto const each = load(candidates, i, context);  // load_of(i) costs a fifth more, g++ 12
@@ -70,6 +81,7 @@ struct Least : detail::HasLoad<L> {
         first = i;
         count = 1;
       }
+      if (count <= 4) tell(i, each);
     }
     if (count == 1) return first;
 

@@ -47,8 +47,8 @@ struct PowerOfTwo : detail::HasLoad<L> {
     Candidates const all{candidates.roster()};  // read again, rather than kept while drawing
     auto const first = pair.first;
     auto const second = pair.second;
-    if (context.rehearsal() != nullptr) [[unlikely]]
-      tell(first, second, detail::explores<L>(pair.rest), candidates, context);
+    if (context.trace() != nullptr) [[unlikely]]
+      return choose_traced(first, second, detail::explores<L>(pair.rest), candidates, context);
     if (detail::explores<L>(pair.rest)) [[unlikely]]
       return first;
     if constexpr (detail::is_weighted<L>)
@@ -58,22 +58,37 @@ struct PowerOfTwo : detail::HasLoad<L> {
   }
 
  private:
-  /// Takes copies, like draw_by_weight().
-  [[gnu::noinline, gnu::cold]] void tell(std::size_t first, std::size_t second, bool explores,
-                                         Candidates candidates, Context context) const {
-    detail::tell_loads(load, candidates, context);
-    context.rehearsal()->compare(candidates[first]);
-    context.rehearsal()->compare(candidates[second]);
-    if (explores) context.rehearsal()->explore();
+  /// The same choice, and the trace is told how it comes about. Takes copies, like
+  /// draw_by_weight().
+  [[gnu::noinline, gnu::cold]] std::size_t choose_traced(std::size_t first, std::size_t second,
+                                                         bool explores, Candidates candidates,
+                                                         Context context) const {
+    auto& trace = *context.trace();
+    if (context.rehearsal() != nullptr) detail::tell_loads(load, candidates, context);
+    trace.compare(candidates[first]);
+    trace.compare(candidates[second]);
+    if (explores) {
+      trace.explore();
+      return first;
+    }
+    auto const a = detail::load_of(load, candidates, first, context);
+    auto const b = detail::load_of(load, candidates, second, context);
+    detail::tell_score(trace, candidates[first], a);
+    detail::tell_score(trace, candidates[second], b);
+    return less(a, b, first, second);
   }
 
-  /// The order of the two is random, so it is fair that the first wins ties.
   [[gnu::always_inline]] static std::size_t less_loaded(auto const& by, std::size_t first,
                                                         std::size_t second,
                                                         Candidates const& candidates,
                                                         Context const& context) {
     auto const a = detail::load_of(by, candidates, first, context);
     auto const b = detail::load_of(by, candidates, second, context);
+    return less(a, b, first, second);
+  }
+  /// The order of the two is random, so it is fair that the first wins ties.
+  [[gnu::always_inline]] static std::size_t less(auto const& a, auto const& b, std::size_t first,
+                                                 std::size_t second) {
     // Which is less is chance too, so a branch would be mispredicted: the mask is all ones for the
     // second.
     auto const better =

@@ -13,8 +13,8 @@
 // A rehearsed claim counts no request in: during admit() the backend has `in_flight` requests, in a
 // real pick one more.
 //
-// Policies tell a rehearsal how they choose: the scores that they compare, and whom they leave out.
-// poise/analysis/explain.hpp makes sentences of that.
+// Policies tell a rehearsal how they choose (trace.hpp): the scores that they compare, and which
+// backends they leave out. poise/analysis/explain.hpp makes sentences of that.
 
 #include <algorithm>
 #include <cstddef>
@@ -28,31 +28,14 @@
 
 #include <poise/backend.hpp>
 #include <poise/candidates.hpp>
+#include <poise/policy/trace.hpp>
 #include <poise/sync/lanes.hpp>
 #include <poise/sync/relaxed.hpp>
 
 namespace poise::inline v0_1_0 {
 
-/// Which step of a rehearsed pick left a backend out before the policy chose.
-enum class LeftOutBy : std::uint8_t {
-  nothing,  ///< It was not.
-  group,    ///< Healthy or degraded backends are drawn first; it is among the others.
-  filter,   ///< Filter
-  subset,   ///< Subset: another client's.
-  tier,     ///< Failover
-  zone,     ///< ZoneAware
-};
-
-/// What refused a backend that was proposed.
-enum class RefusedBy : std::uint8_t {
-  nothing,  ///< It was not.
-  limit,    ///< As many requests as it may have are in flight.
-  share,    ///< It accepts a fraction of its picks, and the draw was against it.
-  policy,   ///< The policy's admit(): Bounded, Shed, Filter.
-};
-
 /// *Threads* one.
-class Rehearsal {
+class Rehearsal final : public PickTrace {
  public:
   /// What it knows of a backend.
   struct Note {
@@ -82,23 +65,16 @@ class Rehearsal {
     return before;
   }
 
-  /// The policy computes this score; less is better.
-  void score(Backend const& backend, double score) { notes_[&backend].score = score; }
-  /// The policy chooses among those that it compares, of all candidates.
-  void compare(Backend const& backend) {
+  void score(Backend const& backend, double score) override { notes_[&backend].score = score; }
+  void compare(Backend const& backend) override {
     notes_[&backend].compared = true;
     compares_ = true;
   }
-  /// It was this backend's turn.
-  void rotate() noexcept { rotates_ = true; }
-  /// The policy took a backend in spite of its score, to learn.
-  void explore() noexcept { explores_ = true; }
+  void rotate() noexcept override { rotates_ = true; }
+  void explore() noexcept override { explores_ = true; }
 
-  /// How many wrappers have left backends out.
-  [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
-  /// A wrapper chooses among `kept`; all others are left out for this reason, or for an earlier
-  /// one.
-  void narrow(Candidates const& kept, LeftOutBy reason) {
+  [[nodiscard]] std::size_t depth() const noexcept override { return depth_; }
+  void narrow(Candidates const& kept, LeftOutBy reason) override {
     ++depth_;
     std::vector<Backend const*> inside(kept.size());
     for (std::size_t i = 0; i < inside.size(); ++i) inside[i] = &kept[i];
@@ -111,8 +87,7 @@ class Rehearsal {
       note.depth = depth_;
     }
   }
-  /// Forgets what was left out at more than this depth: the wrapper there tries other backends.
-  void widen(std::size_t depth) noexcept {
+  void widen(std::size_t depth) noexcept override {
     depth_ = depth;
     for (auto& [backend, note] : notes_)
       if (note.depth > depth) {
@@ -125,13 +100,14 @@ class Rehearsal {
 
   /// The balancer has this backend.
   void list(Backend const& backend) { notes_.try_emplace(&backend); }
-  /// The policy is asked, perhaps again. How it chose before no longer counts.
-  void ask() noexcept {
+  void ask() noexcept override {
     widen(0);
     for (auto& [backend, note] : notes_) note.compared = false;
     compares_ = rotates_ = explores_ = false;
   }
-  void refuse(Backend const& backend, RefusedBy what) { notes_[&backend].refused_by = what; }
+  void refuse(Backend const& backend, RefusedBy what) override {
+    notes_[&backend].refused_by = what;
+  }
 
   // -- what was learnt ---------------------------------------------------------------------------
 

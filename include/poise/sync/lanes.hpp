@@ -69,6 +69,11 @@ class Lanes {
     return before;
   }
 
+  /// The value of the lane.
+  [[nodiscard]] std::uint64_t position(Lane lane) const noexcept {
+    // relaxed: as in advance.
+    return lanes_[static_cast<std::size_t>(lane)].position.load(std::memory_order_relaxed);
+  }
   /// The sum of all lanes, modulo 2^64. Their owners may advance them meanwhile.
   [[nodiscard]] std::uint64_t sum() const noexcept {
     std::uint64_t sum = 0;

@@ -198,6 +198,18 @@ std::string const docs = std::string{POISE_TEST_SOURCE} + "/docs/operations/";
 
 }  // namespace
 
+TEST_CASE("status explains its picks, and what it has decided") {
+  Status const status{{"--calm", "--backends", "3"}};
+  auto const explanation = fetch(status.port(), "/explain?key=user+7");
+  CHECK(explanation.find(" for the key \"user 7\"\n") != std::string::npos);
+  CHECK(explanation.find("\n  server-3: ") != std::string::npos);
+  CHECK(fetch(status.port(), "/why/server-2") == "server-2: eligible\n");
+  CHECK(fetch(status.port(), "/why/server-9").starts_with("server-9: unknown"));
+  CHECK(fetch(status.port(), "/decisions").find(" sampled picks, one in 1024\n") !=
+        std::string::npos);
+  CHECK(fetch(status.port(), "/decisions?format=json").starts_with("{\"decisions\":["));
+}
+
 TEST_CASE("promtool and the OpenMetrics parser find nothing to object to") {
   Status const status{{"--histograms"}};
   std::this_thread::sleep_for(7s);  // with the first ejection

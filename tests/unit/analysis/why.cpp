@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -202,6 +203,128 @@ TEST_CASE("the message says since when, why, and for how long") {
   CHECK(message(why, pool.clock.now() + 12s) ==
         "a:80: ejected since 12.0 s (consecutive failures 5, limit 5), for 6.0 s more; then one "
         "trial request decides");
+}
+
+// -- every way to be passed over, with the reason and the return ----------------------------------
+
+namespace {
+
+/// Something passes a:80 over; and what brings it back, if time alone does not.
+struct Way {
+  char const* name;
+  Reason reason;
+  std::function<void(Pool&)> begin;
+  std::function<void(Pool&)> end{};
+  std::function<Request()> request = [] { return Request{}; };
+};
+
+void eject(Pool& pool) { pool.run(5, Result::error); }
+/// Ejected, and its time is over.
+void begin_trial(Pool& pool) {
+  eject(pool);
+  pool.pass(*pool.why().until - pool.clock.now() + 1s);
+}
+/// Picks until a:80 has the request.
+auto trial_of(Pool& pool) {
+  auto lease = pool.servers.pick();
+  for (int i = 0; i < 100 && lease->id() != "a:80"; ++i) lease = pool.servers.pick();
+  REQUIRE(lease->id() == "a:80");
+  return lease;
+}
+
+struct NotA {
+  bool operator()(Backend const& backend) const noexcept { return backend.id() != "a:80"; }
+};
+NotA const not_a;
+/// Only serials of this run are known to a request.
+std::vector<std::uint64_t> serial_of_a;
+
+std::vector<Way> ways() {
+  return {
+      {"drained", Reason::drained, [](Pool& pool) { pool.servers.drain("a:80"); },
+       [](Pool& pool) { pool.servers.undrain("a:80"); }},
+      {"declared unhealthy", Reason::declared,
+       [](Pool& pool) { pool.servers.set_health("a:80", HealthState::unhealthy); },
+       [](Pool& pool) { pool.servers.set_health("a:80", std::nullopt); }},
+      {"weight 0", Reason::weightless, [](Pool& pool) { pool.servers.set_weight("a:80", 0); },
+       [](Pool& pool) { pool.servers.set_weight("a:80", std::nullopt); }},
+      {"ejected for failures", Reason::ejected, eject},
+      {"ejected for refused connections", Reason::ejected,
+       [](Pool& pool) { pool.run(1, Result::refused); }},
+      {"ejected for the second time", Reason::ejected,
+       [](Pool& pool) {
+         begin_trial(pool);
+         trial_of(pool).finish(Result::error);
+         pool.pass(1s);
+       }},
+      {"down by probes", Reason::down,
+       [](Pool& pool) {
+         pool.servers.report_health("a:80", HealthState::unhealthy);
+         pool.pass(1s);
+       },
+       [](Pool& pool) {
+         pool.servers.report_health("a:80", HealthState::healthy);
+         pool.pass(1s);
+       }},
+      {"a condition", Reason::condition, [](Pool&) {}, [](Pool&) {},
+       [] { return Request{.condition = not_a}; }},
+      {"behind", Reason::behind, [](Pool&) {}, [](Pool&) {}, [] { return Request{.after = 1}; }},
+      {"tried before", Reason::excluded,
+       [](Pool& pool) { serial_of_a = {pool.servers.stats().backends[0].serial}; }, [](Pool&) {},
+       [] { return Request{.excluded = serial_of_a}; }},
+      {"on probation", Reason::probation, begin_trial,
+       [](Pool& pool) { trial_of(pool).finish(Result::success); }},
+      {"warming up", Reason::slow_start,
+       [](Pool& pool) {
+         begin_trial(pool);
+         trial_of(pool).finish(Result::success);
+         pool.pass(1s);
+       }},
+      {"at no request at all", Reason::full,
+       [](Pool& pool) { pool.servers.set_admission("a:80", {.max_in_flight = 0}); },
+       [](Pool& pool) { pool.servers.set_admission("a:80", {}); }},
+      {"limited", Reason::limited,
+       [](Pool& pool) { pool.servers.set_admission("a:80", {.share = 1}); },
+       [](Pool& pool) { pool.servers.set_admission("a:80", {}); }},
+      {"degraded", Reason::degraded,
+       [](Pool& pool) {
+         pool.servers.report_health("a:80", HealthState::degraded);
+         pool.pass(1s);
+       }},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("each of fifteen ways to be passed over has its reason, and ends when it says") {
+  CHECK(ways().size() == 15);
+  for (auto const& way : ways()) {
+    INFO(way.name);
+    Pool pool;
+    way.begin(pool);
+    auto const request = way.request();
+    auto const why = pool.why("a:80", request);
+    REQUIRE(why.reason == way.reason);
+    for (int i = 0; i < 6; ++i) {
+      auto const lease = pool.servers.pick(request);
+      bool const reduced = way.reason == Reason::probation || way.reason == Reason::slow_start;
+      CHECK((reduced || !lease || lease->id() != "a:80"));
+    }
+    if (!way.end) {  // time alone
+      REQUIRE(why.until.has_value());
+      auto const left = *why.until - pool.clock.now();
+      pool.pass(left - 1s);
+      CHECK(pool.why("a:80", request).reason == way.reason);
+      pool.pass(2s);
+      CHECK(pool.why("a:80", request).reason != way.reason);
+    } else {
+      CHECK_FALSE(why.until.has_value());
+      pool.pass(10min);  // time alone changes nothing
+      CHECK(pool.why("a:80", request).reason == way.reason);
+      way.end(pool);
+      CHECK(pool.why().reason != way.reason);
+    }
+  }
 }
 
 }  // namespace unit_analysis_why

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-// A rehearsed pick is the pick that follows, and leaves no trace: two balancers with the same seed
-// go through the same random events; one of them rehearses before each pick.
+// A rehearsed pick is the pick that follows, and leaves no trace: balancers with the same seed go
+// through the same random events; one of them rehearses before each pick, another records each.
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -36,6 +37,7 @@
 #include <poise/policy/rehearsal.hpp>
 #include <poise/policy/rendezvous.hpp>
 #include <poise/policy/round_robin.hpp>
+#include <poise/policy/sampled_pick.hpp>
 #include <poise/policy/smooth_weighted.hpp>
 #include <poise/runtime.hpp>
 
@@ -67,12 +69,23 @@ struct Event {
   std::uint64_t value;
 };
 
+/// Has every pick recorded, and keeps the last one.
+struct Recording {
+  std::shared_ptr<SampledPick> last = std::make_shared<SampledPick>();
+  bool wants_pick() const noexcept { return true; }
+  void on_sampled_pick(SampledPick const& pick) const { *last = pick; }
+};
+
 /// A balancer, its clock, and its requests in flight.
-template <class P>
+template <class P, class... Observers>
 class World {
+  using Servers = Balancer<P, void, Runtime<tests::Clock, Observers...>>;
+
  public:
-  explicit World(P policy)
-      : servers_{fleet(), std::move(policy), {.clock = clock_, .seed = 11, .observers = {}}} {}
+  explicit World(P policy, Observers... observers)
+      : servers_{fleet(),
+                 std::move(policy),
+                 {.clock = clock_, .seed = 11, .observers = {std::move(observers)...}}} {}
 
   void happen(Event const& event) {
     auto const id = std::string(1, static_cast<char>('a' + event.backend % fleet_size));
@@ -135,8 +148,8 @@ class World {
   }
 
   tests::Clock clock_{};
-  Balancer<P, void, Runtime<tests::Clock>> servers_;
-  std::deque<typename Balancer<P, void, Runtime<tests::Clock>>::Lease> in_flight_{};
+  Servers servers_;
+  std::deque<typename Servers::Lease> in_flight_{};
 };
 
 /// A random request. The condition and the keys stay where they are.
@@ -182,11 +195,14 @@ template <class Make>
 std::string difference(Make const& make, int states, std::uint64_t seed) {
   World<decltype(make())> rehearsing{make()};
   World<decltype(make())> plain{make()};
+  Recording const record;
+  World<decltype(make()), Recording> recorded{make(), record};
   Requests random{seed};
   for (int state = 0; state < states; ++state) {
     auto draw = random.next();
     auto const here = rehearsing.last_serials(draw.excluded);
     auto const there = plain.last_serials(draw.excluded);
+    auto const elsewhere = recorded.last_serials(draw.excluded);
     draw.request.excluded = here;
     auto const before = rehearsing.stats();
     auto const first = id_of(rehearsing.rehearse(draw.request));
@@ -199,10 +215,16 @@ std::string difference(Make const& make, int states, std::uint64_t seed) {
     draw.request.excluded = there;
     if (auto const other = plain.pick(draw.request); other != picked)
       return at + "picked " + picked + ", without rehearsals " + other;
+    draw.request.excluded = elsewhere;
+    if (auto const other = recorded.pick(draw.request); other != picked)
+      return at + "picked " + picked + ", with a record " + other;
+    if (record.last->winner != (picked.empty() ? 0 : recorded.last_serials(1).front()))
+      return at + "the record has another winner";
     for (auto events = random() % 4; events != 0; --events) {
       Event const event{random(), random(), random()};
       rehearsing.happen(event);
       plain.happen(event);
+      recorded.happen(event);
     }
   }
   return "";

@@ -32,6 +32,7 @@
 #include <poise/health/notice.hpp>
 #include <poise/health/options.hpp>
 #include <poise/health/phase.hpp>
+#include <poise/health/rotation.hpp>
 #include <poise/health/slow_start.hpp>
 #include <poise/observer.hpp>
 #include <poise/random.hpp>
@@ -182,33 +183,14 @@ class Pool {
       each.last_resort = member.machine.phase() == Phase::ejected && tries_rather_than_fails();
       if (member.trickles && each.health == HealthState::degraded)
         each.health = HealthState::healthy;  // with few requests: see admit()
-      rotation.add(each.health != HealthState::unhealthy, member.discounted);
+      rotation.add(each, each.health != HealthState::unhealthy, member.discounted);
     }
-    bool const panic = is_panic(rotation.usable, rotation.size(), options.panic.threshold);
-    if (panic != panicking_.load()) note_panic(panic, rotation.usable, rotation.size());
-    if (!panic) return;
-    for (auto& each : all)
-      if (options.panic.mode == Panic::Mode::open) each.health = HealthState::healthy;
-      else if (member_of_(each).machine.phase() != Phase::probation)
-        each.health = HealthState::unhealthy;
+    bool const panic = rotation.panics(options.panic.threshold);
+    if (panic != panicking_.load()) note_panic(panic, rotation.all());
+    if (panic) rule_in_panic(all, rotation);
   }
 
  private:
-  /// The backends that decide about panic. Backends that are proven to fail do not count while
-  /// another is usable. When the last usable one was drained or removed, they count.
-  struct Rotation {
-    std::size_t usable = 0;
-    std::size_t unusable = 0;
-    std::size_t discounted = 0;
-
-    void add(bool is_usable, bool is_discounted) noexcept {
-      ++(is_usable ? usable : is_discounted ? discounted : unusable);
-    }
-    [[nodiscard]] std::size_t size() const noexcept {
-      return usable + unusable + (usable == 0 ? discounted : 0);
-    }
-  };
-
   static std::int64_t in_ns(Time time) noexcept { return time.time_since_epoch().count(); }
 
   void begin_turn(Time clock, std::span<BackendView> all) {
@@ -624,12 +606,23 @@ class Pool {
 
   // -- what picks see ----------------------------------------------------------------------------
 
-  void note_panic(bool panic, std::size_t selectable, std::size_t set) {
+  void note_panic(bool panic, Rotation::Part const& all) {
     panicking_.store(panic);
     journal.write({.at = last_clock_,
                    .cause = panic ? "panic begins" : "panic ends",
-                   .value = static_cast<double>(selectable),
-                   .limit = options.panic.threshold * static_cast<double>(set)});
+                   .value = static_cast<double>(all.usable),
+                   .limit = options.panic.threshold * static_cast<double>(all.deciding())});
+  }
+
+  void rule_in_panic(std::span<BackendView> all, Rotation const& rotation) {
+    for (auto& each : all) {
+      if (options.panic.mode == Panic::Mode::closed) {
+        if (member_of_(each).machine.phase() != Phase::probation)
+          each.health = HealthState::unhealthy;
+      } else if (rotation.may_open(each)) {
+        each.health = HealthState::healthy;
+      }
+    }
   }
 
   /// Marks backends for arrange(); true if a mark changed.
@@ -669,10 +662,10 @@ class Pool {
     for (auto const& each : all) {
       if (!in_rotation(each)) continue;
       auto const& member = member_of_(each);
-      rotation.add(each.health != HealthState::unhealthy && !is_barred(each, member),
+      rotation.add(each, each.health != HealthState::unhealthy && !is_barred(each, member),
                    member.discounted);
     }
-    return is_panic(rotation.usable, rotation.size(), options.panic.threshold);
+    return rotation.panics(options.panic.threshold);
   }
 
   /// One trial request at a time on probation, a growing fraction in slow start, a hundredth of

@@ -140,4 +140,51 @@ TEST_CASE("out of an open panic nothing is refused") {
   }
 }
 
+/// Servers from 0 on: the first `primaries` are tier 0, the others tier 1.
+std::vector<poise::Endpoint> tiers(std::size_t primaries, std::size_t standbys) {
+  auto endpoints = tests::numbered(primaries + standbys);
+  for (std::size_t i = primaries; i < endpoints.size(); ++i) endpoints[i].tier = 1;
+  return endpoints;
+}
+
+TEST_CASE("a small standby takes over from a large tier that is down") {
+  for (bool const probes : {true, false}) {
+    CAPTURE(probes);
+    Calls<> calls{tiers(3, 1), tests::policy("retry(failover(p2c))"), seeded()};
+    calls.probes = probes;
+    calls.run(5s, 100);
+    for (std::size_t i = 0; i != 3; ++i) calls.servers[i] = tests::fails;
+    calls.run(20s, 100);
+    calls.failed_percent();
+    calls.run(60s, 100);
+    CHECK(calls.failed_percent() < 1);
+    CHECK(calls.refused == 0);
+    CHECK_FALSE(calls.monitor.panicking());
+    for (std::size_t i = 0; i != 3; ++i) calls.servers[i] = tests::well;
+    calls.run(120s, 100);
+    calls.attempts();
+    calls.run(60s, 100);
+    CHECK(calls.attempts()[3] < 60);  // the primaries have their traffic again
+  }
+}
+
+TEST_CASE("in a panic a tier without a usable backend stays closed while another has one") {
+  Calls<> calls{tiers(3, 2), tests::policy("failover(p2c)"), seeded()};
+  calls.run(5s, 100);
+  for (auto const* id : {"0", "1", "2", "3"}) calls.monitor.report(id, Signal::down, "probe");
+  for (std::size_t i = 0; i != 4; ++i) calls.servers[i] = tests::fails;
+  calls.run(2s, 100);
+  CHECK(calls.monitor.panicking());
+  calls.attempts();
+  calls.run(20s, 100);
+  auto const attempts = calls.attempts();
+  CHECK(attempts[0] + attempts[1] + attempts[2] < 40);
+  CHECK(attempts[4] > 800);
+  calls.monitor.report("4", Signal::down, "probe");
+  calls.run(2s, 100);
+  calls.attempts();
+  calls.run(10s, 100);
+  CHECK(calls.attempts()[0] > 100);  // no tier has one: the first is opened
+}
+
 }  // namespace unit_health_few_left

@@ -77,7 +77,7 @@ TEST_CASE("values of several threads in a small ring are read whole or not at al
   REQUIRE(values.next() == made);
   // Of the last values some may have been given up, and an earlier one stays in their place.
   std::uint64_t here = 0;
-  for (std::uint64_t age = 1; age <= Few::size; ++age) here += values.at(made - age) ? 1 : 0;
+  for (std::uint64_t age = 1; age <= Few::size; ++age) here += values.at(made - age) ? 1U : 0U;
   CHECK(here + values.lost() >= Few::size);
 }
 

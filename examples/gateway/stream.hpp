@@ -23,6 +23,7 @@ namespace gateway {
 class BufferView {
  public:
   using value_type = net::const_buffer;
+  // NOLINTNEXTLINE(readability-identifier-naming): the name that Asio asks for
   using const_iterator = net::const_buffer const*;
 
   BufferView(const_iterator begin, const_iterator end) : begin_{begin}, end_{end} {}

@@ -28,16 +28,16 @@ namespace poise::inline v0_1_0::observe::detail {
 using Pools = std::vector<std::pair<std::string, std::shared_ptr<poise::detail::PoolBook const>>>;
 
 template <class Backend>
-concept is_pool = requires(Backend& backend) { backend.payload().book(); };
+concept IsPool = requires(Backend& backend) { backend.payload().book(); };
 template <class Backend>
-concept points_to_pool = requires(Backend& backend) { backend.payload()->book(); };
+concept PointsToPool = requires(Backend& backend) { backend.payload()->book(); };
 /// Is the payload a pool, or does it point to one?
 template <class Backend>
-inline constexpr bool may_have_pools = is_pool<Backend> || points_to_pool<Backend>;
+inline constexpr bool may_have_pools = IsPool<Backend> || PointsToPool<Backend>;
 
 template <class Backend>
 void add_pool(Pools& to, Backend& backend) {
-  if constexpr (is_pool<Backend>) to.emplace_back(backend.id(), backend.payload().book());
+  if constexpr (IsPool<Backend>) to.emplace_back(backend.id(), backend.payload().book());
   else if (backend.payload()) to.emplace_back(backend.id(), backend.payload()->book());
 }
 

@@ -60,9 +60,11 @@ struct PowerOfTwo : detail::HasLoad<L> {
  private:
   /// The same choice, and the trace is told how it comes about. Takes copies, like
   /// draw_by_weight().
-  [[gnu::noinline, gnu::cold]] std::size_t choose_traced(std::size_t first, std::size_t second,
-                                                         bool explores, Candidates candidates,
-                                                         Context context) const {
+  [[nodiscard, gnu::noinline, gnu::cold]] std::size_t choose_traced(std::size_t first,
+                                                                    std::size_t second,
+                                                                    bool explores,
+                                                                    Candidates candidates,
+                                                                    Context context) const {
     auto& trace = *context.trace();
     if (context.rehearsal() != nullptr) detail::tell_loads(load, candidates, context);
     trace.compare(candidates[first]);

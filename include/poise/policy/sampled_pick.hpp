@@ -98,7 +98,7 @@ class PickRecorder final : public PickTrace {
     pick_.priority = request.priority;
     pick_.key_size = static_cast<std::uint32_t>(
         std::min<std::size_t>(key.size(), std::numeric_limits<std::uint32_t>::max()));
-    std::copy_n(key.data(), std::min(key.size(), SampledPick::max_key), pick_.key_bytes.data());
+    std::ranges::copy(key.substr(0, SampledPick::max_key), pick_.key_bytes.begin());
   }
   void end_with(Backend const& winner, bool scanned) noexcept {
     pick_.winner = winner.serial();

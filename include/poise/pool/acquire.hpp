@@ -180,7 +180,7 @@ class PoolTries {
   Duration left_;
   Time end_{};
   std::vector<std::uint64_t> tried_{};
-  std::exception_ptr failure_{};
+  std::exception_ptr failure_;
 };
 
 }  // namespace poise::inline v0_1_0::detail

@@ -179,7 +179,7 @@ struct PoolCore : std::enable_shared_from_this<PoolCore<Connection, Clock>> {
   }
   /// When a waiter should look whether it may go on, if it is not woken before. *Requires* the
   /// lock, as does look_up().
-  RealClock::time_point wake_at(RealClock::time_point end) const {
+  [[nodiscard]] RealClock::time_point wake_at(RealClock::time_point end) const {
     auto const now = clock.now();
     auto const retry = ledger.retry_at(now);
     if (!retry) return end;

@@ -137,14 +137,14 @@ class CountedTime {
     }
   }
 
-  bool is_fault(std::uint64_t counts, double measured) const noexcept {
+  [[nodiscard]] bool is_fault(std::uint64_t counts, double measured) const noexcept {
     if (counts == 0 || is_before(counts) || measured > slowest) return true;
     return nominal_ > 0 &&
            (measured > nominal_ * (1 + most_change) || measured < nominal_ * (1 - most_change));
   }
 
   /// Of a few pairs, the one that took the shortest: its count is not above that of its time.
-  Look look() const noexcept {
+  [[nodiscard]] Look look() const noexcept {
     Look best{};
     auto shortest = std::numeric_limits<std::uint64_t>::max();
     for (int each = 0; each != 4; ++each) {
@@ -188,9 +188,9 @@ class CountedTime {
   }
 
   // relaxed: a state and a time alone; what belongs to them is read under the flag.
-  State state() const noexcept { return state_.load(std::memory_order_relaxed); }
+  [[nodiscard]] State state() const noexcept { return state_.load(std::memory_order_relaxed); }
   void change(State state) noexcept { state_.store(state, std::memory_order_relaxed); }
-  bool is_due(std::int64_t time) const noexcept {
+  [[nodiscard]] bool is_due(std::int64_t time) const noexcept {
     return time >= due_.load(std::memory_order_relaxed);
   }
   void wait_until(std::int64_t time) noexcept { due_.store(time, std::memory_order_relaxed); }

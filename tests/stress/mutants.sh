@@ -160,7 +160,7 @@ mutant claim_taken_back_wakes_no_queue all policy/claim.hpp waiting plain asymme
 END
 
 mutant change_wakes_no_queue short engine/writer.hpp waiting plain asymmetric <<'END'
-  void wake_queue() noexcept { sync::WaitingLot::wake(static_cast<Core*>(this)); }
+  void wake_queue() noexcept { sync::WaitingLot::wake(&self()); }
 =>
   void wake_queue() noexcept {}
 END
@@ -192,25 +192,25 @@ END
 # -- pools -------------------------------------------------------------------------------------------
 
 mutant pool_forgets_its_waiters short pool/ledger.hpp pool plain asymmetric <<'END'
-    total_.found_dead += found_dead ? 1U : 0U;
+    ++total_.closed[static_cast<std::size_t>(why)];
     serve(now);
 =>
-    total_.found_dead += found_dead ? 1U : 0U;
+    ++total_.closed[static_cast<std::size_t>(why)];
     (void)now;
 END
 
-mutant pool_gives_back_without_its_lock short pool/pool.hpp pool tsan asymmetric <<'END'
+mutant pool_gives_back_without_its_lock short pool/core.hpp pool tsan asymmetric <<'END'
       std::scoped_lock const lock{shared.mutex};
       if (shared.ledger.put_back(*slot, now)) {
 =>
       if (shared.ledger.put_back(*slot, now)) {
 END
 
-mutant pool_counts_out_before_it_closes all pool/pool.hpp pool plain asymmetric <<'END'
+mutant pool_counts_out_before_it_closes all pool/core.hpp pool plain asymmetric <<'END'
     slot.reset();
-    shared->locked([&] { shared->ledger.closed(place, found_dead, shared->clock.now()); });
+    shared->locked([&] { shared->ledger.closed(place, why, shared->clock.now()); });
 =>
-    shared->locked([&] { shared->ledger.closed(place, found_dead, shared->clock.now()); });
+    shared->locked([&] { shared->ledger.closed(place, why, shared->clock.now()); });
     std::this_thread::yield();
     slot.reset();
 END
@@ -536,11 +536,11 @@ mutant destroyed_without_waiting_for_picks all engine/writer.hpp lifetime plain 
 END
 
 mutant picks_before_it_shows all engine/core.hpp update_storm tsan asymmetric <<'END'
-  [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
+        return find_and_record(request, room_after);
     sync::ReadSection const section;
     auto const* snapshot = this->link_.current.load();
 =>
-  [[nodiscard, gnu::always_inline]] Lease find(Request const& request) {
+        return find_and_record(request, room_after);
     auto const* snapshot = this->link_.current.load();
     sync::ReadSection const section;
 END
@@ -557,10 +557,10 @@ END
 mutant refused_claim_of_a_share_stays all policy/claim.hpp evenness plain asymmetric <<'END'
     }
     take_back(backend);
-    return nullptr;
+    if (context.trace() != nullptr) [[unlikely]]
 =>
     }
-    return nullptr;
+    if (context.trace() != nullptr) [[unlikely]]
 END
 
 mutant drain_is_not_published all engine/draft.hpp membership plain asymmetric <<'END'

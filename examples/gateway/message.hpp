@@ -64,8 +64,8 @@ struct Head {
 };
 
 /// Beast's parser, which hands fields and parts of bodies over where they stand.
-template <bool is_request>
-class Parser : public http::basic_parser<is_request> {
+template <bool IsRequest>
+class Parser : public http::basic_parser<IsRequest> {
   using View = boost::beast::string_view;
   using BeastError = boost::beast::error_code;
 
@@ -121,7 +121,7 @@ class Parser : public http::basic_parser<is_request> {
   }
   /// Extensions mean nothing to a gateway, and servers disagree on where they end.
   void on_chunk_header_impl(std::uint64_t, View extension, BeastError& error) override {
-    if (is_request && !extension.empty()) error = http::error::bad_chunk_extension;
+    if (IsRequest && !extension.empty()) error = http::error::bad_chunk_extension;
   }
   std::size_t on_chunk_body_impl(std::uint64_t, View part, BeastError&) override {
     pieces_.emplace_back(part.data(), part.size());
@@ -210,8 +210,8 @@ inline Task<Error> read_head(Stream& stream, Head& head, std::size_t max, bool m
 
 /// Reads until there are pieces of a body or its end. `used` bytes are to be consumed when the
 /// pieces were used. *Errors* those of the stream and of Beast.
-template <bool is_request>
-Task<Error> read_body(Stream& stream, Parser<is_request>& parser, std::size_t& used,
+template <bool IsRequest>
+Task<Error> read_body(Stream& stream, Parser<IsRequest>& parser, std::size_t& used,
                       Duration timeout) {
   stream.reading().within(timeout);
   for (;;) {

@@ -179,7 +179,7 @@ END
 mutant line_that_begins_below_the_old_one short sync/counted_time.hpp cycle_clock plain asymmetric <<'END'
     auto const base = std::max(end, seen.time + lead);
 =>
-    auto const base = seen.time - lead;
+    auto const base = seen.time - fresh;
 END
 
 mutant line_read_while_it_changes all sync/counted_time.hpp cycle_clock plain asymmetric <<'END'

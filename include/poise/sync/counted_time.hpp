@@ -60,7 +60,8 @@ class CountedTime {
     unlock();
   }
 
-  /// The time, at most some microseconds from the reference. *Threads* any.
+  /// The time, at most some microseconds from the reference; behind it by more only while a writer
+  /// is off its processor between two stores. *Threads* any.
   [[nodiscard, gnu::always_inline]] std::int64_t now() noexcept {
     // acquire (1): who reads a part of the next line sees at his second look that it changed.
     auto const version = version_.load(std::memory_order_acquire);
@@ -85,6 +86,7 @@ class CountedTime {
   struct Look {
     std::uint64_t count;
     std::int64_t time;
+    std::uint64_t took;  // counts
   };
 
   static constexpr double unit = 4294967296.0;  // a rate is nanoseconds a count, times 2^32
@@ -124,17 +126,24 @@ class CountedTime {
     auto const seen = look();
     auto const counts = seen.count - last_.count;
     auto const time = static_cast<double>(seen.time - last_.time);
+    wait_until(seen.time + first_look);
+    if (is_inexact(seen, counts)) return;
     auto const measured = time / static_cast<double>(counts);
     bool const good = !is_fault(counts, measured);
     if (!publish(seen, end, good ? measured : 0, std::min(8 * time, double{longest}))) return;
     last_ = seen;
-    wait_until(seen.time + first_look);
     if (good) {
       nominal_ = measured;
       faults_ = 0;
     } else if (++faults_ == max_faults) {
       change(State::given_up);
     }
+  }
+
+  /// Would the rate be wrong by more than 0.00025? Then a later look is better (C1).
+  [[nodiscard]] bool is_inexact(Look const& seen, std::uint64_t counts) const noexcept {
+    constexpr std::uint64_t exact = 4'000;
+    return !is_before(counts) && counts / exact < seen.took + last_.took;
   }
 
   [[nodiscard]] bool is_fault(std::uint64_t counts, double measured) const noexcept {
@@ -153,7 +162,7 @@ class CountedTime {
       auto const took = source_.count() - before;
       if (each != 0 && took >= shortest) continue;
       shortest = took;
-      best = {before, time};
+      best = {before, time, took};
     }
     return best;
   }

@@ -93,6 +93,12 @@ class Balancer {
   Balancer(std::initializer_list<T>, P, R = {}) {
     detail::refuse_addresses<T>();
   }
+  /// Never a candidate: lists its condition's name beside `{{.id = "a"}, {.id = "b"}}`. (As one
+  /// that says so with a static_assert, it would make `Balancer b({{.id = "a"}, {.id = "b"}})`
+  /// ambiguous: those braces would be a Balancer to be moved, too.)
+  template <class None = void>
+    requires detail::endpoints_have_one_more_pair_of_braces<None>
+  explicit Balancer(Endpoint const&, Endpoint const&, Endpoint const& = {}, Endpoint const& = {});
 
   Balancer(Balancer&&) noexcept = default;
   Balancer& operator=(Balancer&& other) noexcept {

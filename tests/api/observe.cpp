@@ -109,7 +109,8 @@ TEST_CASE("seam observer writes what happens to a log callback") {
   test.lines.clear();
   test.fail("b");
   test.balancer.drain("c");
-  CHECK(test.lines == std::vector<std::string>{"health b unhealthy", "drained c healthy"});
+  CHECK(test.lines ==
+        std::vector<std::string>{"health b unhealthy", "drained c healthy", "empty c healthy"});
 }
 
 TEST_CASE("seam rule publishes all flips of one tick once") {

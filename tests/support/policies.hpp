@@ -4,6 +4,7 @@
 // Every policy that poise ships: what tests hold of all of them, they hold of these lists.
 
 #include <array>
+#include <cstddef>
 #include <string_view>
 #include <tuple>
 #include <vector>
@@ -18,6 +19,8 @@
 #include <poise/policy/random.hpp>
 #include <poise/policy/round_robin.hpp>
 #include <poise/policy/smooth_weighted.hpp>
+
+#include "sanitized.hpp"
 
 namespace tests {
 
@@ -38,6 +41,16 @@ inline constexpr std::array<std::string_view, 12> all_policies{"round_robin",
                                                                "p2c(peak_ewma)",
                                                                "p2c(score)",
                                                                "adaptive"};
+
+/// Whether a long simulation goes through all_policies[number]: under a sanitizer only through every
+/// third. .ci/nightly runs all of them.
+constexpr bool in_long_tests(std::size_t number) { return !sanitized || number % 3 == 2; }
+inline std::vector<std::string_view> policies_in_long_tests() {
+  std::vector<std::string_view> result;
+  for (std::size_t i = 0; i < all_policies.size(); ++i)
+    if (in_long_tests(i)) result.push_back(all_policies[i]);
+  return result;
+}
 
 /// The same by type, for programs without tests::policy and where the type matters.
 using AllPolicies =

@@ -18,6 +18,7 @@
 #include <poise/policy/power_of_two.hpp>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 #include "support/scripted.hpp"
 #include "support/servers.hpp"
 #include "support/text.hpp"
@@ -427,16 +428,18 @@ TEST_CASE("a request is refused at two to the 23 in flight and served again afte
 }
 
 TEST_CASE("a million backends are constructed picked updated and removed", "[big]") {
-  auto balancer = servers(tests::numbered(1'000'000));
+  constexpr std::size_t many = tests::sanitized ? 100'000 : 1'000'000;
+  auto const last = std::to_string(many - 1);
+  auto balancer = servers(tests::numbered(many));
   for (int i = 0; i < 1000; ++i) REQUIRE(balancer.pick());
-  balancer.drain("999999");
+  balancer.drain(last);
   auto lease = balancer.pick();
-  balancer.update(tests::numbered(1'000'000, 500'000));
+  balancer.update(tests::numbered(many, many / 2));
   REQUIRE(balancer.pick());
   lease.finish();
   auto const stats = balancer.stats();
-  CHECK(stats.backends.size() == 1'000'000);
-  CHECK(stats.backends[499'999].drained);
+  CHECK(stats.backends.size() == many);
+  CHECK(stats.backends[many / 2 - 1].drained);
 }
 
 TEST_CASE("a keyed policy that is never given a key is told in the statistics") {

@@ -13,6 +13,7 @@
 #include <poise/analysis/explain.hpp>
 #include <poise/analysis/json.hpp>
 #include <poise/balancer.hpp>
+#include <poise/compose/any_policy.hpp>
 #include <poise/compose/bounded.hpp>
 #include <poise/compose/failover.hpp>
 #include <poise/compose/filter.hpp>
@@ -44,12 +45,12 @@ std::vector<Endpoint> fleet() {
           {.id = "d", .zone = "y", .tier = 1}};
 }
 
-template <class P>
-using Servers = Balancer<P, void, Runtime<VirtualClock>>;
+/// Erased, as most here: each type of balancer takes seconds to compile.
+using Servers = Balancer<AnyPolicy, void, Runtime<VirtualClock>>;
 
 template <class P>
-Servers<P> balancer(P policy = {}) {
-  return Servers<P>{fleet(), std::move(policy), {.clock = {}, .seed = 5, .observers = {}}};
+Servers balancer(P policy = {}) {
+  return Servers{fleet(), AnyPolicy{std::move(policy)}, {.clock = {}, .seed = 5, .observers = {}}};
 }
 
 std::size_t count(Explanation const& of, Reason reason) {
@@ -66,7 +67,7 @@ Reason reason_of(Explanation const& of, std::string_view id) {
 }  // namespace
 
 TEST_CASE("an explanation has the least loaded as winner, and all scores") {
-  auto servers = balancer<LeastConnections>();
+  Balancer<LeastConnections, void, Runtime<VirtualClock>> servers{fleet()};
   auto const on_a = servers.pick({.preferred = "a"});
   auto const on_b = servers.pick({.preferred = "b"});
   auto const on_d = servers.pick({.preferred = "d"});
@@ -217,10 +218,10 @@ TEST_CASE("a monitor's ejection is explained with its numbers") {
 }
 
 TEST_CASE("explanations of no backend, of one, and of a key of a megabyte") {
-  Servers<P2C> none{std::vector<Endpoint>{}};
+  Servers none{std::vector<Endpoint>{}, AnyPolicy{P2C{}}};
   CHECK(message(explain(none)) ==
         "p2c picks nothing: no backends are configured: add some with add() or update()\n");
-  Servers<Rendezvous> one{{{.id = "a"}}};
+  Servers one{{{.id = "a"}}, AnyPolicy{Rendezvous{}}};
   std::string const key(1U << 20U, 'k');
   auto const explanation = explain(one, {.route_key = key});
   CHECK(explanation.winner == "a");

@@ -20,7 +20,7 @@ using poise::Result;
 using tests::Calls;
 
 TEST_CASE("a backend that rejects what others accept is found, under every policy") {
-  for (auto const policy : tests::all_policies) {
+  for (auto const policy : tests::policies_in_long_tests()) {
     CAPTURE(policy);
     using Only = Monitor<Rejections>;
     Calls<Only> calls{tests::numbered(3), tests::policy(policy),

@@ -66,7 +66,7 @@ TEST_CASE("calls succeed while at least one server works") {
     char const* name;
     Behaviour how;
   };
-  for (auto const policy : tests::all_policies)
+  for (auto const policy : tests::policies_in_long_tests())
     for (auto const& kind : {Kind{"refuses", tests::refuses}, Kind{"fails", tests::fails},
                              Kind{"resets", tests::resets}, Kind{"hangs", tests::hangs}})
       for (auto const [n, dead] : {Case{3, 1}, Case{3, 2}, Case{6, 4}, Case{20, 19}})
@@ -84,7 +84,7 @@ TEST_CASE("calls succeed while at least one server works") {
 }
 
 TEST_CASE("a stall that all servers share convicts none of them") {
-  for (auto const policy : tests::all_policies) {
+  for (auto const policy : tests::policies_in_long_tests()) {
     CAPTURE(policy);
     Calls<> calls{tests::numbered(3), tests::policy(retrying(policy)), seeded()};
     calls.run(5s, 600);
@@ -125,7 +125,7 @@ TEST_CASE("a cap that binds does not flush the history") {
 }
 
 TEST_CASE("out of an open panic nothing is refused") {
-  for (auto const policy : tests::all_policies) {
+  for (auto const policy : tests::policies_in_long_tests()) {
     CAPTURE(policy);
     Calls<> calls{tests::numbered(4), tests::policy(policy), seeded()};
     for (auto& each : calls.servers) each.after = 2s;

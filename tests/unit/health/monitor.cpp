@@ -45,7 +45,7 @@ using AnyFleet = Fleet<poise::AnyPolicy>;
 /// Runs a test with each policy.
 template <class Test>
 void with_each(Test const& test) {
-  for (auto const name : tests::all_policies) {
+  for (auto const name : tests::policies_in_long_tests()) {
     CAPTURE(name);
     test(tests::policy(name));
   }

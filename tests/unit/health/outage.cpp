@@ -79,6 +79,7 @@ class PoolLoad {
 TEMPLATE_TEST_CASE_SIG("after a total outage no server that is back gets more than twice its part",
                        "", ((std::size_t Number), Number), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11) {
   static_assert(Number < tests::all_policies.size());
+  if (!tests::in_long_tests(Number)) return;
   auto const policy = tests::all_policies[Number];
   CAPTURE(policy);
   for (auto const how : {Result::error, Result::refused}) {

@@ -35,7 +35,7 @@ void fail(C& calls, std::string const& id, int times, Result how = Result::error
 
 template <class Test>
 void with_each(Test const& test) {
-  for (auto const name : tests::all_policies) {
+  for (auto const name : tests::policies_in_long_tests()) {
     CAPTURE(name);
     test(tests::policy(name));
   }

@@ -114,7 +114,7 @@ namespace {
 /// The picks of backend 0 in each second after `let_in`, over its full due: under every policy.
 template <class LetIn>
 void check_ramp_of_joiner(poise::Endpoint joiner, LetIn const& let_in) {
-  for (auto const name : tests::all_policies) {
+  for (auto const name : tests::policies_in_long_tests()) {
     CAPTURE(name);
     constexpr double per_second = 2000;
     Calls<> calls{tests::numbered(10), tests::policy(name), Standard{{.seed = 3}}};

@@ -479,18 +479,20 @@ TEST_CASE("events are numbered, dated, and told from a number on", "[observe]") 
   world.servers->drain("a");
   world.servers->set_weight("b", 7);  // some change weights every second
   auto const first = reader.events();
-  REQUIRE(first.size() == 1);
+  REQUIRE(first.size() == 2);
   CHECK(first[0].line == "a: drained");
   CHECK(first[0].id == "a");
   CHECK(first[0].at == world.clock.now());
+  CHECK(first[1].number == first[0].number + 1);
+  CHECK(first[1].id == "a");  // it is empty, too
   world.clock.advance(5s);
   CHECK(reader.events()[0].at == first[0].at);
-  CHECK(reader.events(first[0].number).empty());
+  CHECK(reader.events(first[1].number).empty());
   while (find(reader.read(), "c")->phase == health::Phase::healthy) {
     auto lease = world.servers->pick();
     lease.finish(lease->id() == "c" ? Result::error : Result::success);
   }
-  auto const more = reader.events(first[0].number);
+  auto const more = reader.events(first[1].number);
   REQUIRE(more.size() == 1);
   CHECK(more[0].level == observe::Level::warning);
   CHECK(more[0].line.starts_with("c: healthy -> ejected for "));
@@ -505,7 +507,7 @@ TEST_CASE("of events only the last are kept", "[observe]") {
   }
   auto const events = reader.events();
   REQUIRE(events.size() == observe::EventLog::max);
-  CHECK(events.back().number == 400);
+  CHECK(events.back().number == 600);  // drained, empty, undrained
   CHECK(events.back().line == "a: undrained");
 }
 

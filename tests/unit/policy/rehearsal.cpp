@@ -303,18 +303,16 @@ TEST_CASE("10,000 states each: the rehearsed pick is the one that follows", "[.]
 }
 
 TEST_CASE("a rehearsed pick is the one that follows, for policies by type") {
-  CHECK(difference(Adaptive{}, 300, 5) == "");
   CHECK(difference(P2C{}, 300, 5) == "");
-  CHECK(difference(Bounded<Rendezvous>{{.percent = 110}}, 300, 5) == "");
   CHECK(difference(ZoneAware<Failover<SmoothWeighted>>{{.local = "a"}}, 300, 5) == "");
-  CHECK(difference(
-            PriorityRouter<Bounded<P2C>, AnyPolicy, Failover<P2C, RoundRobin>>{
-                {.fallback = true}, {}, AnyPolicy{Shed<RoundRobin>{}}, {}},
-            300, 5) == "");
 }
 
 TEST_CASE("a rehearsed pick is the one that follows, for policies without a name") {
   CHECK(difference(AnyPolicy{WideAdaptive{}}, 300, 5) == "");
+  CHECK(difference(AnyPolicy{Bounded<Rendezvous>{{.percent = 110}}}, 300, 5) == "");
+  CHECK(difference(AnyPolicy{PriorityRouter<Bounded<P2C>, AnyPolicy, Failover<P2C, RoundRobin>>{
+                       {.fallback = true}, {}, AnyPolicy{Shed<RoundRobin>{}}, {}}},
+                   300, 5) == "");
   CHECK(difference(AnyPolicy{Shed<P2C>{}}, 300, 5) == "");
   CHECK(difference(AnyPolicy{Filter{InZone{"a"}, Adaptive{}}}, 300, 5) == "");
 }
@@ -326,7 +324,7 @@ TEST_CASE("rotations of requests without a key do not move in a rehearsal") {
 }
 
 TEST_CASE("a rehearsal of threads with rotations of their own") {
-  Balancer<RoundRobin> servers{fleet()};
+  Balancer<AnyPolicy, void, Runtime<tests::Clock>> servers{fleet(), AnyPolicy{RoundRobin{}}};
   for (int i = 0; i < 100; ++i) {
     auto const expected = servers.rehearse();
     REQUIRE(expected.winner != nullptr);
@@ -335,7 +333,7 @@ TEST_CASE("a rehearsal of threads with rotations of their own") {
 }
 
 TEST_CASE("a rehearsal says why there is no backend") {
-  Balancer<P2C> servers{{}};
+  Balancer<P2C, void, Runtime<tests::Clock>> servers{{}};
   CHECK(servers.rehearse().winner == nullptr);
   CHECK(servers.rehearse().error.reason == PickError::empty);
   servers.add({.id = "a"});
@@ -374,8 +372,8 @@ TEST_CASE("a rehearsal knows scores, and who was compared") {
 
 TEST_CASE("a rehearsal knows which wrapper left a backend out") {
   using Policy = Filter<ZoneAware<Failover<P2C>>, InTier>;
-  Policy const policy{InTier{0}, ZoneAware<Failover<P2C>>{{.local = "a"}}};
-  Balancer<Policy, void, Runtime<tests::Clock>> servers{fleet(), policy, {.seed = 1}};
+  AnyPolicy const policy{Policy{InTier{0}, ZoneAware<Failover<P2C>>{{.local = "a"}}}};
+  Balancer<AnyPolicy, void, Runtime<tests::Clock>> servers{fleet(), policy, {.seed = 1}};
   auto const rehearsed = servers.rehearse();
   std::size_t filtered = 0;
   std::size_t elsewhere = 0;

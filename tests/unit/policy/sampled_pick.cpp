@@ -35,11 +35,15 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Has every pick recorded, and keeps the last one.
+/// Has every pick recorded, and keeps the last one; or throws.
 struct Recorder {
   std::shared_ptr<SampledPick> last = std::make_shared<SampledPick>();
+  bool throws = false;
   bool wants_pick() const noexcept { return true; }
-  void on_sampled_pick(SampledPick const& pick) const { *last = pick; }
+  void on_sampled_pick(SampledPick const& pick) const {
+    if (throws) throw 1;
+    *last = pick;
+  }
 };
 
 std::vector<Endpoint> twelve() {
@@ -52,14 +56,15 @@ std::vector<Endpoint> twelve() {
 }
 
 /// Twelve backends, in two zones and two tiers.
-template <class P>
+template <class P = AnyPolicy>
 struct Recorded {
   tests::Clock clock{};
-  Recorder recorder{};
+  Recorder recorder;
   Balancer<P, void, Runtime<tests::Clock, Recorder>> servers;
 
-  explicit Recorded(P policy = {})
-      : servers{twelve(), std::move(policy), {.clock = clock, .seed = 3, .observers = {recorder}}} {
+  explicit Recorded(P policy, bool throws = false)
+      : recorder{.throws = throws},
+        servers{twelve(), std::move(policy), {.clock = clock, .seed = 3, .observers = {recorder}}} {
   }
 
   auto pick(Request const& request = {}) { return servers.pick(request); }
@@ -74,7 +79,7 @@ struct Recorded {
 }  // namespace
 
 TEST_CASE("the record of two choices has both, with the loads that were compared") {
-  Recorded<P2C> pool;
+  Recorded<P2C> pool{{}};
   std::vector<decltype(pool.pick())> leases;
   for (int i = 0; i < 200; ++i) {
     std::vector<std::uint32_t> before;
@@ -98,7 +103,7 @@ TEST_CASE("the record of two choices has both, with the loads that were compared
 }
 
 TEST_CASE("the draws of a record are the random numbers that decided") {
-  Recorded<Random> pool;
+  Recorded<> pool{AnyPolicy{Random{}}};
   for (int i = 0; i < 100; ++i) {
     auto const lease = pool.pick();
     REQUIRE(pool.last().draws == 1);
@@ -108,7 +113,7 @@ TEST_CASE("the draws of a record are the random numbers that decided") {
 }
 
 TEST_CASE("the record of a scan has the scores that led, and the winner's among them") {
-  Recorded<LeastConnections> pool;
+  Recorded<> pool{AnyPolicy{LeastConnections{}}};
   std::vector<decltype(pool.pick())> leases;
   for (int i = 0; i < 100; ++i) {
     leases.push_back(pool.pick());
@@ -123,7 +128,7 @@ TEST_CASE("the record of a scan has the scores that led, and the winner's among 
 }
 
 TEST_CASE("the record of adaptive has the costs that it compared, and the winner's is the least") {
-  Recorded<Adaptive> pool;
+  Recorded<> pool{AnyPolicy{Adaptive{}}};
   pool.clock.advance(1h);
   int least = 0;
   for (int i = 0; i < 300; ++i) {
@@ -157,7 +162,7 @@ TEST_CASE("a record says what wrappers left, whose turn it was, and what was ref
   CHECK(record.rotates);
   CHECK_FALSE(record.scanned);
 
-  Recorded<P2C> full;
+  Recorded<P2C> full{{}};
   for (auto const& each : twelve())
     full.servers.set_admission(each.id, {.max_in_flight = each.id == "l" ? 1U : 0U});
   auto const only = full.pick();
@@ -173,7 +178,7 @@ TEST_CASE("a record says what wrappers left, whose turn it was, and what was ref
 }
 
 TEST_CASE("a record has the beginning of the key, its size, the priority, and the time") {
-  Recorded<AnyPolicy> pool{AnyPolicy{P2C{}}};
+  Recorded<> pool{AnyPolicy{P2C{}}};
   pool.clock.advance(5s);
   std::string const key(1U << 20U, 'k');
   (void)pool.pick({.route_key = key, .priority = Priority::low});
@@ -185,7 +190,7 @@ TEST_CASE("a record has the beginning of the key, its size, the priority, and th
 }
 
 TEST_CASE("there are records of no backend and of one") {
-  Recorded<P2C> pool;
+  Recorded<P2C> pool{{}};
   pool.servers.update({{.id = "one"}});
   auto const lease = pool.pick();
   CHECK(pool.last().winner == lease->serial());
@@ -197,13 +202,9 @@ TEST_CASE("there are records of no backend and of one") {
 }
 
 TEST_CASE("an observer that throws at a record harms no pick") {
-  struct Thrower {
-    bool wants_pick() const noexcept { return true; }
-    void on_sampled_pick(SampledPick const&) const { throw 1; }
-  };
-  Balancer<P2C, void, Runtime<tests::Clock, Thrower>> servers{twelve()};
-  for (int i = 0; i < 10; ++i) CHECK(servers.pick());
-  CHECK(servers.stats().observer_failures == 10);
+  Recorded<P2C> pool{{}, true};
+  for (int i = 0; i < 10; ++i) CHECK(pool.pick());
+  CHECK(pool.servers.stats().observer_failures == 10);
 }
 
 }  // namespace unit_policy_sampled_pick

@@ -97,7 +97,7 @@ class Balancer {
   /// that says so with a static_assert, it would make `Balancer b({{.id = "a"}, {.id = "b"}})`
   /// ambiguous: those braces would be a Balancer to be moved, too.)
   template <class None = void>
-    requires detail::endpoints_have_one_more_pair_of_braces<None>
+    requires detail::EndpointsHaveOneMorePairOfBraces<None>
   explicit Balancer(Endpoint const&, Endpoint const&, Endpoint const& = {}, Endpoint const& = {});
 
   Balancer(Balancer&&) noexcept = default;

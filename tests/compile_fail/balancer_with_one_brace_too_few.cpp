@@ -1,4 +1,4 @@
-// expect note: endpoints_have_one_more_pair_of_braces
+// expect note: EndpointsHaveOneMorePairOfBraces
 // SPDX-License-Identifier: MIT
 // One brace too few: the endpoints are not in a list.
 #include <poise/poise.hpp>

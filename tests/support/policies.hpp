@@ -42,8 +42,8 @@ inline constexpr std::array<std::string_view, 12> all_policies{"round_robin",
                                                                "p2c(score)",
                                                                "adaptive"};
 
-/// Whether a long simulation goes through all_policies[number]: under a sanitizer only through every
-/// third. .ci/nightly runs all of them.
+/// Whether a long simulation goes through all_policies[number]: under a sanitizer only through
+/// every third. .ci/nightly runs all of them.
 constexpr bool in_long_tests(std::size_t number) { return !sanitized || number % 3 == 2; }
 inline std::vector<std::string_view> policies_in_long_tests() {
   std::vector<std::string_view> result;

@@ -30,9 +30,10 @@ consteval void refuse_single_endpoint() {
                 "this takes a list of endpoints, which has one more pair of braces: "
                 "{{.id = \"a\"}, {.id = \"b\"}}");
 }
-/// The same as a condition that nothing satisfies: a compiler that lists what it can't call names it.
+/// The same as a condition that nothing satisfies: a compiler that lists what it can't call names
+/// it.
 template <class None>
-concept endpoints_have_one_more_pair_of_braces = !std::is_void_v<None>;
+concept EndpointsHaveOneMorePairOfBraces = !std::is_void_v<None>;
 
 inline std::string no_weight(std::string_view id) {
   return "weight of " + detail::in_quotes(id) +

@@ -44,6 +44,10 @@ test_in_groups() {
   groups=$(mktemp -d)
   for program; do
     "$program" --list-test-names-only "~[.]" >"$groups/listed" || true  # returns their number
+    if [[ ! -s $groups/listed ]]; then
+      echo "$program has no tests" >&2
+      return 1
+    fi
     sed 's/[\\,[]/\\&/g' "$groups/listed" >"$groups/names"
     split -l 40 "$groups/names" "$groups/$(basename "$program")."
   done

@@ -2,10 +2,10 @@
 #
 # Line 1 of a case says what must happen: `// expect: <regex>`, the compiler refuses it, and its
 # first error has a message that matches; `// expect note: <regex>`, the same of the notes below the
-# first error; or `// compiles`: so the others do not fail for want of a flag. HEADERS, if given, is included first; it was precompiled with the same flags, and includes
-# all that the case includes. The compiler stops at its first error: what it says after that, and
-# most of the time it takes, belongs to templates that are instantiated although their argument is
-# wrong.
+# first error; or `// compiles`: so the others do not fail for want of a flag. HEADERS, if given, is
+# included first; it was precompiled with the same flags, and includes all that the case includes.
+# The compiler stops at its first error: what it says after that, and most of the time it takes,
+# belongs to templates that are instantiated although their argument is wrong.
 
 math(EXPR last "${CMAKE_ARGC} - 1")
 foreach(i RANGE ${last})

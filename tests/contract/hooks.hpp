@@ -5,16 +5,9 @@
 
 #include <cstdint>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define POISE_COUNTS 0  // sanitizers stand there already
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define POISE_COUNTS 0
-#endif
-#endif
-#ifndef POISE_COUNTS
-#define POISE_COUNTS 1
-#endif
+#include "support/sanitized.hpp"
+
+#define POISE_COUNTS !POISE_TEST_SANITIZED  // sanitizers stand there already
 
 namespace tests {
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The simulator's command line; an input has a word a line.
 
-#include <stdexcept>
 #include <string_view>
 
+#include <poise/error.hpp>
+
+#include "command_line.hpp"
 #include "fuzz.hpp"
 #include "simulate/options.hpp"
 
@@ -14,7 +16,9 @@ void tests::fuzz(std::string_view input) {
     if (options.help || options.list) return;
     require(!options.plan.policies.empty(), "there is a policy");
     require(!options.plan.cases.empty() && !options.plan.seeds.empty(), "there is work to do");
-  } catch (std::invalid_argument const& error) {  // ConfigError, BadOption
+  } catch (examples::BadOption const& error) {
+    require(error.what()[0] != '\0', "an error says something");
+  } catch (poise::ConfigError const& error) {
     require(error.what()[0] != '\0', "an error says something");
   }
 }

@@ -130,17 +130,20 @@ struct Event {
     /// most; rates (RateLimited) are no such limit.
     full,
     room,  ///< After `full`: some backend is below its limit again; on the thread that made room.
+    /// A wrong use that stats().warnings lists; once while it lasts, from tick() or stats().
+    warning,
   };
   Kind kind;
-  std::string id;  ///< The backend's; empty for `policy`, `full` and `room`.
+  std::string id;  ///< The backend's; empty for `policy`, `full`, `room` and `warning`.
   HealthState health = HealthState::healthy;
   std::uint32_t weight = 0;
+  std::string warning{};  ///< What is wrong and what to do; for `warning`.
 };
 
 [[nodiscard]] constexpr std::string_view name(Event::Kind kind) noexcept {
-  constexpr std::array<std::string_view, 10> names{"added",  "removed", "drained", "undrained",
+  constexpr std::array<std::string_view, 11> names{"added",  "removed", "drained", "undrained",
                                                    "weight", "health",  "policy",  "empty",
-                                                   "full",   "room"};
+                                                   "full",   "room",    "warning"};
   auto const index = static_cast<std::size_t>(kind);
   return index < names.size() ? names[index] : "unknown event";
 }

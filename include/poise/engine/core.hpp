@@ -14,6 +14,7 @@
 //   engine/select            from a snapshot to a claimed record
 //   engine/policy_link       from a completed request to the policy
 //   engine/observers         the calls of observers
+//   engine/warnings          wrong use, told once
 //   engine/waiting           requests that wait for room                (invariants Q1 to Q5)
 //   engine/blocking_wait     a thread that waits
 //   engine/announcer         news for observers, in order
@@ -39,6 +40,7 @@
 #include <poise/engine/select.hpp>
 #include <poise/engine/snapshot.hpp>
 #include <poise/engine/waiting.hpp>
+#include <poise/engine/warnings.hpp>
 #include <poise/engine/writer.hpp>
 #include <poise/error.hpp>
 #include <poise/handle.hpp>
@@ -232,26 +234,18 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     return true;
   }
 
+  /// As Writer's; what was found wrong since is told, too.
+  void tick(Time now) {
+    Base::tick(now);
+    if constexpr (Observed::event) tell(find_warnings());
+  }
+
   /// As Writer's, with warnings.
   [[nodiscard]] Stats stats() {
     auto stats = Base::stats();
-    if (stats.ticks_missing)
-      stats.warnings.emplace_back(
-          "the health monitor gets no ticks: call tick() once a second, or use a poise::Ticker");
-    if constexpr (Observed::warning) add_observers_warnings(stats.warnings);
-    constexpr std::uint64_t few = 1000;  // a program's warm-up, a test
-    std::uint64_t picks = 0;
-    for (auto const& each : stats.backends) picks += each.total;
-    if (picks < few) return stats;
-    if constexpr (hooks::has_decide<P>)
-      if (!called_.load() && stats.policy.find("retry(") != std::string::npos)
-        stats.warnings.push_back(
-            stats.policy + " retries in call() only, but all " + std::to_string(picks) +
-            " requests were picked by pick(): use call(), or leave the retry out");
-    if (!key_seen_.load() && looks_at_keys())
-      stats.warnings.push_back(
-          stats.policy + " spreads requests by their keys, but none of " + std::to_string(picks) +
-          " requests had one: set Request::route_key or client_id, or take another policy");
+    auto const warnings = find_warnings();
+    for (auto const& each : warnings) stats.warnings.push_back(each.text);
+    if constexpr (Observed::event) tell(warnings);
     return stats;
   }
 
@@ -515,11 +509,43 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   }
   static void review_at(void* core, Time now) noexcept { static_cast<Core*>(core)->review(now); }
 
-  void add_observers_warnings(std::vector<std::string>& warnings) {
+  // -- wrong use ---------------------------------------------------------------------------------
+
+  [[nodiscard]] std::vector<Warning> find_warnings() {
+    std::vector<Warning> warnings;
+    if (this->observers_.ticks_missing())
+      warnings.push_back({"ticks",
+                          "the health monitor gets no ticks: call tick() once a second, or use a "
+                          "poise::Ticker"});
     auto const membership = this->current_membership().membership;
-    if (!membership) return;
-    for (auto* record : membership->records)
-      this->observers_.add_warnings(*record, clock_.now(), warnings);
+    if (!membership) return warnings;
+    if constexpr (Observed::warning)
+      for (auto* record : membership->records)
+        this->observers_.add_warnings(*record, clock_.now(), warnings);
+    if (never_retries()) warn_of_all_picks(*membership, warnings, &retries_in_call_only);
+    if (never_saw_a_key()) warn_of_all_picks(*membership, warnings, &keys_are_missing);
+    return warnings;
+  }
+  [[nodiscard]] bool never_retries() {
+    if constexpr (hooks::has_decide<P>)
+      return !called_.load() && this->name().find("retry(") != std::string::npos;
+    return false;
+  }
+  [[nodiscard]] bool never_saw_a_key() const { return !key_seen_.load() && looks_at_keys(); }
+
+  /// Unless there were too few picks to tell: a program's warm-up, a test.
+  void warn_of_all_picks(MembershipType const& membership, std::vector<Warning>& warnings,
+                         Warning (*warning)(std::string const&, std::uint64_t)) {
+    constexpr std::uint64_t few = 1000;
+    std::uint64_t picks = 0;
+    for (auto const* record : membership.records) picks += record->counts().total;
+    if (picks >= few) warnings.push_back(warning(this->name(), picks));
+  }
+
+  void tell(std::vector<Warning> const& warnings) {
+    auto news = told_warnings_.news_of(warnings);
+    this->add_queue_news(news);
+    this->tell_queue_news();
   }
 
   [[nodiscard]] bool looks_at_keys() const {
@@ -536,6 +562,8 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   sync::Relaxed<bool> key_seen_{false};  // a policy that looks at keys was given one
   RandomSource chance_;
   WaitingRoom<Core> room_{*this};
+  [[no_unique_address]] std::conditional_t<Observed::event, ToldWarnings, TellsNoWarnings>
+      told_warnings_{};
 };
 
 }  // namespace poise::inline v0_1_0::detail

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/engine/warnings.hpp>
 #include <poise/error.hpp>
 #include <poise/observer.hpp>
 #include <poise/outcome.hpp>
@@ -68,11 +69,11 @@ class ObserverList {
 
   /// What the observers have to say against the use of this backend.
   template <class Record>
-  void add_warnings(Record& record, Time now, std::vector<std::string>& warnings) noexcept {
+  void add_warnings(Record& record, Time now, std::vector<Warning>& warnings) noexcept {
     notify_with_state(record, [&](auto& observer, auto& state) {
       if constexpr (warns<std::remove_reference_t<decltype(observer)>>)
         if (std::string text = observer.warning(record, state, now); !text.empty())
-          warnings.push_back(std::move(text));
+          warnings.push_back({record.id(), std::move(text)});
     });
   }
 

@@ -31,14 +31,16 @@ enum class Level : std::uint8_t { info, warning, error };
   return is_out(transition.to) && !is_out(transition.from) ? Level::warning : Level::info;
 }
 
-/// Backends that are all at their limits are a warning.
+/// Backends that are all at their limits are a warning, like wrong use.
 [[nodiscard]] inline Level level_of(Event const& event) noexcept {
-  return event.kind == Event::Kind::full ? Level::warning : Level::info;
+  bool const warns = event.kind == Event::Kind::full || event.kind == Event::Kind::warning;
+  return warns ? Level::warning : Level::info;
 }
 
 /// "10.0.0.1:80: weight 3"
 [[nodiscard]] inline std::string message(Event const& event) {
   if (event.kind == Event::Kind::policy) return "another policy";
+  if (event.kind == Event::Kind::warning) return event.warning;
   if (event.kind == Event::Kind::full)
     return "no room: every backend in service is at its limit of requests in flight";
   if (event.kind == Event::Kind::room) return "room again: some backend is below its limit";

@@ -89,6 +89,11 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   [[nodiscard]] std::shared_ptr<MembershipType const> membership() noexcept {
     return this->current_membership().membership;
   }
+  [[nodiscard]] bool all_at_limits() noexcept {
+    sync::ReadSection const section;
+    auto const* snapshot = this->link_.current.load();
+    return snapshot != nullptr && Selector::all_at_limits(*snapshot);
+  }
   [[nodiscard]] static Record& record_of(Handle const& backend) noexcept {
     return static_cast<Record&>(*backend);
   }

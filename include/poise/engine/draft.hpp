@@ -41,6 +41,7 @@ struct DraftEntry {
   bool weight_is_set;                    // by the operator
   std::optional<Admission> admission{};  // if the change declares it, ...
   bool operator_admits = false;          // ... and the operator does
+  bool drained_here = false;             // by this change
 };
 
 /// The first few ids, for error messages.
@@ -126,6 +127,8 @@ class Draft {
     if (added != fresh.end()) {
       unused_.push_back(std::move(*added));
       fresh.erase(added);
+    } else if (entry.drained_here && keeps_events_) {
+      drained_and_removed.push_back(entry.record);
     }
     entry.record = nullptr;
     changed = members_changed = any_removed_ = true;
@@ -148,7 +151,7 @@ class Draft {
   void set_drained(std::string_view id, bool drained) {
     auto& entry = entries[position_of(id, drained ? "drain" : "undrain")];
     if (entry.condition.drained == drained) return;
-    entry.condition.drained = drained;
+    entry.condition.drained = entry.drained_here = drained;
     changed = true;
     note(drained ? Event::Kind::drained : Event::Kind::undrained, entry);
   }
@@ -200,7 +203,8 @@ class Draft {
   std::shared_ptr<P const> policy{};
   std::vector<std::unique_ptr<Record>> fresh{};
   std::vector<Event> events{};
-  std::vector<AdmissionLimits> admissions{};  // by entry; empty if no rule set any
+  std::vector<Record*> drained_and_removed{};  // both by this change; for events only
+  std::vector<AdmissionLimits> admissions{};   // by entry; empty if no rule set any
   bool changed = false;
   bool members_changed = false;
   bool weights_changed = false;

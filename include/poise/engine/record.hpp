@@ -96,6 +96,12 @@ class Record final : public BackendWith<typename Core::PayloadType> {
   }
   /// *Requires* the lock.
   void note_removal() noexcept { this->position_.store(this->no_position); }
+  /// Of a backend that the same change removes. *Requires* the lock.
+  void note_drained() noexcept {
+    auto drained = condition();
+    drained.drained = true;
+    this->condition_.store(std::bit_cast<std::uint32_t>(drained));
+  }
   /// The operator's limits; rules may set lower ones. Both functions *require* the lock.
   void declare_admission(Admission admission) noexcept {
     this->declared_admission_ = admission;

@@ -215,15 +215,30 @@ struct Selector {
     return false;
   }
 
+  /// Is every backend that picks use at its limit of requests in flight? False if there is none.
+  [[nodiscard]] static bool all_at_limits(Snapshot const& snapshot) noexcept {
+    bool any = false;
+    for (auto const* group : {&snapshot.healthy, &snapshot.degraded})
+      for (std::size_t i = 0; i < group->roster.eligible; ++i) {
+        auto const& each = *record_at(*group, i);
+        if (each.in_flight() < each.max_in_flight()) return false;
+        any = true;
+      }
+    return any;
+  }
+
   [[gnu::noinline, gnu::cold]] static Error explain_failure(Snapshot const& snapshot,
                                                             Request const& request,
                                                             Duration retry_after = {}) noexcept {
     auto const& records = snapshot.membership->records;
     Error error{.reason = records.empty() ? PickError::empty : PickError::unavailable,
                 .retry_after = std::chrono::ceil<std::chrono::milliseconds>(retry_after)};
-    for (auto const* record : records) {
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      auto const* record = records[i];
       if (record->drained()) ++error.drained;
-      else if (record->health() == HealthState::unhealthy) ++error.unhealthy;
+      // In an open panic picks use those that are unhealthy.
+      else if (record->health() == HealthState::unhealthy && !is_eligible(snapshot, i))
+        ++error.unhealthy;
       else if (record->weight() == 0) ++error.weightless;
       else if (!request.allows(*record)) ++error.unsuitable;
       else ++error.refused;
@@ -232,6 +247,14 @@ struct Selector {
   }
 
  private:
+  /// Do picks use the backend at this position of the membership?
+  static bool is_eligible(Snapshot const& snapshot, std::size_t position) noexcept {
+    for (auto const* group : {&snapshot.healthy, &snapshot.degraded})
+      if (group->roster.eligible != 0 && group->roster.places[position] < group->roster.eligible)
+        return true;
+    return false;
+  }
+
   [[nodiscard]] static std::size_t ask_policy(Snapshot const& snapshot, Group const& group,
                                               Context& context) {
     Candidates const candidates{group.roster};

@@ -175,8 +175,7 @@ class WaitingRoom final : public sync::Queue {
     auto const now = core_.now();
     auto const since_last = saturating_sub(now, Time{Duration{last_full_.load()}});
     if (since_last >= Duration::zero() && since_last < std::chrono::seconds{1}) return;
-    auto const set = core_.membership();
-    if (!set || !all_at_limits(*set)) return;
+    if (!core_.all_at_limits()) return;
     try {
       std::list<Event> news;
       news.push_back({Event::Kind::full, {}});
@@ -341,7 +340,7 @@ class WaitingRoom final : public sync::Queue {
     if (!full_.load()) return;
     bool const is_told = full_news_.size() == 1;
     std::list<Event> next;
-    if (all_at_limits(*marked_)) {
+    if (core_.all_at_limits()) {
       if (is_told) return;
       next.splice(next.end(), full_news_, full_news_.begin());
     } else {
@@ -351,18 +350,6 @@ class WaitingRoom final : public sync::Queue {
     }
     core_.add_queue_news(next);
   }
-  /// Is every backend in service at its limit?
-  [[nodiscard]] static bool all_at_limits(Membership const& set) noexcept {
-    bool any = false;
-    for (auto const* record : set.records) {
-      if (record->drained() || record->weight() == 0 || record->health() == HealthState::unhealthy)
-        continue;
-      if (record->in_flight() < record->max_in_flight()) return false;
-      any = true;
-    }
-    return any;
-  }
-
   /// First come, first served. A request that is restricted to some backends is overtaken by those
   /// behind it, and so is one whose key may have used up a rate of its own.
   void serve(Lane& lane, Look& next) noexcept {

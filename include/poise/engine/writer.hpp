@@ -41,6 +41,7 @@
 #include <poise/engine/snapshot.hpp>
 #include <poise/engine/snapshot_builder.hpp>
 #include <poise/error.hpp>
+#include <poise/handle.hpp>
 #include <poise/observer.hpp>
 #include <poise/policy.hpp>
 #include <poise/stats.hpp>
@@ -63,6 +64,7 @@ class Writer : public std::enable_shared_from_this<Core> {
   using Observed = ObserverTraits<Observers>;
   using Maker = std::conditional_t<std::is_void_v<Payload>, std::nullptr_t, Factory<Payload>>;
   using Record = detail::Record<Core>;
+  using Handle = BackendHandle<Core>;
 
   Writer(P policy, Maker make, Observers observers)
       : observers_{std::move(observers)},
@@ -326,12 +328,13 @@ class Writer : public std::enable_shared_from_this<Core> {
   void change_locked(std::unique_lock<sync::Exclusive> lock, Edit const& edit) {
     std::optional<Draft> draft;  // outlives the lock: a failed change still owns the payloads it
     Garbage garbage;             // made
+    std::vector<Handle> drained;
     {
       auto const held = std::move(lock);
       if (closed_) return;  // a request may complete after the balancer closed
       draft.emplace(membership_.get(), policy_, Observed::event);
       edit(*draft);
-      if (draft->changed || link_.current.own() == nullptr) publish(*draft);
+      if (draft->changed || link_.current.own() == nullptr) drained = publish(*draft);
       else keep_settings(*draft);
       garbage = collect();
     }
@@ -339,7 +342,7 @@ class Writer : public std::enable_shared_from_this<Core> {
     if constexpr (tells_payloads) tell_payloads();
     if constexpr (Observed::event) {
       observers_.notify_of_events(draft->events);
-      watch_drained(draft->events);
+      watch(drained);
     }
   }
 
@@ -437,7 +440,8 @@ class Writer : public std::enable_shared_from_this<Core> {
   // -- publishing ---------------------------------------------------------------------------------
 
   /// Builds the next snapshot and, when nothing can fail any more, makes it the current one.
-  void publish(Draft& draft) {
+  /// Returns the backends that were drained, if observers take events.
+  std::vector<Handle> publish(Draft& draft) {
     auto membership = membership_;
     if (draft.members_changed || !membership) membership = draft.make_membership();
     auto const views = rules().arrange(draft);
@@ -445,10 +449,12 @@ class Writer : public std::enable_shared_from_this<Core> {
     auto snapshot = builder.build(membership);
     link_.current.prepare();
     auto news = payload_news(draft, membership);
+    auto drained = newly_drained(draft);
 
     // Nothing below throws.
     for (std::uint32_t position = 0; position < draft.entries.size(); ++position)
       draft.entries[position].record->decide(position, draft.entries[position]);
+    for (auto* record : draft.drained_and_removed) record->note_drained();
     if (draft.members_changed) note_removals(draft);
     if constexpr (hooks::has_on_finish<P>) link_.link(draft, *snapshot, membership_.get());
     keep_settings(draft);  // before picks see what became eligible
@@ -457,6 +463,7 @@ class Writer : public std::enable_shared_from_this<Core> {
     membership_ = std::move(membership);
     link_.current.publish(std::move(snapshot));
     if constexpr (tells_payloads) payload_news_.add(news);
+    return drained;
   }
 
   [[nodiscard]] static bool was_removed(Draft const& draft, Record const& record) noexcept {
@@ -520,15 +527,22 @@ class Writer : public std::enable_shared_from_this<Core> {
 
   // -- what the queue finds (engine/waiting.hpp) --------------------------------------------------
 
-  /// Has the observers told when the backends that were drained are empty.
-  void watch_drained(std::vector<Event> const& events) noexcept {
-    bool waited = false;
-    for (auto const& event : events) {
-      if (event.kind != Event::Kind::drained) continue;
-      // A pick that began before the drain may still bring a request.
-      if (!std::exchange(waited, true)) sync::wait_for_readers();
-      observers_.guarded([&] { self().room().tell_when_empty(self().find_backend(event.id)); });
+  /// *Requires* the lock, and a membership of the fresh records.
+  [[nodiscard]] static std::vector<Handle> newly_drained(Draft const& draft) {
+    std::vector<Handle> drained;
+    if constexpr (Observed::event) {
+      for (auto* record : draft.drained_and_removed) drained.emplace_back(*record);
+      for (auto const& entry : draft.entries)
+        if (entry.drained_here) drained.emplace_back(*entry.record);
     }
+    return drained;
+  }
+  /// Has the observers told when these backends, which were drained, are empty.
+  void watch(std::vector<Handle>& drained) noexcept {
+    if (drained.empty()) return;
+    sync::wait_for_readers();  // a pick that began before the drain may still bring a request
+    for (auto& each : drained)
+      observers_.guarded([&] { self().room().tell_when_empty(std::move(each)); });
   }
 
   /// What takes effect without a new snapshot: admissions, and where weights come from.

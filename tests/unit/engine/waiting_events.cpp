@@ -11,9 +11,11 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <poise/balancer.hpp>
 #include <poise/engine/announcer.hpp>
+#include <poise/health/monitor.hpp>
 #include <poise/observe/event_log.hpp>
 #include <poise/policy/round_robin.hpp>
 
@@ -102,6 +104,35 @@ TEST_CASE("a drained backend is told to be empty also if it was removed meanwhil
   CHECK(scene.heard() == "a:drained a:removed ");
   lease.finish();
   CHECK(scene.heard() == "a:empty ");
+}
+
+TEST_CASE("drained and removed by one change is told to be empty, too") {
+  Scene scene{"abc", 9};
+  auto lease = tests::pick_of(*scene.balancer, "a");
+  scene->apply(poise::Changes{}.drain("a").remove("a").drain("b").remove("b"));
+  CHECK(scene.heard() == "a:drained a:removed b:drained b:removed b:empty ");
+  lease.finish();
+  CHECK(scene.heard() == "a:empty ");
+}
+
+TEST_CASE("drained, removed and added by one change: the old one is told to be empty") {
+  Scene scene{"ab", 9};
+  auto lease = tests::pick_of(*scene.balancer, "a");
+  scene->apply(poise::Changes{}.drain("a").remove("a").add({.id = "a"}));
+  CHECK(scene.heard() == "a:drained a:removed ");
+  lease.finish();
+  CHECK(scene.heard() == "a:empty ");
+  CHECK_FALSE(scene->find("a")->drained());
+}
+
+TEST_CASE("what one change drains and takes back, or adds and removes, is not told to be empty") {
+  Scene scene{"ab", 9};
+  scene->apply(poise::Changes{}.drain("a").undrain("a").remove("a"));
+  CHECK(scene.heard() == "a:drained a:undrained a:removed ");
+  scene->apply(poise::Changes{}.add({.id = "c"}).drain("c").remove("c"));
+  CHECK(scene.heard() == "c:drained c:removed ");
+  scene->apply(poise::Changes{}.add({.id = "c"}).drain("c"));
+  CHECK(scene.heard() == "c:drained c:empty ");
 }
 
 TEST_CASE("an event and a caller that wait for the same backend are both served") {
@@ -197,6 +228,33 @@ TEST_CASE("what is not a limit of requests in flight is not full") {
   scene.clock.advance(2s);
   CHECK_FALSE(scene->pick());
   CHECK(scene.heard() == "a:removed b:removed ");
+}
+
+TEST_CASE("in an open panic all are in service: full is told, and requests wait for room") {
+  using Runtime = poise::Runtime<tests::Clock, poise::health::Standard, Listener>;
+  tests::Clock clock;
+  Listener listener;
+  auto endpoints = letters("abc");
+  for (auto& each : endpoints) each.max_in_flight = 1;
+  poise::health::Standard monitor{{.seed = 1}};
+  poise::Balancer<poise::RoundRobin, void, Runtime> balancer{
+      endpoints, {}, {.clock = clock, .seed = 1, .observers = {monitor, listener}}};
+  for (auto const* id : {"a", "b", "c"}) monitor.report(id, poise::health::Signal::down, "probe");
+  balancer.tick();
+  REQUIRE(monitor.panicking());
+  std::vector<decltype(balancer.pick())> leases;
+  for (int i = 0; i < 3; ++i) leases.push_back(balancer.pick());
+  listener.heard->clear();
+  auto const none = balancer.pick();
+  REQUIRE_FALSE(none);
+  CHECK(none.error().refused == 3);
+  CHECK(none.error().unhealthy == 0);
+  CHECK(*listener.heard == "full ");
+  auto const freed = leases[1]->id();
+  leases[1].finish();
+  CHECK(*listener.heard == "full room ");
+  auto const waited = balancer.pick_for(1h);
+  CHECK(waited->id() == freed);
 }
 
 TEST_CASE("a change that makes room is told, too") {

@@ -46,7 +46,9 @@ struct Watched {
   tests::Clock clock{};
   Listener listener{};
   Balancer balancer{
-      tests::letters("ab"), {}, {.clock = clock, .seed = 1, .observers = {{}, listener}}};
+      tests::letters("ab"),
+      {},
+      {.clock = clock, .seed = 1, .observers = {poise::observe::LeaseWatch{}, listener}}};
 
   std::vector<std::string> heard() { return std::exchange(*listener.heard, {}); }
 };
@@ -133,7 +135,8 @@ TEST_CASE("a log has warnings as lines of their own") {
       {},
       {.clock = clock,
        .seed = 1,
-       .observers = {{}, Log{[&](poise::observe::Level level, std::string const& line) {
+       .observers = {poise::observe::LeaseWatch{},
+                     Log{[&](poise::observe::Level level, std::string const& line) {
                        if (level == poise::observe::Level::warning) lines.push_back(line);
                      }}}}};
   auto const lease = balancer.pick();

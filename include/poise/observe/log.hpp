@@ -4,7 +4,7 @@
 // Writes what happens to a balancer's backends into your log, a few lines a second at most.
 //
 //   poise::Runtime<poise::CycleClock, poise::health::Standard, poise::observe::Log<>>{
-//       .observers = {{}, {[](poise::observe::Level level, std::string const& line) { ... }}}}
+//       .observers = {poise::health::Standard{}, {[](auto level, auto const& line) { ... }}}}
 //
 // When 300 backends flap, the log gets ten lines a second and how many were left out. With
 // LogOptions::json each line is an object of JSON (log_json.hpp), for programs that read logs.

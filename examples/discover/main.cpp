@@ -30,6 +30,7 @@
 
 #include "options.hpp"
 #include "preview.hpp"
+#include "proxy_file.hpp"
 
 namespace {
 
@@ -116,6 +117,11 @@ int run(discover::Options const& options) {
   std::optional<discover::Preview> preview;
   std::vector<Sink> sinks;
   if (options.balancer) sinks.push_back(preview.emplace().sink());
+  std::optional<discover::ProxyFile> file;
+  if (options.write) {
+    file.emplace(*options.write, options.run);
+    sinks.push_back(file->sink());
+  }
   Feed feed{std::move(sources), std::move(sinks), feed_options};
 
   Printer printer;
@@ -125,6 +131,7 @@ int run(discover::Options const& options) {
     feed.step(clock.now());
     auto const now = clock.now();
     printer.print(feed, now, preview);
+    bool const written = !file || file->write(now);
     if (!options.watch) {
       bool all = true;
       bool any_failed = false;
@@ -132,11 +139,12 @@ int run(discover::Options const& options) {
         all = all && (each.age || each.failures != 0);
         any_failed = any_failed || each.failures != 0;
       }
-      if (all) return any_failed && feed.endpoints().empty() ? 1 : 0;
+      if (all) return !written || (any_failed && feed.endpoints().empty()) ? 1 : 0;
     }
     Waits waits;
     waits.add(stop.get(), POLLIN);
     feed.add_waits(waits);
+    if (file) file->add_waits(waits);
     poise::discovery::detail::wait_for(waits, clock.now());
   }
   return feed.revision() == 0 ? 1 : 0;

@@ -72,12 +72,31 @@ Merge to_merge(std::string const& text) {
   throw Wrong{"--merge is all, first or tiers, not \"" + text + "\""};
 }
 
+ProxyTarget to_target(std::string const& text) {
+  auto const colon = text.find(':');
+  auto const mark = text.rfind('#');
+  auto const kind = text.substr(0, colon);
+  if ((kind != "nginx" && kind != "haproxy") || mark == std::string::npos || mark <= colon + 1 ||
+      mark + 1 == text.size())
+    throw Wrong{"--write is nginx:PATH#NAME or haproxy:PATH#NAME, not \"" + text + "\""};
+  return {.kind = kind == "nginx" ? ProxyTarget::Kind::nginx : ProxyTarget::Kind::haproxy,
+          .path = text.substr(colon + 1, mark - colon - 1),
+          .name = text.substr(mark + 1)};
+}
+void check(Options const& options, std::string const& policy) {
+  if (options.help) return;
+  if (options.sources.empty()) throw Wrong{"a SOURCE is missing; see --help"};
+  if (!options.write && !(options.run.empty() && policy.empty()))
+    throw Wrong{"--run and --policy belong to --write; see --help"};
+}
+
 }  // namespace
 
 Options parse(std::vector<std::string> words) {
   Options options;
   options.registers = !words.empty() && words.front() == "register";
   if (options.registers) words.erase(words.begin());
+  std::string policy;
   examples::CommandLine line{std::move(words)};
   while (line.next()) {
     auto const& word = line.option();
@@ -87,25 +106,32 @@ Options parse(std::vector<std::string> words) {
     else if (word == "--guard") set_guard(options.feed.follower.guard, line.value());
     else if (word == "--merge") options.feed.merge = to_merge(line.value());
     else if (word == "--snapshot") options.feed.snapshot = line.value();
+    else if (word == "--write") options.write = to_target(line.value());
+    else if (word == "--policy") policy = line.value();
+    else if (word == "--run") options.run = line.value();
     else if (word == "--address") options.address = line.value();
     else if (word == "--ttl") options.ttl = static_cast<unsigned>(line.number(1, 86'400));
     else if (line.is_option()) throw line.unknown();
     else options.sources.push_back(word);
   }
-  if (!options.help && options.sources.empty()) throw Wrong{"a SOURCE is missing; see --help"};
+  check(options, policy);
+  if (options.write && !policy.empty()) options.write->policy = policy;
   return options;
 }
 
 char const* const usage = R"(usage:
   discover SOURCE... [--watch] [--guard on|off|obey-empty] [--merge all|first|tiers]
            [--snapshot FILE] [--balancer]
+           [--write nginx:PATH#NAME|haproxy:PATH#NAME [--policy NAME] [--run COMMAND]]
   discover register consul:URL/SERVICE|etcd:URL/PREFIX --address HOST:PORT [--ttl SECONDS]
 
 The first form prints the backends that a source names, as one line of JSON. With --watch it goes
 on, and prints a line at each change. Errors go to stderr, with what will happen next. With
 --balancer the line also has what a balancer makes of the list: which backends joined and left, and
-the share of the picks that each one gets by its weight and tier. The second form keeps an entry in
-a registry until it gets a SIGTERM or SIGINT, and then takes it back.
+the share of the picks that each one gets by its weight and tier. --write keeps a file of a proxy's,
+with one upstream or backend NAME, as the list says, and runs COMMAND when it changed: at most once
+a second. --policy is poise's: least_connections, random, p2c; others take turns by weight. The
+second form keeps an entry in a registry until it gets a SIGTERM or SIGINT, and then takes it back.
 
 SOURCE is one of
   list:a:1,b:2               what stands here
@@ -117,6 +143,8 @@ SOURCE is one of
   etcd:http://H:P/PREFIX     user and password in ETCD_USER and ETCD_PASSWORD
   k8s:URL/NAMESPACE/SERVICE  EndpointSlices; token in KUBERNETES_TOKEN
   eds:PATH or eds:URL/CLUSTER   Envoy's endpoint discovery as JSON
+  nginx:PATH[#NAME]          an upstream block in a file of nginx's; without NAME the only one
+  haproxy:PATH[#NAME]        the same: a backend or listen section of HAProxy's
   http://H:P/PATH            any list, JSON or lines
 Several sources are one list: --merge all is the union, first the first that names a backend, tiers
 a tier for each.
@@ -138,6 +166,9 @@ Examples:
       Consul, and a file as long as Consul knows nobody.
   discover etcd:http://127.0.0.1:2379/services/web/ --watch --snapshot /var/lib/web.backends
       Start it again while etcd is down.
+  discover etcd:http://127.0.0.1:2379/services/web/ --watch --run 'nginx -t && nginx -s reload'
+           --write nginx:/etc/nginx/conf.d/web.conf#web
+      nginx follows etcd. Write "proxy_pass http://web;" in one of its servers.
 
 Status 0: a list was printed. 1: the source did not answer. 2: the command line is wrong.
 )";

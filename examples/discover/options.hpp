@@ -4,6 +4,7 @@
 // The command line of discover: a source as text, and what to do with it.
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -20,6 +21,14 @@ class Wrong : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// --write nginx:PATH#NAME or haproxy:PATH#NAME
+struct ProxyTarget {
+  enum class Kind { nginx, haproxy } kind = Kind::nginx;
+  std::string path{};
+  std::string name{};
+  std::string policy = "smooth_weighted";
+};
+
 struct Options {
   std::vector<std::string> sources{};
   poise::discovery::FeedOptions feed{};
@@ -28,6 +37,8 @@ struct Options {
   bool registers = false;  ///< `discover register`: the only source is where to.
   std::string address{};   ///< To register.
   unsigned ttl = 10;       ///< Of the entry, in seconds.
+  std::optional<ProxyTarget> write{};
+  std::string run{};  ///< A command, after each file that was written.
   bool help = false;
 };
 

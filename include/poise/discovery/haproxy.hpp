@@ -258,8 +258,8 @@ class HaproxyParser {
 /// A `backend` section of these servers, in their order. `policy` is poise's; HAProxy knows
 /// least_connections, random and p2c, and takes turns by weight else. `parameters` follow each
 /// server: "check", say, or "check agent-check agent-port 9999".
-/// *Errors* ConfigError: a name or an address that HAProxy could not read; two ids that are the same
-/// name there.
+/// *Errors* ConfigError: a name or an address that HAProxy could not read; two ids that become the
+/// same name.
 [[nodiscard]] inline std::string to_haproxy(std::string const& name,
                                             std::vector<Endpoint> const& endpoints,
                                             std::string_view policy = "smooth_weighted",

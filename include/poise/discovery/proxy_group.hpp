@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A group of servers as a proxy's configuration has it: an `upstream` of nginx (discovery/nginx.hpp)
-// or a `backend` of HAProxy (discovery/haproxy.hpp). So one list can serve a proxy and poise.
+// A group of servers as a proxy's configuration has it: an `upstream` of nginx
+// (discovery/nginx.hpp) or a `backend` of HAProxy (discovery/haproxy.hpp). So one list can serve a
+// proxy and poise.
 
 #include <algorithm>
 #include <charconv>

@@ -19,7 +19,11 @@
 #include <poise/balancer.hpp>
 #include <poise/discovery/haproxy.hpp>
 #include <poise/discovery/nginx.hpp>
+#include <poise/health/monitor.hpp>
 #include <poise/policy/round_robin.hpp>
+#include <poise/probe/haproxy.hpp>
+#include <poise/probe/threads.hpp>
+#include <poise/time.hpp>
 
 #include "integration/servers/program.hpp"
 #include "support/catch.hpp"
@@ -95,8 +99,9 @@ class Haproxy {
     return "no such server or column";
   }
 
- private:
   [[nodiscard]] std::string admin() const { return scratch_.path() + "/admin"; }
+
+ private:
   std::string write(std::string const& section) {
     return scratch_.write("haproxy.cfg",
                           "global\n stats socket " + admin() +
@@ -189,6 +194,58 @@ TEST_CASE("HAProxy learns from the agent who is drained, down and warming up") {
   }
   loop.stop();
   runs.join();
+}
+
+TEST_CASE("a probe asks HAProxy's runtime socket") {
+  using poise::health::HaproxyProbe;
+  Haproxy const haproxy{
+      "backend web\n server a 127.0.0.1:1\n server b_1 127.0.0.1:1 check inter 20ms fall 1\n"
+      " server c 127.0.0.1:1 disabled\n server d 127.0.0.1:1\n"};
+  REQUIRE(becomes(haproxy, "b_1", "status", "DOWN"));
+  HaproxyProbe const probe{haproxy.admin(), "web"};
+  auto const asked = [&](std::string const& id) {
+    return probe({.id = id}, poise::SteadyClock{}.now() + 2s);
+  };
+  CHECK(asked("a").passed);
+  CHECK_FALSE(asked("b/1").passed);
+  CHECK(asked("b/1").cause == "HAProxy says DOWN");
+  CHECK_FALSE(asked("c").passed);
+  CHECK(asked("c").cause == "HAProxy says MAINT");
+  haproxy.ask("set server web/d state drain");
+  CHECK_FALSE(asked("d").passed);
+  CHECK(asked("nobody").inconclusive);
+  CHECK(HaproxyProbe{haproxy.admin(), "other"}({.id = "a"}, poise::SteadyClock{}.now() + 2s)
+            .inconclusive);
+  auto const gone = HaproxyProbe{"/nowhere", "web"}({.id = "a"}, poise::SteadyClock{}.now() + 2s);
+  CHECK(gone.inconclusive);
+  CHECK(gone.cause == "HAProxy at /nowhere: No such file or directory");
+  CHECK(probe({.id = "a"}, poise::SteadyClock{}.now()).inconclusive);
+  CHECK_THROWS_AS((HaproxyProbe{std::string(108, 'x'), "web"}), poise::ConfigError);
+  CHECK_THROWS_AS((HaproxyProbe{"/x", "web 4 -1; shutdown"}), poise::ConfigError);
+}
+
+TEST_CASE("HAProxy's verdicts keep a backend out, and let it in again") {
+  Haproxy const haproxy{"backend web\n server a 127.0.0.1:1\n server b 127.0.0.1:1\n"};
+  poise::health::Standard monitor;
+  poise::Balancer<poise::RoundRobin, void, poise::health::Monitored> servers{
+      tests::letters("ab"), {}, {.clock = {}, .observers = {monitor}}};
+  poise::health::ProbeThreads probes{servers,
+                                     monitor,
+                                     poise::health::HaproxyProbe{haproxy.admin(), "web"},
+                                     {.interval = 50ms, .timeout = 40ms, .rise = 1, .fall = 1}};
+  auto const is = [&](poise::HealthState health) {
+    for (int tries = 0; tries < 200; ++tries) {
+      if (servers.find("b")->health() == health) return true;
+      std::this_thread::sleep_for(20ms);
+      servers.tick();
+    }
+    return false;
+  };
+  haproxy.ask("disable server web/b");
+  CHECK(is(poise::HealthState::unhealthy));
+  CHECK(servers.find("a")->health() == poise::HealthState::healthy);
+  haproxy.ask("enable server web/b");
+  CHECK(is(poise::HealthState::healthy));
 }
 
 TEST_CASE("the agent answers peers that send nothing, too much, or too slowly") {

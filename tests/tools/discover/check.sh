@@ -29,6 +29,25 @@ cat >"$scratch/eds.json" <<'END'
   {"endpoint": {"address": {"socket_address": {"address": "::1", "port_value": 80}}}}]}]}
 END
 expect "a file of Envoy's" '"address":"\[::1\]:80","weight":1,"zone":"","tier":2' 0 "eds:$scratch/eds.json"
+printf 'upstream a { server x:1 weight=4; } upstream b { server y:1; server z; }' >"$scratch/nginx.conf"
+expect "an upstream of nginx's" '"id":"z","address":"z:80"' 0 "nginx:$scratch/nginx.conf#b"
+expect "one of several upstreams" 'has several groups: name one of "a", "b"' 1 "nginx:$scratch/nginx.conf"
+printf 'backend w\n server one x:1 weight 4\n' >"$scratch/haproxy.cfg"
+expect "a backend of HAProxy's" '"id":"one","address":"x:1","weight":4' 0 "haproxy:$scratch/haproxy.cfg"
+expect "a list for nginx" '"applied":true' 0 "haproxy:$scratch/haproxy.cfg" --policy least_connections \
+  --write "nginx:$scratch/out.conf#web" --run "touch $scratch/ran"
+grep -q 'server x:1 weight=4;' "$scratch/out.conf" && grep -q 'least_conn;' "$scratch/out.conf" &&
+  [ -e "$scratch/ran" ] || fail "the file for nginx: $(cat "$scratch/out.conf")"
+rm "$scratch/ran"
+expect "a list that did not change" '"applied":true' 0 "haproxy:$scratch/haproxy.cfg" \
+  --policy least_connections --write "nginx:$scratch/out.conf#web" --run "touch $scratch/ran"
+[ ! -e "$scratch/ran" ] || fail "the command ran although nothing changed"
+expect "a list for HAProxy" '"applied":true' 0 list:a:1 --write "haproxy:$scratch/out.cfg#web"
+grep -q 'server a:1 a:1 weight 1 check' "$scratch/out.cfg" || fail "for HAProxy: $(cat "$scratch/out.cfg")"
+expect "a command that fails" '"exit 3" failed' 1 list:a:1 --write "nginx:$scratch/o#web" --run 'exit 3'
+expect "a file that can't be written" 'No such file' 1 list:a:1 --write "nginx:/nowhere/o#web"
+expect "a target without a name" '--write is nginx:PATH#NAME or' 2 list:a:1 --write "nginx:$scratch/o"
+expect "a command without a file" '--run and --policy belong to --write' 2 list:a:1 --run true
 expect "help" 'usage:' 0 --help
 expect "no source" 'a SOURCE is missing' 2
 expect "an unknown source" 'there is no kind of source "nfs"' 2 nfs:x

@@ -11,6 +11,8 @@
 //   etcd:http://H:P/PREFIX     user and password in ETCD_USER and ETCD_PASSWORD
 //   k8s:URL/NAMESPACE/SERVICE  EndpointSlices; token in KUBERNETES_TOKEN
 //   eds:PATH or eds:URL/CLUSTER   Envoy's endpoint discovery as JSON
+//   nginx:PATH[#NAME]          an upstream block in a file of nginx's; without NAME the only one
+//   haproxy:PATH[#NAME]        the same: a backend or listen section of HAProxy's
 //   http://H:P/PATH            any list, JSON or lines
 
 #include <cstddef>
@@ -20,16 +22,20 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <poise/base/address.hpp>
 #include <poise/discovery/curl/sources.hpp>
 #include <poise/discovery/dns.hpp>
 #include <poise/discovery/file.hpp>
+#include <poise/discovery/haproxy.hpp>
 #include <poise/discovery/json/eds.hpp>
 #include <poise/discovery/json/endpoints.hpp>
 #include <poise/discovery/json/etcd.hpp>
 #include <poise/discovery/json/kubernetes.hpp>
 #include <poise/discovery/list.hpp>
+#include <poise/discovery/nginx.hpp>
+#include <poise/discovery/proxy_group.hpp>
 #include <poise/discovery/source.hpp>
 #include <poise/error.hpp>
 
@@ -88,6 +94,21 @@ namespace detail {
   return from_file(rest, {.parse = [](std::string_view text) { return json::parse_eds(text); }});
 }
 
+/// PATH or PATH#NAME.
+[[nodiscard]] inline std::unique_ptr<Source> proxy_named(
+    std::string const& rest, std::vector<ProxyGroup> (*parse)(std::string_view)) {
+  auto const mark = rest.rfind('#');
+  auto name = mark == std::string::npos ? std::string{} : rest.substr(mark + 1);
+  return from_file(rest.substr(0, mark),
+                   {.parse = [parse, name = std::move(name)](std::string_view text) -> Look {
+                     try {
+                       return group_named(parse(text), name);
+                     } catch (ConfigError const& error) {
+                       return Failed{error.what(), {}};
+                     }
+                   }});
+}
+
 }  // namespace detail
 
 /// `node` is what eds: calls this client. *Errors* ConfigError: no such kind, or not what it wants.
@@ -103,6 +124,8 @@ namespace detail {
   if (kind == "dns") return detail::dns_named(rest);
   if (kind == "k8s") return detail::kubernetes_named(rest);
   if (kind == "eds") return detail::eds_named(rest, node);
+  if (kind == "nginx") return detail::proxy_named(rest, &parse_nginx);
+  if (kind == "haproxy") return detail::proxy_named(rest, &parse_haproxy);
   if (kind == "consul") {
     auto const [base, service] = detail::split_url(rest, "a service's name");
     return from_consul(base, service, {.token = detail::from_variable("CONSUL_HTTP_TOKEN")});
@@ -117,7 +140,8 @@ namespace detail {
     return from_http_list(base, "/" + target);
   }
   throw ConfigError{"there is no kind of source \"" + kind +
-                    "\"; there are list, env, file, dns, consul, etcd, k8s, eds, http and https"};
+                    "\"; there are list, env, file, dns, consul, etcd, k8s, eds, nginx, haproxy, "
+                    "http and https"};
 }
 
 }  // namespace poise::inline v0_1_0::discovery

@@ -70,11 +70,11 @@ struct HostPort {
   std::string host{};  ///< Without the brackets of IPv6.
   std::uint16_t port = 0;
 
-  /// Empty if there is no host, no port from 1 to 65535, or an IPv6 address without brackets.
+  /// Empty if there is no host, no port from 1 to 65535, or an IPv6 address without its brackets.
   [[nodiscard]] static std::optional<HostPort> of(std::string_view address) {
     auto [host, digits] = detail::split_port(address);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    else if (host.find(':') != std::string_view::npos) return std::nullopt;
+    else if (host.find_first_of(":[]") != std::string_view::npos) return std::nullopt;
     HostPort result{.host = std::string{host}};
     auto const [end, error] =
         std::from_chars(digits.data(), digits.data() + digits.size(), result.port);

@@ -113,7 +113,7 @@ class HaproxyParser {
   }
 
   void take_server(ProxyGroup& group, Words const& words) const {
-    if (words.size() < 3)
+    if (words.size() < 3 || words[1].empty())
       return add_problem(group.found.problems, at_line(line_, "server has no name or address"));
     auto server = defaults_;
     server.id = words[1];
@@ -278,7 +278,7 @@ class HaproxyParser {
     bool const unix_socket = each.address.starts_with("unix:");
     detail::check_word(each.address, "a server's address in HAProxy",
                        unix_socket ? "_.-:/" : "_.-:[]");
-    names.push_back(detail::haproxy_name(each.id));
+    names.push_back(detail::haproxy_name(each.id.empty() ? each.address : each.id));
     text += "    server " + names.back() + " " +
             (unix_socket ? "unix@" + each.address.substr(5) : each.address);
     text += " weight " + std::to_string(detail::scaled_to_haproxy(each.weight, largest));

@@ -211,7 +211,7 @@ class NginxParser {
   }
   static std::string with_port(std::string const& address) {
     if (address.starts_with("unix:")) return address;
-    auto const colon = address.find(':', address.starts_with('[') ? address.find(']') : 0);
+    auto const colon = address.find(':', address.find(']') + 1);
     return colon == std::string::npos ? address + ":80" : address;
   }
 

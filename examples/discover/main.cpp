@@ -91,10 +91,10 @@ void print_event(std::string const& source, Event const& event) {
 
 /// Keeps an entry until a signal.
 int keep_entry(discover::Options const& options) {
-  auto target = discover::make_target(options);
+  auto named = discover::make_entry(options);
   auto const stop = take_signals();
   Watcher watcher;
-  Registration entry{watcher, target.url, std::move(target.entry), print_event};
+  Registration entry{watcher, named.url, std::move(named.entry), print_event};
   Waits waits;
   waits.add(stop.get(), POLLIN);
   while (::poll(waits.descriptors.data(), 1, -1) <= 0) {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <poise/discovery/cares/dns.hpp>
+#include <poise/discovery/curl/registration_named.hpp>
 #include <poise/discovery/curl/source_named.hpp>
-#include <poise/discovery/json/registration.hpp>
 #include <poise/error.hpp>
 
 #include "../command_line.hpp"
@@ -39,23 +39,14 @@ std::unique_ptr<Source> make_source(std::string const& text) {
   }
 }
 
-Target make_target(Options const& options) {
+NamedEntry make_entry(Options const& options) {
   if (options.sources.size() != 1) throw Wrong{"register wants one registry; see --help"};
-  auto const& text = options.sources[0];
-  json::Entry entry{.endpoint = {.address = options.address},
-                    .ttl = std::chrono::seconds{options.ttl}};
-  if (text.starts_with("consul:")) {
-    auto [url, service] = detail::split_url(text.substr(7), "a service's name");
-    entry.service = service;
-    return {url, std::make_unique<json::ConsulEntry>(std::move(entry),
-                                                     detail::from_variable("CONSUL_HTTP_TOKEN"))};
+  try {
+    return entry_named(options.sources[0], {.endpoint = {.address = options.address},
+                                            .ttl = std::chrono::seconds{options.ttl}});
+  } catch (poise::ConfigError const& error) {
+    throw Wrong{std::string{error.what()} + "; see --help"};
   }
-  if (text.starts_with("etcd:")) {
-    auto [url, prefix] = detail::split_url(text.substr(5), "a prefix of keys");
-    entry.service = prefix;
-    return {url, std::make_unique<json::EtcdEntry>(std::move(entry), detail::etcd_user())};
-  }
-  throw Wrong{"entries can be registered with consul: and etcd:, not with \"" + text + "\""};
 }
 
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <poise/discovery/curl/registration_named.hpp>
 #include <poise/discovery/feed.hpp>
-#include <poise/discovery/json/registration.hpp>
 #include <poise/discovery/source.hpp>
 
 namespace discover {
@@ -48,13 +48,8 @@ Options parse(std::vector<std::string> words);
 /// "file:PATH", "consul:http://H:P/SERVICE" ... *Errors* Wrong; ConfigError.
 std::unique_ptr<poise::discovery::Source> make_source(std::string const& text);
 
-/// Where an entry goes to: "consul:http://H:P/SERVICE" or "etcd:http://H:P/PREFIX".
-struct Target {
-  std::string url{};
-  std::unique_ptr<poise::discovery::json::EntryConversation> entry{};
-};
-/// *Errors* Wrong; ConfigError.
-Target make_target(Options const& options);
+/// What `discover register` keeps. *Errors* Wrong.
+poise::discovery::NamedEntry make_entry(Options const& options);
 
 extern char const* const usage;
 

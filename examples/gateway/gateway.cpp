@@ -3,6 +3,7 @@
 #include "gateway.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -73,10 +74,18 @@ Gateway::Gateway(config::Document const& document, Log log)
                }()} {
   if (!settings_.metrics.listen.empty())
     admin_ = serve(admin_pages(service_, settings_, shared_), settings_.metrics.listen);
-  for (auto const& each : workers_) each->start(service_);
+  if (!settings_.gateway.registry.empty()) register_entry();
+  try {
+    for (auto const& each : workers_) each->start(service_);
+  } catch (...) {
+    end_workers();
+    throw;
+  }
 }
 
-Gateway::~Gateway() {
+Gateway::~Gateway() { end_workers(); }
+
+void Gateway::end_workers() {
   for (auto const& each : workers_) each->abort();
   for (auto const& each : workers_) each->join();
 }
@@ -130,6 +139,31 @@ void Gateway::drain() {
 bool Gateway::finished() const {
   return std::ranges::all_of(workers_, [](auto const& each) { return each->ended(); });
 }
+
+void Gateway::register_entry() {
+  namespace discovery = poise::discovery;
+  auto const& own = settings_.gateway;
+  auto const address = own.advertise.empty() ? listener_.address() : own.advertise;
+  if (own.advertise.empty() && listener_.is_unspecified())
+    throw poise::ConfigError{"gateway.registry needs gateway.advertise: clients can't connect to " +
+                             address};
+  auto named = discovery::entry_named(
+      own.registry, {.endpoint = {.id = address, .address = address}, .ttl = own.registry_ttl});
+  entry_ = std::make_unique<Entry>(std::move(named),
+                                   [log = shared_.log](auto const& source, auto const& event) {
+                                     if (event.kind != discovery::Event::Kind::applied)
+                                       log(source + ": " + event.text);
+                                   });
+}
+
+bool Gateway::leave_registry() {
+  if (!entry_) return false;
+  if (!entry_->registration.leave(std::chrono::seconds{2}))
+    shared_.log("the registry did not confirm that the entry is gone; it lapses");
+  return true;
+}
+
+Duration Gateway::leave_delay() const { return settings_.gateway.leave_delay; }
 
 Duration Gateway::drain_timeout() const { return settings_.gateway.drain_timeout; }
 

@@ -56,10 +56,9 @@ int Listener::duplicate() {
   return descriptor;
 }
 
-std::string Listener::url() const {
+std::string Listener::address() const {
   auto const address = endpoint_.address().to_string();
-  return "http://" + (is_v6() ? '[' + address + ']' : address) + ':' +
-         std::to_string(endpoint_.port()) + '/';
+  return (is_v6() ? '[' + address + ']' : address) + ':' + std::to_string(endpoint_.port());
 }
 
 void Listener::close() {

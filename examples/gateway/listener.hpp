@@ -19,8 +19,11 @@ class Listener {
   /// A descriptor of its own for a worker. *Errors* std::system_error.
   [[nodiscard]] int duplicate();
   [[nodiscard]] bool is_v6() const { return endpoint_.address().is_v6(); }
-  /// "http://127.0.0.1:8080/"
-  [[nodiscard]] std::string url() const;
+  /// Every address of the machine, "0.0.0.0" say: none that a client could connect to.
+  [[nodiscard]] bool is_unspecified() const { return endpoint_.address().is_unspecified(); }
+  /// "127.0.0.1:8080", with the port that it has.
+  [[nodiscard]] std::string address() const;
+  [[nodiscard]] std::string url() const { return "http://" + address() + '/'; }
   /// Refuses clients, once the workers have closed their descriptors.
   void close();
 

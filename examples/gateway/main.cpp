@@ -59,15 +59,25 @@ sigset_t held_signals() {
   return signals;
 }
 
-/// Until every request has ended, the time is over, or a second signal comes.
-void drain(gateway::Gateway& running, sigset_t const& signals) {
+/// Waits until `done`, the end of the time, or another signal.
+template <class Done>
+void wait(poise::Duration time, sigset_t const& signals, Done const& done) {
   using Clock = std::chrono::steady_clock;
-  auto const end = Clock::now() + running.drain_timeout();
+  auto const end = Clock::now() + time;
+  constexpr timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
+  while (!done() && Clock::now() < end)
+    if (::sigtimedwait(&signals, nullptr, &pause) > 0) break;
+}
+
+/// First out of the registry, so that no client comes to a closed door.
+void drain(gateway::Gateway& running, sigset_t const& signals) {
+  if (running.leave_registry()) {
+    log("left the registry");
+    wait(running.leave_delay(), signals, [] { return false; });
+  }
   log("draining: no new clients");
   running.drain();
-  constexpr timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
-  while (!running.finished() && Clock::now() < end)
-    if (::sigtimedwait(&signals, nullptr, &pause) > 0) break;
+  wait(running.drain_timeout(), signals, [&] { return running.finished(); });
   log(running.finished() ? "drained" : "what was left is cut off");
 }
 

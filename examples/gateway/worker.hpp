@@ -61,8 +61,10 @@ class Worker {
   void drain();
   /// Cuts off what is left.
   void abort();
-  /// Waits until no client is left.
-  void join() { thread_.join(); }
+  /// Waits until no client is left, if it was started.
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
   // -- from its own ------------------------------------------------------------------------------

@@ -20,8 +20,8 @@
 namespace poise::inline v0_1_0::config::detail {
 
 /// The kinds of sources that `source = "KIND:..."` may name.
-inline constexpr std::array<std::string_view, 9> source_kinds{
-    "list", "env", "file", "dns", "consul", "etcd", "k8s", "eds", "http"};
+inline constexpr std::array<std::string_view, 11> source_kinds{
+    "list", "env", "file", "dns", "consul", "etcd", "k8s", "eds", "nginx", "haproxy", "http"};
 
 [[nodiscard]] inline std::string check_name(std::string const& text) {
   return text.empty() ? "use a name of one character or more" : "";
@@ -44,6 +44,22 @@ inline constexpr std::array<std::string_view, 9> source_kinds{
   bool const numeric =
       at && at->host.find_first_not_of("0123456789abcdefABCDEF:.") == std::string::npos;
   return numeric ? "" : "use IP:PORT with a port from 1 to 65535, such as \"0.0.0.0:80\"";
+}
+
+/// Where the gateway has its entry.
+[[nodiscard]] inline std::string check_registry(std::string const& text) {
+  auto const colon = text.find(':');
+  auto const kind = text.substr(0, colon);
+  bool const known = kind == "consul" || kind == "etcd";
+  bool const has_url =
+      colon != std::string::npos && text.find("://", colon) == text.find(':', colon + 1);
+  return text.empty() || (known && has_url)
+             ? ""
+             : "use consul:http://HOST:PORT/SERVICE, etcd:http://HOST:PORT/PREFIX, or \"\"";
+}
+
+[[nodiscard]] inline std::string check_advertised(std::string const& text) {
+  return text.empty() || HostPort::of(text) ? "" : "use HOST:PORT, as clients see this gateway";
 }
 
 /// What keyed policies hash.

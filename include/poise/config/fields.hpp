@@ -453,6 +453,15 @@ template <class Criterion>
       field<S>(
           "access_log", [](S& s) -> auto& { return s.gateway.access_log; },
           "A file that gets a line for each request; \"-\": the standard output; \"\": none."),
+      field<S>("registry", [](S& s) -> auto& { return s.gateway.registry; },
+               "Where the gateway registers itself, so that clients find it: "
+               "\"consul:http://HOST:PORT/SERVICE\" or \"etcd:http://HOST:PORT/PREFIX\"; \"\": "
+               "nowhere.",
+               {.check = check_registry}),
+      field<S>("advertise", [](S& s) -> auto& { return s.gateway.advertise; },
+               "Its own address there, HOST:PORT; \"\": listen.", {.check = check_advertised}),
+      field<S>("registry_ttl", [](S& s) -> auto& { return s.gateway.registry_ttl; },
+               "Without a renewal the entry lapses after so long; whole seconds.", {.above = true}),
   });
   std::vector<Field<S>> more{
       field<S>("max_connections", [](S& s) -> auto& { return s.gateway.max_connections; },
@@ -478,6 +487,9 @@ template <class Criterion>
       field<S>(
           "drain_timeout", [](S& s) -> auto& { return s.gateway.drain_timeout; },
           "After SIGTERM, requests have so long to end."),
+      field<S>(
+          "leave_delay", [](S& s) -> auto& { return s.gateway.leave_delay; },
+          "After its entry was taken back, new clients are still served for so long."),
       field<S>(
           "backend_idle", [](S& s) -> auto& { return s.gateway.backend_idle; },
           "A backend's connection without a request is closed; less than the backend's own "

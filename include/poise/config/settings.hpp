@@ -105,6 +105,10 @@ struct GatewaySettings {
   bool trust_forwarded = false;
   std::string route_key{};
   std::string access_log{};
+  std::string registry{};
+  std::string advertise{};
+  Duration registry_ttl = std::chrono::seconds{10};
+  Duration leave_delay = std::chrono::seconds{1};
 };
 
 /// A whole configuration.

@@ -12,6 +12,7 @@ import beside_nginx
 import changes
 import correct
 import hostile
+import registry
 from support import Backend, Gateway
 
 # For the cases of correct.py, which share a gateway: short times, so that each is over soon.
@@ -72,6 +73,7 @@ def main(program, word=""):
         gateway.access_log.unlink()
     checks.run_all([(each.__name__, each, ()) for each in changes.CASES], 3, program)
     checks.run_all([(each.__name__, each, ()) for each in beside_nginx.CASES], 1, program)
+    checks.run_all([(each.__name__, each, ()) for each in registry.CASES], 2, program)
     print(f"{checks.passed} passed, {len(checks.failed)} failed", flush=True)
     for each in checks.failed:
         print(f"FAILED: {each}")

@@ -10,8 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "support/catch.hpp"
 #include "support/policies.hpp"
 #include "support/sanitized.hpp"
@@ -65,8 +63,9 @@ TEST_CASE("calls succeed while at least one server works") {
         auto const without = failed_percent<tests::NoMonitor>(policy, n, dead, kind.how, false);
         for (bool const probes : {false, true}) {
           auto const with = failed_percent<Standard>(policy, n, dead, kind.how, probes, seeded());
-          auto const line = fmt::format("{} {} {} of {}{}: {} %, without monitor {}", policy,
-                                        kind.name, dead, n, probes ? " probed" : "", with, without);
+          auto const line = std::string{policy} + ' ' + kind.name + ' ' + std::to_string(dead) +
+                            " of " + std::to_string(n) + (probes ? " probed: " : ": ") +
+                            std::to_string(with) + " %, without monitor " + std::to_string(without);
           INFO(line);
           if (std::getenv("POISE_TABLE") != nullptr) std::cout << line << '\n';
           CHECK(with <= 1.0);

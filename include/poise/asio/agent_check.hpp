@@ -174,8 +174,8 @@ class AgentCheck {
     }
     void end(SessionPtr const& session) {
       std::error_code ignored;
-      session->socket.shutdown(Tcp::socket::shutdown_send, ignored);
-      session->socket.close(ignored);
+      (void)session->socket.shutdown(Tcp::socket::shutdown_send, ignored);
+      (void)session->socket.close(ignored);
       --connections;
     }
     std::string answer_to(std::string const& text) {
@@ -188,7 +188,7 @@ class AgentCheck {
     }
     void stop() {
       std::error_code ignored;
-      acceptor.close(ignored);
+      (void)acceptor.close(ignored);
       pause.cancel();
     }
 

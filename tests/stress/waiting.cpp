@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Many threads wait for few places: no limit is exceeded, and no waiter is forgotten.
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,8 +11,10 @@
 #include <vector>
 
 #include <poise/balancer.hpp>
+#include <poise/changes.hpp>
 #include <poise/compose/rate_limited.hpp>
 #include <poise/engine/call.hpp>
+#include <poise/observer.hpp>
 #include <poise/policy/round_robin.hpp>
 
 #include "stress/team.hpp"
@@ -46,12 +50,21 @@ struct Client {
 };
 
 /// Picks without waiting: its claims come and go between those of the queue.
+template <class Of = Servers>
 struct Impatient {
-  Servers const& balancer;
-  explicit Impatient(Servers const& of) : balancer{of} {}
+  Of const& balancer;
+  explicit Impatient(Of const& of) : balancer{of} {}
   void work() {
     auto lease = balancer.pick();
     lease.finish();
+  }
+};
+
+/// Counts the events of each kind.
+struct Listener {
+  std::array<tests::Number, 11>* told;
+  void on_event(poise::Event const& event) const {
+    told->at(static_cast<std::size_t>(event.kind)).add(1);
   }
 };
 
@@ -61,7 +74,7 @@ TEST_CASE("no waiter is forgotten, whoever makes room and whoever takes it back"
   Servers balancer{narrow(2, 1)};
   {
     tests::Team<Client> clients{4, balancer};
-    tests::Team<Impatient> others{1, balancer};
+    tests::Team<Impatient<>> others{1, balancer};
     tests::Rounds rounds{200};
     while (rounds.next()) {
       auto lease = balancer.pick_for(for_ever);
@@ -129,6 +142,33 @@ TEST_CASE("a drain that waits returns when the backend is empty, while others us
     balancer.undrain("0");
   }
   for (auto const& each : clients.stop()) CHECK(each.forgotten == 0);
+}
+
+TEST_CASE("each drained backend is told to be empty once, and each full has its room") {
+  using Kind = poise::Event::Kind;
+  using Told =
+      poise::Balancer<poise::RoundRobin, void, poise::Runtime<poise::SteadyClock, Listener>>;
+  std::array<tests::Number, 11> told;
+  auto const count = [&](Kind kind) { return told.at(static_cast<std::size_t>(kind)).load(); };
+  Told servers{narrow(3, 1), {}, {.clock = {}, .observers = {Listener{&told}}}};
+  tests::Team<Impatient<Told>> clients{3, servers};
+  int round = 0;
+  for (tests::Rounds rounds{100}; rounds.next(); ++round) {
+    auto const id = std::to_string(round % 3);
+    poise::Endpoint const next{.id = id, .max_in_flight = 1};
+    if (round % 2 == 0) {
+      servers.apply(poise::Changes{}.drain(id).remove(id).add(next));
+    } else {
+      servers.drain(id);
+      servers.remove(id);
+      servers.add(next);
+    }
+  }
+  (void)clients.stop();
+  servers.tick();
+  CHECK(count(Kind::drained) == round);
+  CHECK(count(Kind::empty) == round);
+  CHECK(count(Kind::full) == count(Kind::room));
 }
 
 TEST_CASE("a balancer may go while threads wait, and they hear of it") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Reasons, explanations and decisions as JSON. Times are seconds: `since` ago, `left` from now.
+// Reasons, explanations, decisions and shadow reports as JSON. Times are seconds: `since` ago, `left` from now.
 // What is unknown is null.
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 
 #include <poise/analysis/decisions.hpp>
 #include <poise/analysis/explain.hpp>
+#include <poise/analysis/shadow_report.hpp>
 #include <poise/analysis/why.hpp>
 #include <poise/error.hpp>
 #include <poise/observe/json_writer.hpp>
@@ -87,6 +88,27 @@ inline void write(JsonWriter& json, Decision const& of, Time now) {
   });
 }
 
+/// A fraction, and its standard error under the same key with "_error".
+inline void write(JsonWriter& json, std::string const& key,
+                  std::optional<SampledFraction> const& of) {
+  constexpr auto unknown = std::numeric_limits<double>::quiet_NaN();
+  json.number(key, of ? of->value : unknown);
+  json.number(key + "_error", of ? of->error : unknown);
+}
+
+inline void write(JsonWriter& json, ShadowCounts const& of) {
+  json.count("live_picks", of.live);
+  json.count("shadow_picks", of.shadow);
+  json.count("both_picks", of.both);
+}
+
+inline void write(JsonWriter& json, ShadowShare const& of) {
+  json.text("id", of.id);
+  write(json, of.counts);
+  write(json, "live", of.live);
+  write(json, "shadow", of.shadow);
+}
+
 }  // namespace detail
 
 /// {"id": "10.0.0.1:80", "reason": "ejected", "cause": "consecutive failures", "value": 5, ...}
@@ -120,6 +142,31 @@ inline void write(JsonWriter& json, Decision const& of, Time now) {
   json.object("", [&] {
     json.array("decisions", [&] {
       for (auto const& each : of) json.object("", [&] { detail::write(json, each, now); });
+    });
+  });
+  return json.take() + '\n';
+}
+
+/// {"live": "p2c", "shadow": "ring", "agreement": 0.1, "moved": 0.3, "backends": [{...}, ...], ...}
+[[nodiscard]] inline std::string json(ShadowReport const& of) {
+  detail::JsonWriter json;
+  json.object("", [&] {
+    json.text("live", of.live);
+    json.text("shadow", of.shadow);
+    json.count("one_in", std::uint64_t{1} << of.sampling);
+    json.count("samples", of.samples);
+    detail::write(json, "agreement", of.agreement);
+    json.number("moved", of.moved.value_or(std::numeric_limits<double>::quiet_NaN()));
+    json.number("moved_by_chance", of.moved_by_chance);
+    json.object("nowhere", [&] { detail::write(json, of.nowhere); });
+    json.flag("keyed", of.keyed);
+    json.count("keyless", of.keyless);
+    json.count("exceptions", of.exceptions);
+    json.text("last_exception", of.last_exception);
+    json.time("mean_cost", of.mean_cost);
+    json.time("max_cost", of.max_cost);
+    json.array("backends", [&] {
+      for (auto const& each : of.backends) json.object("", [&] { detail::write(json, each); });
     });
   });
   return json.take() + '\n';

@@ -2,11 +2,13 @@
 #pragma once
 
 // Explanations over HTTP: /explain?key=... says what a pick would do, /why/ID why a backend is
-// passed over, /decisions what sampled picks did; /decisions?id=ID those that looked at a backend.
+// passed over, /decisions what sampled picks did; /decisions?id=ID those that looked at a backend;
+// /shadow what another policy would have picked.
 //
 //   poise::observe::Handler handler;
 //   poise::analysis::add_explanations(handler, servers, monitor);   // or without a monitor
 //   poise::analysis::add_decisions(handler, servers, servers.observer<Decisions<>>());
+//   poise::analysis::add_shadow(handler, shadow.shadow_record());
 //
 // They are text; with ?format=json, or if the Accept header asks for it, JSON. An explanation shows
 // ids, zones and numbers, like the other pages: serve it to operators only.
@@ -22,6 +24,8 @@
 #include <poise/analysis/decisions.hpp>
 #include <poise/analysis/explain.hpp>
 #include <poise/analysis/json.hpp>
+#include <poise/analysis/shadow_record.hpp>
+#include <poise/analysis/shadow_report.hpp>
 #include <poise/analysis/why.hpp>
 #include <poise/error.hpp>
 #include <poise/observe/escape.hpp>
@@ -158,6 +162,17 @@ void add_decisions(observe::Handler& handler, Balancer const& balancer, Decision
                 " sampled picks, one in " + std::to_string(1U << O.sampling) + '\n';
     for (auto const& each : last) text += message(each, now) + '\n';
     return detail::page(false, text);
+  });
+}
+
+/// Adds /shadow: what a shadow policy would have picked until now.
+inline void add_shadow(observe::Handler& handler, ShadowRecord record,
+                       std::string const& under = {}) {
+  handler.add(under + "/shadow", [record = std::move(record)](observe::HttpRequest const& request) {
+    detail::PageQuery const query{request, {}};
+    if (!query.mistake.empty()) return observe::HttpResponse{.status = 400, .body = query.mistake};
+    auto const report = record.report();
+    return detail::page(query.as_json, query.as_json ? json(report) : message(report));
   });
 }
 

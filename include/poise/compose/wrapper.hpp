@@ -114,6 +114,7 @@ using Blocks = std::array<std::shared_ptr<void>, N>;
 template <class... P>
 class Composite : public ChildrenOf<P...> {
   using Base = ChildrenOf<P...>;
+  using Blocks = detail::Blocks<sizeof...(P)>;
 
  public:
   static constexpr unsigned path_bits = std::max({detail::path_bits<P>...});
@@ -137,17 +138,30 @@ class Composite : public ChildrenOf<P...> {
     if constexpr (sizeof...(P) == 1) {
       return hooks::make_state(this->template child<0>());
     } else {
-      Blocks<sizeof...(P)> blocks;
+      Blocks blocks;
       bool has_state = false;
       this->each_child([&](auto const& child, std::size_t number) {
         blocks[number] = hooks::make_state(child);
         has_state = has_state || blocks[number];
       });
-      return has_state ? std::make_shared<decltype(blocks)>(std::move(blocks)) : nullptr;
+      return has_state ? std::make_shared<Blocks>(std::move(blocks)) : nullptr;
     }
   }
 
  protected:
+  /// The same candidates with one child's states; empty if that child has no state.
+  [[nodiscard]] static std::optional<Roster> own_roster(Candidates const& candidates,
+                                                        std::size_t number) {
+    if (candidates.roster().states.empty()) return std::nullopt;
+    auto const block = [&](std::size_t entry) {
+      return candidates.state<Blocks>(entry)[number].get();
+    };
+    if (block(0) == nullptr) return std::nullopt;
+    std::optional<Roster> own{candidates.roster()};
+    for (std::size_t entry = 0; entry < own->states.size(); ++entry)
+      own->states[entry] = block(entry);
+    return own;
+  }
   [[nodiscard]] Traits joint_traits() const {
     Traits traits{.wants_finish = false, .may_refuse = false};
     this->each_child(
@@ -186,21 +200,6 @@ class Several : public Composite<P...> {
     this->each_child([&](auto const& child, std::size_t each) {
       if (each == *number) hooks::on_finish(child, inner);
     });
-  }
-
- protected:
-  /// The same candidates with one child's states; empty if that child has no state.
-  [[nodiscard]] static std::optional<Roster> own_roster(Candidates const& candidates,
-                                                        std::size_t number) {
-    if (candidates.roster().states.empty()) return std::nullopt;
-    auto const block = [&](std::size_t entry) {
-      return candidates.state<Blocks>(entry)[number].get();
-    };
-    if (block(0) == nullptr) return std::nullopt;
-    std::optional<Roster> own{candidates.roster()};
-    for (std::size_t entry = 0; entry < own->states.size(); ++entry)
-      own->states[entry] = block(entry);
-    return own;
   }
 };
 

@@ -342,6 +342,45 @@ mutant count_that_is_lost all observe/histogram.hpp histogram plain asymmetric <
     if (old == 0) [[unlikely]]
 END
 
+# -- a shadow policy's record -------------------------------------------------------------------------
+
+mutant sample_that_is_lost short analysis/shadow_record.hpp shadow plain asymmetric <<'END'
+    live.live.add(1);
+=>
+    live.live.store(live.live.load() + 1);
+END
+
+mutant sample_of_both_counted_for_others all analysis/shadow_record.hpp shadow plain asymmetric <<'END'
+    if (sample.live == sample.shadow) live.both.add(1);
+=>
+    live.both.add(1);
+END
+
+mutant report_that_mixes_moments all analysis/shadow_record.hpp shadow plain asymmetric <<'END'
+    counts.both = std::min({counts.both, counts.live, counts.shadow});  // W2
+=>
+
+END
+
+mutant tally_that_takes_its_counts_along short analysis/shadow_record.hpp shadow plain asymmetric <<'END'
+  ~ShadowTally() { removed->add(counts.load()); }
+=>
+  ~ShadowTally() = default;
+END
+
+mutant tally_forgotten_while_it_is_used all analysis/shadow_record.hpp shadow plain asymmetric <<'END'
+return each.second.use_count() == 1; };
+=>
+return each.second != nullptr; };
+END
+
+mutant tallies_made_without_the_lock short analysis/shadow_record.hpp shadow tsan asymmetric <<'END'
+    std::scoped_lock const lock{mutex_};
+    auto const before = tallies_.size();
+=>
+    auto const before = tallies_.size();
+END
+
 # -- the drop box ------------------------------------------------------------------------------------
 
 mutant drop_overwrites short sync/drop_box.hpp drop_box plain asymmetric <<'END'

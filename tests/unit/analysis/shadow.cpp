@@ -631,6 +631,14 @@ TEST_CASE("a report is told in lines and in JSON") {
         std::string::npos);
 }
 
+TEST_CASE("counts that are read in the middle of a sample show no more of both than of each") {
+  analysis::detail::SharedShadowCounts counts;
+  counts.add({.live = 5, .shadow = 3, .both = 4});
+  CHECK(counts.load().both == 3);
+  counts.add({.live = 0, .shadow = 9, .both = 4});
+  CHECK(counts.load().both == 5);
+}
+
 TEST_CASE("/shadow shows what was recorded until now") {
   Whole<RoundRobin, First> const shadow;
   Balancer<Whole<RoundRobin, First>> servers{pool(2), shadow};

@@ -350,18 +350,6 @@ mutant sample_that_is_lost short analysis/shadow_record.hpp shadow plain asymmet
     live.live.store(live.live.load() + 1);
 END
 
-mutant sample_of_both_counted_for_others all analysis/shadow_record.hpp shadow plain asymmetric <<'END'
-    if (sample.live == sample.shadow) live.both.add(1);
-=>
-    live.both.add(1);
-END
-
-mutant report_that_mixes_moments all analysis/shadow_record.hpp shadow plain asymmetric <<'END'
-    counts.both = std::min({counts.both, counts.live, counts.shadow});  // W2
-=>
-
-END
-
 mutant tally_that_takes_its_counts_along short analysis/shadow_record.hpp shadow plain asymmetric <<'END'
   ~ShadowTally() { removed->add(counts.load()); }
 =>

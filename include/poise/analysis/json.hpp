@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Reasons, explanations, decisions and shadow reports as JSON. Times are seconds: `since` ago, `left` from now.
-// What is unknown is null.
+// Reasons, explanations, decisions and shadow reports as JSON. Times are seconds: `since` ago,
+// `left` from now. What is unknown is null.
 
 #include <cstddef>
 #include <limits>

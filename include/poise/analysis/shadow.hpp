@@ -106,9 +106,9 @@ template <class P>
 /// Copies share what is recorded, with the copies that a Failover makes, too: give each balancer
 /// its own, or their samples are mixed. For two shadows put one around the other:
 /// Shadow{Shadow{live, first}, second}.
-/// *Threads* any. *Errors* what Live throws. Exceptions of the shadow's pick, admit, plan, on_finish
-/// and on_tick are swallowed and counted; without a plan it is not asked. What its state's
-/// constructor throws refuses the change.
+/// *Threads* any. *Errors* what Live throws. Exceptions of the shadow's pick, admit, plan,
+/// on_finish and on_tick are swallowed and counted; without a plan it is not asked. What the
+/// constructor of its state throws refuses the change.
 /// *Cost* of a pick that is not compared: a count of the thread, less than 1 ns; of a compared one:
 /// both policies' picks once more, and two clock reads (bench/shadow). No allocation, no lock. A
 /// plan costs both plans, and O(n log n) under a lock.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Where a shadow policy's samples are counted (analysis/shadow.hpp), and the handle that reads them.
+// Where a shadow policy's samples are counted (analysis/shadow.hpp), and the handle that reads
+// them.
 //
 // Threads add samples while others read, and nobody waits. Only making a plan and a report take a
 // lock; no pick does.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What a shadow policy would have picked, in numbers and in words: the result of analysis/shadow.hpp.
+// What a shadow policy would have picked, in numbers and in words: the result of
+// analysis/shadow.hpp.
 //
 // All fractions are of the sampled picks. An error is a standard error of independent picks; the
 // text shows twice that, which holds in 95 of 100 cases. Policies that rotate err less.

@@ -499,7 +499,7 @@ TEST_CASE("two shadows stand around each other") {
   CHECK(first.report().backends[0].counts.shadow == 30);
 }
 
-TEST_CASE("backends that leave keep their counts; of very many one sum is left") {
+TEST_CASE("backends that leave keep their counts, and of very many one sum is left") {
   Whole<RoundRobin, First> const shadow;
   Balancer<Whole<RoundRobin, First>> servers{pool(2), shadow};
   for (int i = 0; i < 10; ++i) servers.pick().finish();

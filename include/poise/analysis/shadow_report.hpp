@@ -75,8 +75,9 @@ struct ShadowReport {
   ShadowCounts nowhere{};
 
   std::optional<SampledFraction> agreement{};  ///< Both chose the same backend, or both none.
-  /// The fraction of the requests that would go to other backends: half the sum of the differences
-  /// of the shares (total variation distance). Empty if there are no samples.
+  /// How far the shares differ: half the sum of their differences (total variation distance).
+  /// Single requests may change their backend although the shares stay: see agreement. Empty if
+  /// there are no samples.
   std::optional<double> moved{};
   /// What `moved` would be by chance if the shares were equal. It is large if samples are few
   /// against backends; `moved` says something only well above it.
@@ -188,8 +189,8 @@ inline void conclude(ShadowReport& report) {
   auto text = of.shadow + " beside " + of.live + ": " + std::to_string(of.samples) +
               " picks compared, one in " + std::to_string(1U << of.sampling);
   if (of.samples != 0)
-    text += "\n  the same backend in " + detail::percent(*of.agreement) + "; " +
-            detail::percent(*of.moved) + " of the requests would move (by chance " +
+    text += "\n  the same backend in " + detail::percent(*of.agreement) +
+            "; the shares would move by " + detail::percent(*of.moved) + " (by chance " +
             detail::percent(of.moved_by_chance) + ")" + detail::shares_in_words(of) +
             detail::remarks_in_words(of);
   return text + detail::exceptions_in_words(of) + '\n';

@@ -96,7 +96,7 @@ struct Lost {
 
 }  // namespace
 
-TEST_CASE("a shadow's share, agreement and moved requests are counted") {
+TEST_CASE("a shadow's share, agreement and moved share are counted") {
   Whole<RoundRobin, First> const shadow;
   Balancer<Whole<RoundRobin, First>, void, Seeded> servers{pool(4), shadow, {.seed = 1}};
   for (int i = 0; i < 400; ++i) CHECK(servers.pick()->id() == "b" + std::to_string(i % 4));
@@ -607,15 +607,14 @@ TEST_CASE("a report is told in lines and in JSON") {
   report.keyless = 7;
   report.mean_cost = 84ns;
   report.max_cost = 2us;
-  CHECK(
-      message(report) ==
-      "ring beside p2c: 100 picks compared, one in 1024\n"
-      "  the same backend in 46.0 % +- 9.9 %; 40.0 % of the requests would move (by chance 6.2 %)\n"
-      "  a\\x0a: live 60.0 % +- 9.7 %, shadow 20.0 % +- 8.0 %\n"
-      "  b: live 39.0 % +- 9.7 %, shadow 78.0 % +- 8.3 %\n"
-      "  no backend: live 1 times, shadow 2 times\n"
-      "  7 of these picks had no key\n"
-      "  cost of a compared pick: 84 ns, at most 2000 ns\n");
+  CHECK(message(report) ==
+        "ring beside p2c: 100 picks compared, one in 1024\n"
+        "  the same backend in 46.0 % +- 9.9 %; the shares would move by 40.0 % (by chance 6.2 %)\n"
+        "  a\\x0a: live 60.0 % +- 9.7 %, shadow 20.0 % +- 8.0 %\n"
+        "  b: live 39.0 % +- 9.7 %, shadow 78.0 % +- 8.3 %\n"
+        "  no backend: live 1 times, shadow 2 times\n"
+        "  7 of these picks had no key\n"
+        "  cost of a compared pick: 84 ns, at most 2000 ns\n");
   auto const text = json(report);
   CHECK(text.starts_with(R"({"live":"p2c","shadow":"ring","one_in":1024,"samples":100,)"
                          R"("agreement":0.46,"agreement_error":0.04)"));

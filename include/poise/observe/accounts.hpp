@@ -216,6 +216,10 @@ class Accounts {
   }
 
  private:
+  static double admitted_part(Life const& life) noexcept {
+    return life.account->admission.share / double{Admission{}.share};
+  }
+
   /// What weights, health and slow start intend, as picks see them.
   struct Shares {
     double healthy = 0;
@@ -225,7 +229,7 @@ class Accounts {
     std::uint64_t count = 0;
 
     static double weight_of(Life const& life) noexcept {
-      return life.weight.load() * (life.admitted.load() / 4294967295.0);
+      return life.weight.load() * admitted_part(life);
     }
     void add(Life const& life, BackendCounts& set) noexcept {
       auto const health = life.health.load();
@@ -308,8 +312,9 @@ class Accounts {
   void take_requests(Life& life) {
     auto& taken = life.account->taken;
     auto& series = series_of(life);
-    auto const now = life.counts();
+    auto const [now, admission] = life.current();
     life.account->counted = true;
+    life.account->admission = admission;
     // No result ever falls: if their sum is the same, all of them are.
     if (now.total - now.in_flight == taken.total - taken.in_flight) {
       taken = now;
@@ -390,8 +395,8 @@ class Accounts {
                          .transition = life.transition(),
                          .drained = life.drained.load(),
                          .weight = life.weight.load(),
-                         .admitted = life.admitted.load() / 4294967295.0,
-                         .max_in_flight = life.max_in_flight.load(),
+                         .admitted = admitted_part(life),
+                         .max_in_flight = life.account->admission.max_in_flight,
                          .intended_share = shares.of(life),
                          .attempts = options_.histograms ? series.all_buckets : std::nullopt};
     life.with_backend([&](Backend const& backend) {

@@ -9,10 +9,9 @@
 //
 //   G1  `living_` holds the backends of this life that exist. A backend enters before picks see it,
 //       and leaves in its destructor.
-//   G2  counts() never decreases: as long as a backend lives its Backend::counts() has all of the
-//       life's requests; the last one leaves its counts here.
+//   G2  current().counts never decrease: as long as a backend lives its Backend::counts() has all
+//       of the life's requests; the last one leaves its counts here.
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +37,7 @@ struct Account {
   bool listed = false;       // in the set now; else it is about to end
   bool counted = false;      // has a reading taken anything of it?
   Series* series = nullptr;  // null: counted as "other"
+  Admission admission{};     // as of the last reading
   // What is in the reader's sums already.
   RequestCounts taken{};
   std::vector<std::uint32_t> taken_latencies{};  // by bucket; empty if none is measured
@@ -82,9 +82,15 @@ class Life {
     std::scoped_lock const lock{mutex_};
     return living_.empty();
   }
-  [[nodiscard]] RequestCounts counts() const {
+  struct Current {
+    RequestCounts counts{};
+    Admission admission{};
+  };
+  /// What changes without arrange(): a tick may set another admission and publish nothing.
+  [[nodiscard]] Current current() const {
     std::scoped_lock const lock{mutex_};
-    return living_.empty() ? last_ : living_.back()->counts();
+    if (living_.empty()) return {.counts = last_};
+    return {living_.back()->counts(), living_.back()->admission()};
   }
 
   /// Calls visit(backend) for the newest backend, if there is one; not for long.
@@ -97,16 +103,12 @@ class Life {
   /// Keeps what picks see of it from now on.
   void arrange(BackendView const& view) noexcept {
     weight.store(view.drained ? 0 : view.weight);
-    admitted.store(view.admission.share);
-    max_in_flight.store(std::min(view.admission.max_in_flight, view.max_on_trial));
     health.store(view.health);
     drained.store(view.drained);
   }
 
   std::string const id;
   sync::Relaxed<std::uint32_t> weight{0};  // 0 if drained
-  sync::Relaxed<std::uint32_t> admitted{~std::uint32_t{0}};
-  sync::Relaxed<std::uint32_t> max_in_flight{0};
   sync::Relaxed<HealthState> health{};
   sync::Relaxed<bool> drained{};
   sync::Relaxed<health::Phase> phase{};

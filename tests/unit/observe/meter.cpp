@@ -416,6 +416,32 @@ TEST_CASE("ejections are counted by cause, and phases told", "[observe]") {
   CHECK_FALSE(snapshot.facts.panicking);
 }
 
+TEST_CASE("a reading has what slow start admits now, also if no tick published it", "[observe]") {
+  World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c"})};
+  Reader const reader{"", *world.servers};
+  auto const run_until = [&](health::Phase phase, Result of_c) {
+    for (int i = 0; i < 10'000 && find(reader.read(), "c")->phase != phase; ++i) {
+      auto lease = world.servers->pick();
+      world.clock.advance(10ms);
+      lease.finish(lease->id() == "c" ? of_c : Result::success);
+      if (i % 100 == 99) world.servers->tick();
+    }
+    auto const snapshot = reader.read();
+    REQUIRE(find(snapshot, "c")->phase == phase);
+    return *find(snapshot, "c");
+  };
+  world.servers->tick();
+  run_until(health::Phase::ejected, Result::error);
+  run_until(health::Phase::slow_start, Result::success);
+  world.clock.advance(1s);
+  world.servers->tick();
+  CHECK(find(reader.read(), "c")->admitted < 1);
+  CHECK(find(reader.read(), "c")->intended_share < 0.33);
+  auto const served = run_until(health::Phase::healthy, Result::success);
+  CHECK(served.admitted == 1);
+  CHECK(served.intended_share == Approx(1.0 / 3));
+}
+
 TEST_CASE("a reader outlives its balancer and repeats what was counted", "[observe]") {
   World<> world{endpoints({"a"})};
   Reader const reader{"", *world.servers};

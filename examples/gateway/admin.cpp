@@ -4,14 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
 #include <poise/observe/handler.hpp>
-#include <poise/observe/page.hpp>
-#include <poise/observe/reader.hpp>
 
 #include "totals.hpp"
 
@@ -69,21 +66,12 @@ std::string as_json(Shared const& shared) {
 
 }  // namespace
 
-poise::observe::Handler admin_pages(Service& service, poise::config::Settings const& settings,
-                                    Shared const& shared) {
+poise::observe::Handler admin_pages(Service const& service, Shared const& shared) {
   namespace observe = poise::observe;
-  auto const reader = std::make_shared<observe::Reader>(
-      settings.name, service.balancer(),
-      observe::ReaderOptions{.cap = settings.metrics.series,
-                             .histograms = settings.metrics.histograms});
-  observe::Metrics const metrics{.readers = {reader}};
-  auto const balancers = std::make_shared<observe::Handler>();
-  observe::add_metrics(*balancers, metrics);
-  observe::Handler handler;
-  observe::add_metrics(handler, metrics);
-  observe::add_page(handler, metrics);
-  handler.add("/metrics", [balancers, &shared](observe::HttpRequest const& request) {
-    auto response = (*balancers)(request);
+  auto handler = service.pages();
+  handler.add("/metrics", [balancers = handler, &shared](observe::HttpRequest request) {
+    request.host = "localhost";  // this handler has judged the host
+    auto response = balancers(request);
     response.headers.clear();  // this handler adds them
     constexpr std::string_view end = "# EOF\n";
     bool const open_metrics = response.body.ends_with(end);

@@ -3,16 +3,13 @@
 
 // The pages for operators, on a port of their own: the balancer's, with the gateway's counts.
 
-#include <poise/config/settings.hpp>
 #include <poise/observe/handler.hpp>
 
 #include "worker.hpp"
 
 namespace gateway {
 
-/// /, /metrics, /json, /text, /healthz, and /gateway for the counts. Both must outlive it.
-[[nodiscard]] poise::observe::Handler admin_pages(Service& service,
-                                                  poise::config::Settings const& settings,
-                                                  Shared const& shared);
+/// The service's pages, and /gateway for the counts. Both must outlive it.
+[[nodiscard]] poise::observe::Handler admin_pages(Service const& service, Shared const& shared);
 
 }  // namespace gateway

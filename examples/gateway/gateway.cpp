@@ -73,7 +73,7 @@ Gateway::Gateway(config::Document const& document, Log log)
                  return parts();
                }()} {
   if (!settings_.metrics.listen.empty())
-    admin_ = serve(admin_pages(service_, settings_, shared_), settings_.metrics.listen);
+    admin_ = serve(admin_pages(service_, shared_), settings_.metrics.listen);
   if (!settings_.gateway.registry.empty()) register_entry();
   try {
     for (auto const& each : workers_) each->start(service_);

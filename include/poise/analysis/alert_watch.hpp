@@ -7,9 +7,11 @@
 //
 // For alerts without a page, call AlertWatch::update() once a second with what a Reader reads.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -82,26 +84,31 @@ class AlertWatch {
   std::optional<Totals> before_{};
 };
 
+/// The alerts in progress, as the live page shows them.
+[[nodiscard]] inline std::vector<observe::Notice> notices_of(AlertWatch const& watch,
+                                                             std::string const& balancer) {
+  std::vector<observe::Notice> notices;
+  for (auto const& alert : watch.alerts())
+    notices.push_back({.level = alert.severity == Severity::page ? observe::Level::error
+                                                                 : observe::Level::warning,
+                       .text = message(alert),
+                       .balancer = balancer,
+                       .since = alert.since});
+  return notices;
+}
+
 /// For FeedOptions::notices: the page shows the alerts of the default rules, of each balancer.
 /// *Errors* ConfigError: see default_rules().
 [[nodiscard]] inline std::function<std::vector<observe::Notice>(std::span<observe::Snapshot const>)>
 alert_notices(Objectives const& objectives = {}) {
-  auto const as_notice = [](Alert const& alert, observe::Snapshot const& of) {
-    bool const is_page = alert.severity == Severity::page;
-    return observe::Notice{.level = is_page ? observe::Level::error : observe::Level::warning,
-                           .text = message(alert),
-                           .balancer = of.balancer,
-                           .since = alert.since};
-  };
   AlertWatch const fresh{default_rules(objectives)};
-  return [as_notice, fresh, watches = std::vector<AlertWatch>{}](
+  return [fresh, watches = std::vector<AlertWatch>{}](
              std::span<observe::Snapshot const> readings) mutable {
     watches.resize(readings.size(), fresh);
     std::vector<observe::Notice> notices;
     for (std::size_t i = 0; i < readings.size(); ++i) {
       watches[i].update(readings[i]);
-      for (auto const& alert : watches[i].alerts())
-        notices.push_back(as_notice(alert, readings[i]));
+      std::ranges::move(notices_of(watches[i], readings[i].balancer), std::back_inserter(notices));
     }
     return notices;
   };

@@ -409,7 +409,7 @@ template <class Criterion>
   using S = Settings;
   return {
       {"metrics",
-       "A server for /metrics, /json, /text and /healthz.",
+       "A server for the live page at /, /metrics, /json, /text, /healthz, /explain and /why/ID.",
        {
            field<S>("listen", [](S& s) -> auto& { return s.metrics.listen; },
                     "IP:PORT to serve them on, such as \"127.0.0.1:9100\"; \"\": no server.",

@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/analysis/pages.hpp>
 #include <poise/balancer.hpp>
 #include <poise/base/address.hpp>
 #include <poise/compose/any_policy.hpp>
@@ -37,6 +38,7 @@
 #include <poise/config/document.hpp>
 #include <poise/config/limits.hpp>
 #include <poise/config/node.hpp>
+#include <poise/config/pages.hpp>
 #include <poise/config/parts.hpp>
 #include <poise/config/policy_text.hpp>
 #include <poise/config/settings.hpp>
@@ -46,8 +48,10 @@
 #include <poise/error.hpp>
 #include <poise/health/journal.hpp>
 #include <poise/health/monitor.hpp>
+#include <poise/observe/feed.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/meter.hpp>
+#include <poise/observe/page.hpp>
 #include <poise/observe/reader.hpp>
 #include <poise/runtime.hpp>
 #include <poise/ticker.hpp>
@@ -116,40 +120,9 @@ struct Scope {
   }
 };
 
-/// Pages that can be exchanged while a server serves them.
-class Pages {
- public:
-  void set(observe::Handler handler) {
-    auto fresh = std::make_shared<observe::Handler const>(std::move(handler));
-    std::scoped_lock const lock{mutex_};
-    handler_ = std::move(fresh);
-  }
-  [[nodiscard]] observe::HttpResponse operator()(observe::HttpRequest const& request) const {
-    std::shared_ptr<observe::Handler const> handler;
-    {
-      std::scoped_lock const lock{mutex_};
-      handler = handler_;
-    }
-    return (*handler)(request);
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::shared_ptr<observe::Handler const> handler_{std::make_shared<observe::Handler const>()};
-};
-
 /// The host of "host:port", with the brackets of IPv6.
 [[nodiscard]] inline std::string host_of(std::string_view address) {
   return std::string{poise::detail::split_port(address).host};
-}
-
-/// A handler for a server on this host that passes on to the pages of the moment.
-[[nodiscard]] inline observe::Handler forwarding(std::shared_ptr<Pages> const& pages,
-                                                 std::string const& host) {
-  observe::Handler handler{{.hosts = {host}}};
-  for (auto const* const path : {"/metrics", "/json", "/text", "/healthz"})
-    handler.add(path, [pages](observe::HttpRequest const& request) { return (*pages)(request); });
-  return handler;
 }
 
 }  // namespace detail
@@ -185,6 +158,13 @@ class Service {
   [[nodiscard]] std::vector<discovery::Status> source_status() const {
     auto const source = this->source();
     return source ? source->status() : std::vector<discovery::Status>{};
+  }
+
+  /// What [metrics] serves, for a server of yours: the live page, /metrics, /json, /text, /healthz,
+  /// /explain and /why/ID. They follow reloads. *Requires* that the service outlives the handler,
+  /// and that the server runs its tasks(), as status::Server does.
+  [[nodiscard]] observe::Handler pages(observe::HandlerOptions options = {}) const {
+    return detail::forwarding(pages_, std::move(options));
   }
 
   /// Puts another configuration in force, or says why not. Reloads wait for each other, and
@@ -322,7 +302,7 @@ class Service {
           "this program has no server for pages; remove metrics.listen, or give it "
           "Parts::pages"};
     if (!starts) return {};
-    return parts_.pages(detail::forwarding(pages_, detail::host_of(settings.listen)), settings);
+    return parts_.pages(pages({.hosts = {detail::host_of(settings.listen)}}), settings);
   }
 
   /// Backends and policy: both, or neither. What a payload's factory throws comes first.
@@ -373,13 +353,25 @@ class Service {
   }
 
   [[nodiscard]] observe::Handler pages_of(Settings const& settings) const {
-    observe::Handler handler{{.hosts = {detail::host_of(settings.metrics.listen)}}};
-    observe::add_metrics(handler, {.readers = {reader_of(settings)}});
+    observe::Handler handler;
+    observe::Metrics const metrics{.readers = {reader_of(settings)}};
+    observe::add_metrics(handler, metrics);
+    observe::add_page(handler, metrics, {.notices = [this](auto const&) { return notices(); }});
+    analysis::add_explanations(handler, balancer_, monitor_);
     return handler;
+  }
+  /// The alerts, as the live page shows them.
+  [[nodiscard]] std::vector<observe::Notice> notices() const {
+    std::scoped_lock const lock{alerts_mutex_};
+    return alerts_ ? alerts_->notices() : std::vector<observe::Notice>{};
   }
 
   void watch(std::shared_ptr<AlertWatch> const& alerts,
              std::shared_ptr<observe::Reader const> const& reader) {
+    {
+      std::scoped_lock const lock{alerts_mutex_};
+      alerts_ = alerts;
+    }
     if (!alerts) return void(watching_ = {});
     watching_ = ticker_.every(std::chrono::seconds{1}, [this, alerts, reader] {
       std::optional<Duration> age;
@@ -405,6 +397,8 @@ class Service {
   std::shared_ptr<detail::Pages> pages_ = std::make_shared<detail::Pages>();
   mutable std::mutex source_mutex_;  // of source_, which alerts read during reloads
   std::shared_ptr<Source> source_{};
+  mutable std::mutex alerts_mutex_;  // of alerts_, which pages read during reloads
+  std::shared_ptr<AlertWatch> alerts_{};
   // What follows uses what stands above, and ends before it.
   Ticker ticker_{};
   discovery::Watcher watcher_{};

@@ -126,6 +126,50 @@ TEST_CASE("a document with problems makes no service, and all of them are named"
   REQUIRE(what.find("configuration:2:1: unknown key \"polcy\"") != std::string::npos);
 }
 
+TEST_CASE("a service has the live page, its events and explanations, which follow reloads") {
+  auto const named = [](std::string const& name, std::string const& rest = {}) {
+    return configuration("name = \"" + name + "\"\n" + two_backends + rest);
+  };
+  Service<> service{named("one")};
+  auto const pages = service.pages({.hosts = {"shop-7"}});
+  auto const get = [&](std::string_view target, std::string_view host = "shop-7:9100") {
+    return pages({.method = "GET", .target = target, .host = host});
+  };
+  REQUIRE(get("/", "elsewhere").status == 421);
+  REQUIRE(get("/").body.find("EXPLAINED = [1,]") != std::string::npos);
+  REQUIRE(get("/explain?key=user-1").status == 200);
+  REQUIRE(get("/why/a:1").body.find("a:1") != std::string::npos);
+  REQUIRE(get("/healthz").body == "ok\n");
+
+  auto events = get("/events");
+  REQUIRE(events.body.find("\"name\":\"one\"") != std::string::npos);
+  REQUIRE(events.stream);
+  REQUIRE(events.stream->next()->empty());  // nothing is new
+  REQUIRE(pages.tasks().size() == 1);
+  pages.tasks()[0].run();
+  REQUIRE(events.stream->next()->find("event: tick") != std::string::npos);
+
+  REQUIRE(service.reload(named("two")).done());
+  REQUIRE_FALSE(events.stream->next());  // so that the viewer connects again
+  REQUIRE(get("/events").body.find("\"name\":\"two\"") != std::string::npos);
+}
+
+TEST_CASE("the live page of a service has the alerts of its configuration") {
+  auto const with = [](std::string const& rest) { return configuration(two_backends + rest); };
+  Service<> service{with("[alerts]\nenabled = true\n")};
+  auto const pages = service.pages();
+  auto const has_alert = [&] {
+    service.balancer().record("a:1", poise::Result::error);
+    service.balancer().record("b:1", poise::Result::error);
+    pages.tasks()[0].run();
+    auto const events = pages({.method = "GET", .target = "/events", .host = "localhost"});
+    return events.body.find("\"notices\":[]") == std::string::npos;
+  };
+  REQUIRE(comes(has_alert));
+  REQUIRE(service.reload(with("")).done());
+  REQUIRE_FALSE(has_alert());
+}
+
 TEST_CASE("probes and pages are made anew only when their fields change") {
   int probers = 0;
   int servers = 0;

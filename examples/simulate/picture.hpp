@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The results as one SVG: per scenario a bar per policy (p99 over the bound, logarithmic) and, if
-// something happens to a server, that server's share of the traffic over time.
+// The results as one SVG in the live page's look: which policy to take and why; then for each
+// scenario a bar per policy (p99 over the bound, logarithmic), the p99 over time with what happened
+// to servers, and the share of the traffic that such a server got.
+//
+// It is for browsers: its colours are CSS, light and dark. It loads nothing, and text from outside
+// is only ever text. Each policy has a number and a dash pattern beside its colour.
 
 #include <string>
 #include <vector>
@@ -11,8 +15,9 @@
 
 namespace simulate {
 
+/// *Requires* a table at least.
 [[nodiscard]] std::string svg(std::vector<Table> const& tables);
-/// The same, wrapped for a browser.
+/// The same in a page of HTML.
 [[nodiscard]] std::string html(std::vector<Table> const& tables);
 
 }  // namespace simulate

@@ -25,12 +25,6 @@ using examples::wrapped;
 
 namespace {
 
-/// Nanoseconds as milliseconds, with three digits that count.
-std::string ms(double nanoseconds) {
-  auto const value = nanoseconds / 1e6;
-  return fmt::format("{:.{}f}", value, value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
-}
-
 /// Three digits that count, and whole numbers in full.
 std::string rounded(double value) {
   return value < 100 ? fmt::format("{:.3g}", value) : fmt::format("{:.0f}", value);
@@ -93,9 +87,9 @@ std::string row(Line const& line, Grid const& grid) {
   };
   return grid.row(
       line.policy,
-      {ms(of(&Summary::mean)), ms(of(&Summary::p50)), ms(of(&Summary::p90)), ms(of(&Summary::p99)),
-       ms(of(&Summary::p999)), ms(of(&Summary::max)), percent(of(&Summary::error_share)),
-       fmt::format("{:.2f}", of(&Summary::imbalance)),
+      {in_ms(of(&Summary::mean)), in_ms(of(&Summary::p50)), in_ms(of(&Summary::p90)),
+       in_ms(of(&Summary::p99)), in_ms(of(&Summary::p999)), in_ms(of(&Summary::max)),
+       percent(of(&Summary::error_share)), fmt::format("{:.2f}", of(&Summary::imbalance)),
        fmt::format("{:.3f}", median_over_bound(line))});
 }
 
@@ -113,7 +107,7 @@ std::string watched_rows(Table const& table, std::size_t columns) {
       };
       text += grid.row(line->policy, {fmt::format("{:.3f}", 100 * of(&Monitored::share)),
                                       fmt::format("{:.2f}", 100 * of(&Monitored::last_quarter)),
-                                      ms(of(&Monitored::p99))});
+                                      in_ms(of(&Monitored::p99))});
     }
   }
   return text;
@@ -132,7 +126,7 @@ std::string ties(Table const& table) {
   return fmt::format(
       "The p99 of {} is the timeout, {} ms: more than 1 % of their requests fail or wait as long. "
       "So p99 does not say which is better; compare errors and the mean.\n",
-      names, ms(timeout));
+      names, in_ms(timeout));
 }
 
 std::string overload(Table const& table) {
@@ -145,6 +139,12 @@ std::string overload(Table const& table) {
       100 * scenario.load(), growth);
   for (auto const each : table.bounds[0].seeds[0].in_system) text += fmt::format(" {:.0f}", each);
   return text + "\n";
+}
+
+/// Why the numbers may say little.
+std::string load_remark(Table const& table) {
+  return empty(table) ? "No request came within the window: it is too short, or the rate too low.\n"
+                      : overload(table);
 }
 
 /// Scenarios that differ only in time scale or in a number at the end of their name are one group:
@@ -175,10 +175,37 @@ double score(std::vector<Table> const& tables, std::size_t policy) {
   return std::exp(logs / static_cast<double>(groups.size()));
 }
 
+/// The scores of the policies, and the policies from the best to the worst.
+struct Scores {
+  explicit Scores(std::vector<Table> const& tables) {
+    for (std::size_t i = 0; i < tables[0].policies.size(); ++i) {
+      values.push_back(score(tables, i));
+      order.push_back(i);
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [&](auto left, auto right) { return values[left] < values[right]; });
+  }
+  std::vector<double> values{};
+  std::vector<std::size_t> order{};
+};
+
 std::size_t count_groups(std::vector<Table> const& tables) {
   std::set<std::string> groups;
   for (auto const& table : tables) groups.insert(group(table));
   return groups.size();
+}
+
+/// Of several scenarios; else nothing.
+std::string means_text(std::vector<Table> const& tables, std::size_t columns) {
+  if (tables.size() < 2) return {};
+  auto text = wrapped(fmt::format("p99 / bound, geometric mean of {} scenarios in {} groups:\n",
+                                  tables.size(), count_groups(tables)),
+                      columns);
+  Scores const scores{tables};
+  Grid const grid{columns, std::max<std::size_t>(widest_name(tables[0]), 32), {7}};
+  for (auto const i : scores.order)
+    text += grid.row(tables[0].policies[i].policy, {fmt::format("{:.3f}", scores.values[i])});
+  return text + "\n";
 }
 
 double errors(std::vector<Table> const& tables, std::size_t policy) {
@@ -246,6 +273,11 @@ Choice choose(std::vector<Table> const& tables, std::vector<std::size_t> const& 
 
 }  // namespace
 
+std::string in_ms(double nanoseconds) {
+  auto const value = nanoseconds / 1e6;
+  return fmt::format("{:.{}f}", value, value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
+}
+
 std::vector<Line const*> ranked(Table const& table) {
   std::vector<Line const*> lines;
   for (auto const& line : table.policies) lines.push_back(&line);
@@ -255,18 +287,21 @@ std::vector<Line const*> ranked(Table const& table) {
   return lines;
 }
 
-std::string table_text(Table const& table, std::size_t columns) {
+std::string conditions(Table const& table) {
   auto const& scenario = table.its_case->scenario;
+  return fmt::format("{} client{}, {} server{}, {} requests/s, load {} %", scenario.clients,
+                     scenario.clients == 1 ? "" : "s", scenario.servers.size(),
+                     scenario.servers.size() == 1 ? "" : "s",
+                     rounded(scenario.request_rate() * 1e9), rounded(100 * scenario.load()));
+}
+
+std::string remarks(Table const& table) { return load_remark(table) + ties(table); }
+
+std::string table_text(Table const& table, std::size_t columns) {
   Grid const grid{columns, widest_name(table), {5, 5, 5, 5, 5, 5, 5, 6, 9}};
-  auto text = wrapped(
-      fmt::format("{}: {} client{}, {} server{}, {} requests/s, load {} %; times in ms\n{}",
-                  table.its_case->name, scenario.clients, scenario.clients == 1 ? "" : "s",
-                  scenario.servers.size(), scenario.servers.size() == 1 ? "" : "s",
-                  rounded(scenario.request_rate() * 1e9), rounded(100 * scenario.load()),
-                  empty(table)
-                      ? "No request came within the window: it is too short, or the rate too low.\n"
-                      : overload(table)),
-      columns);
+  auto text = wrapped(fmt::format("{}: {}; times in ms\n{}", table.its_case->name,
+                                  conditions(table), load_remark(table)),
+                      columns);
   text += grid.row("policy",
                    {"mean", "p50", "p90", "p99", "p99.9", "max", "err %", "imbal.", "p99/bound"});
   for (auto const& line : table.bounds) text += row(line, grid);
@@ -274,42 +309,39 @@ std::string table_text(Table const& table, std::size_t columns) {
   return text + wrapped(ties(table), columns) + watched_rows(table, columns);
 }
 
-std::string advice(std::vector<Table> const& tables, std::size_t columns) {
+Advice recommend(std::vector<Table> const& tables) {
   if (tables.empty() || tables[0].policies.empty()) return {};
-  if (std::all_of(tables.begin(), tables.end(), empty)) return "There is nothing to compare.\n";
+  if (std::all_of(tables.begin(), tables.end(), empty))
+    return {.why = "There is nothing to compare."};
   auto const& policies = tables[0].policies;
-  std::vector<double> scores;
-  for (std::size_t i = 0; i < policies.size(); ++i) scores.push_back(score(tables, i));
-  std::vector<std::size_t> order(policies.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](auto left, auto right) { return scores[left] < scores[right]; });
-
-  std::string text;
-  if (tables.size() > 1) {
-    text += wrapped(fmt::format("p99 / bound, geometric mean of {} scenarios in {} groups:\n",
-                                tables.size(), count_groups(tables)),
-                    columns);
-    Grid const grid{columns, std::max<std::size_t>(widest_name(tables[0]), 32), {7}};
-    for (auto const i : order)
-      text += grid.row(policies[i].policy, {fmt::format("{:.3f}", scores[i])});
-    text += "\n";
-  }
-  auto const [take, why] = choose(tables, order, scores);
-  auto sentence = fmt::format(
-      "Take {}: its p99 is {:.2f} times what a dispatcher that sees everything could do{}",
-      policies[take].policy, scores[take], why);
+  Scores const scores{tables};
+  auto const& order = scores.order;
+  auto const [take, why] = choose(tables, order, scores.values);
+  auto sentence =
+      fmt::format("its p99 is {:.2f} times what a dispatcher that sees everything could do{}",
+                  scores.values[take], why);
   for (auto const i : order) {
     if (i == take || (i == order[0] && !why.empty())) continue;
-    sentence += fmt::format(". Next is {} with {:.2f}", policies[i].policy, scores[i]);
+    sentence += fmt::format(". Next is {} with {:.2f}", policies[i].policy, scores.values[i]);
     break;
   }
   if (order.back() != take && order.size() > 2)
     sentence += fmt::format("; the last is {} with {:.2f}", policies[order.back()].policy,
-                            scores[order.back()]);
+                            scores.values[order.back()]);
   if (auto const failed = errors(tables, take); failed >= 0.0001)
     sentence += fmt::format(". {:.2f} % of its requests failed", 100 * failed);
-  return text + wrapped(sentence + ".\n", columns);
+  return {policies[take].policy, sentence + '.'};
+}
+
+std::string text_of(Advice const& advice) {
+  return (advice.policy.empty() ? "" : "Take " + advice.policy + ": ") + advice.why;
+}
+
+std::string advice(std::vector<Table> const& tables, std::size_t columns) {
+  auto const result = recommend(tables);
+  if (result.why.empty()) return {};
+  return (result.policy.empty() ? std::string{} : means_text(tables, columns)) +
+         wrapped(text_of(result) + '\n', columns);
 }
 
 namespace {

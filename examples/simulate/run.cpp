@@ -76,6 +76,15 @@ std::vector<double> share_over_time(Result const& result, std::size_t host) {
   return shares;
 }
 
+std::vector<double> p99_over_time(Result const& result) {
+  std::array<std::vector<float>, slices> latencies;
+  for (auto const& each : result.samples)
+    if (each.slice < slices) latencies[each.slice].push_back(each.latency);
+  std::vector<double> p99s;
+  for (auto& slice : latencies) p99s.push_back(quantile(slice, 0.99));
+  return p99s;
+}
+
 Summary summarize(Scenario const& scenario, Result result) {
   Summary summary;
   std::vector<float> latencies;
@@ -99,6 +108,7 @@ Summary summarize(Scenario const& scenario, Result result) {
     summary.watched.push_back(watch(result, host));
     summary.shares.push_back(share_over_time(result, host));
   }
+  summary.p99s = p99_over_time(result);
   summary.in_system = std::move(result.in_system);
   return summary;
 }

@@ -39,6 +39,7 @@ struct Summary {
   std::vector<Monitored> watched{};
   std::vector<double> in_system{};            // at the end of each tenth of the window
   std::vector<std::vector<double>> shares{};  // by watched host, over time
+  std::vector<double> p99s{};                 // over time; 0 where no request began
 };
 
 /// A scenario as the user named it.

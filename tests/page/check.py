@@ -346,12 +346,37 @@ def small(check, program, axe):
         accessible(check, axe)
 
 
+def simulated(check):
+    """The simulator's picture, as docs/ has it: legible, in the colours of the scheme."""
+    browser = check.browser
+    picture = Path(__file__).parents[2] / "docs/adaptive_grey.svg"
+    backgrounds = []
+    for scheme in ("light", "dark"):
+        check.use_scheme(scheme)
+        browser.open(picture.as_uri())
+        backgrounds.append(browser.evaluate(
+            "getComputedStyle(document.querySelector('.back')).fill"))
+        check.equal(f"no text of the simulator's picture covers another or is cut, {scheme}",
+                    browser.evaluate("""(() => {
+            const all = [...document.querySelectorAll('text')];
+            const {width} = document.documentElement.viewBox.baseVal;
+            const meet = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width &&
+              a.y + 4 < b.y + b.height && b.y + 4 < a.y + a.height;
+            const boxes = all.map(each => each.getBBox());
+            return all.filter((each, i) => boxes[i].x < 0 || boxes[i].x + boxes[i].width > width ||
+              boxes.some((box, j) => j < i && meet(box, boxes[i]))).map(each => each.textContent);
+        })()"""), [])
+    check.equal("it has a dark scheme", backgrounds[0] != backgrounds[1], True)
+    check.no_errors()
+
+
 def main(options):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         browser = Browser(folder)
         check = Checks(browser, options.pictures)
         program = None
         try:
+            simulated(check)
             for backends in (3, 300):
                 program = Program(options.program, backends)
                 incident(check, program, backends)

@@ -6,6 +6,7 @@
 set -eu
 unset COLUMNS
 simulate=$(realpath "$1")
+tests=$(realpath "$(dirname "$0")")
 cd "$(dirname "$0")/../.." # where its scenarios are
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -43,6 +44,29 @@ columns=$columns,imbalance,bound_p99_ms,p99_over_bound
 [ "$(head -n 1 "$scratch/1.csv")" = "$columns" ] || fail "columns: $(head -n 1 "$scratch/1.csv")"
 [ "$(wc -l <"$scratch/1.csv")" -eq 9 ] || fail "lines of CSV: $(cat "$scratch/1.csv")"
 grep -q '</svg>' "$scratch/1.html" || fail "no picture"
+
+# --- the picture ----------------------------------------------------------------------------------
+
+hostile='<script>alert(1)</script>&"\001\377\357\277\277'
+{ printf "name $hostile\n%s\n" "$few"
+  printf 'at 5s server 3 down\nat 10s server 3 up\n'
+} >"$scratch/hostile.txt"
+picture=$scratch/hostile.svg
+advised=$("$simulate" --scenario "$scratch/hostile.txt" --seeds 1 --picture "$picture" \
+  --policies 'p2c(load=ewma),round_robin,random' | sed -n 's/^Take \(.*\): its .*/\1/p')
+drawn=$(cat "$picture")
+LC_ALL=C awk -f "$tests/well_formed.awk" "$picture" || fail "the picture is no XML"
+contains "which policy to take" "$drawn" ">● Take $advised:</text>"
+contains "what happened" "$drawn" ">5 s: server 3: down</text>"
+contains "to whom" "$drawn" ">share of server 3</text>"
+contains "dark colours" "$drawn" "prefers-color-scheme: dark"
+contains "a name is text" "$drawn" ">&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;.��</text>"
+dashes=$(grep -c 'class="line".*stroke-dasharray' "$picture")
+[ "$dashes" -eq 6 ] || fail "$dashes dashed lines; of three policies two, each in three places"
+for loads in '<script' 'href' 'url(' '@import' '<image'; do
+  case $drawn in *"$loads"*) fail "the picture has $loads" ;; esac
+done
+LC_ALL=C grep -q "$(printf '[\001\377]')" "$picture" && fail "bytes that XML forbids"
 
 # --- what it says ---------------------------------------------------------------------------------
 

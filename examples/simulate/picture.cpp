@@ -454,7 +454,8 @@ std::string html(std::vector<Table> const& tables) {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>poise simulate</title>
-<style>body { margin: 0; background: var(--back); } svg { display: block; max-width: 1400px; }</style>
+<style>body { margin: 0; background: var(--back); }
+svg { display: block; max-width: 1400px; }</style>
 )" + svg(tables) +
          "</html>\n";
 }

@@ -105,6 +105,7 @@ def incident(check, program, backends):
     """A backend dies and comes back."""
     browser = check.browser
     browser.open(program.url)
+    browser.evaluate(LISTEN)
     check.that(f"{backends} backends have a row",
                f"document.querySelectorAll('#rows tr').length === {backends}")
     check.that("the page is live", has("#live", "live"))
@@ -124,6 +125,8 @@ def incident(check, program, backends):
         "ejected", "since ", "limit ", "trial request"))
     check.that("the headline names it", has("#verdict-title", victim))
     check.that("the log has it", has("#log", victim, "ejected"))
+    if backends == 3:
+        spoken(check, victim, backends)
     check.equal("the focus stays", browser.evaluate("document.activeElement.textContent"), focused)
     check.picture(f"ill-{backends}")
     if backends == 3:
@@ -138,6 +141,78 @@ def incident(check, program, backends):
     program.tell(f"heal {victim}")
     check.that("a healed backend is well again", has("#verdict-title", "All is well"))
     check.no_errors()
+
+
+class Heard:
+    """What a screen reader finds: the accessibility tree, as (role, name, text below) in its order."""
+
+    def __init__(self, browser):
+        self.nodes = {each["nodeId"]: each
+                      for each in browser.call("Accessibility.getFullAXTree")["nodes"]}
+        root = next(iter(self.nodes.values()))
+        self.all = [(self.role(each), self.name(each), self.text(each)) for each in self.below(root)]
+
+    def below(self, node):
+        if not node["ignored"]:
+            yield node
+        for each in node.get("childIds", []):
+            if each in self.nodes:
+                yield from self.below(self.nodes[each])
+
+    def text(self, node):
+        return " ".join(self.name(each) for each in self.below(node)
+                        if self.role(each) == "StaticText")
+
+    @staticmethod
+    def role(node):
+        return node["role"]["value"]
+
+    @staticmethod
+    def name(node):
+        return node.get("name", {}).get("value", "")
+
+    def of(self, *roles):
+        return [each for each in self.all if each[0] in roles]
+
+
+def spoken(check, victim, backends):
+    """Without eyes: how many backends there are, which is ill, why, and what each control does."""
+    heard = Heard(check.browser)
+    headline = f"{victim} is ejected; {backends - 1} of {backends} are healthy"
+    check.equal("a heading says which backend is ill, and of how many", any(
+        name.endswith(headline) for _, name, _ in heard.of("heading")), True)
+    check.equal("the table has a row for each backend, and one of heads",
+                len(heard.of("row")), backends + 1)
+    first = next(i for i, each in enumerate(heard.all) if each[0] == "rowheader")
+    check.equal("its first row is the ill one", heard.all[first][1], victim)
+    why = next(name for role, name, _ in heard.all[first:] if role in ("cell", "gridcell"))
+    check.equal(f"and says since when and why: {why}",
+                all(part in why for part in ("ejected since ", "limit ", "trial request")), True)
+    controls = heard.of("button", "link", "textbox")
+    check.equal("each control has a name", [each for each in controls if not each[1].strip()], [])
+    check.equal("no chart is read", heard.of("graphics-document", "SvgRoot", "image", "img"), [])
+    check.equal("each figure has its term", len(heard.of("term")), len(heard.of("definition")))
+
+
+LISTEN = """(() => {
+  window.heard = [];
+  const regions = document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]');
+  for (const region of regions)
+    new MutationObserver(() => window.heard.push(region.textContent)).observe(region,
+      {subtree: true, childList: true, characterData: true});
+})()"""
+
+
+def quiet(check):
+    """While numbers change, live regions say little: a sentence in five seconds at most."""
+    before = check.browser.evaluate("document.querySelector('#notices').textContent")
+    tick = check.browser.evaluate("window.heard = [], page.stream.number")
+    check.that("six ticks come, and the alert's number changes",
+               f"page.stream.number >= {tick} + 6 && "
+               f"document.querySelector('#notices').textContent !== {before!r}")
+    heard, ticks = check.browser.evaluate(f"[window.heard, page.stream.number - {tick}]")
+    check.equal(f"live regions changed at most once in five of {ticks} seconds: {heard}",
+                len(heard) <= 1 + ticks // 5, True)
 
 
 def completed(told):
@@ -209,6 +284,8 @@ def alerts(check, program):
     for each in ("server-1", "server-3"):
         program.tell(f"kill {each}")
     check.that("an alert is shown", has("#notices", "alert since", "errors:"))
+    check.that("and was spoken", "window.heard.some(each => each.includes('errors:'))")
+    quiet(check)
     for each in ("server-1", "server-3"):
         program.tell(f"heal {each}")
     check.that("all is well after it", has("#verdict-title", "All is well"))
@@ -225,8 +302,9 @@ def keyboard(check):
             "(e => e.id || e.textContent.trim())(document.activeElement)"))
         if reached[-1] == "server-3":
             break
-    for each in ("pause", "log", "Backend", "Weight", "server-1"):
-        check.equal(f"Tab reaches {each}", each in reached, True)
+    stops = ("pause", "log", "Backend", "Weight", "server-1", "server-3")
+    check.equal("Tab goes from the top to the table's heads and its rows",
+                [each for each in reached if each in stops], list(stops))
     browser.press("Enter")
     check.that("Enter opens details", "!document.querySelector('#detail').hidden")
     check.equal("the focus is in them", browser.evaluate("document.activeElement.id"), "close")

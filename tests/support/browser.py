@@ -42,7 +42,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def read(self):
-        text = b""
+        text = bytearray()
         while (byte := self.answers.read(1)) != b"\0":
             if not byte:
                 raise RuntimeError("Chromium is gone")

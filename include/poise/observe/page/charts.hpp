@@ -106,13 +106,12 @@ class Chart {
       path.setAttribute('d', line(shown, point => this.x(point[0]),
         point => point[index] === null ? null : 98 - 94 * point[index] / highest));
     });
-    const last = shown[shown.length - 1];
-    this.explain([...this.series.map(([name, index, style], i) => {
-      const key = element('span', {class: `key ${style}`},
-        `${name} ${last ? this.unit(last[index]) : '-'}`);
+    // Names only: the figures above have the numbers of this moment.
+    this.explain(this.series.map(([name, , style], i) => {
+      const key = element('span', {class: `key ${style}`}, name);
       key.style.setProperty('--hue', `var(${HUES[i]})`);
       return key;
-    })]);
+    }));
     set_text(this.top, highest > 1e-9 ? `top line ${this.unit(highest)}` : '');
     this.mark(balancer);
   }

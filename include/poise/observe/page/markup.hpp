@@ -31,7 +31,7 @@ inline constexpr std::string_view page_body = R"html(</head>
     <h2 id="verdict-title">Waiting for the first numbers</h2>
     <p id="traffic"></p>
     <ul id="troubles"></ul>
-    <div role="alert"><ul id="notices"></ul></div>
+    <ul id="notices"></ul>
   </section>
   <section id="recent" aria-labelledby="recent-title">
     <h2 id="recent-title">What changed</h2>
@@ -69,6 +69,7 @@ inline constexpr std::string_view page_body = R"html(</head>
   Choose a backend to see its history; <kbd>Esc</kbd> closes it.</p>
 </footer>
 <p id="spoken" class="unseen" aria-live="polite"></p>
+<p id="alarm" class="unseen" role="alert"></p>
 <noscript><p>This page needs JavaScript; /text has the same numbers.</p></noscript>
 )html";
 

@@ -48,10 +48,11 @@ function explanation(balancer, row) {
     const unit = cause === 'latency' ? ' ms' : '';
     const figures = value || limit
       ? ` ${number(value)}${unit}, limit ${number(limit)}${unit}` : '';
-    if (!isBack) parts.push(cause + figures);
+    const isAgain = STATES[row.state][0] === 'ejected' && since > outSince && !figures;
+    if (!isBack) parts.push((isAgain ? 'last trial request: ' : '') + cause + figures);
   }
   const left = until === null || until === undefined ? null : until - balancer.now.at;
-  const then = left !== null && left > 0 ? `in ${span(left)}, at ${clock(balancer.wall(until))}`
+  const then = left !== null && left >= 0.5 ? `in ${span(left)}, at ${clock(balancer.wall(until))}`
     : null;
   switch (STATES[row.state][0]) {
     case 'ejected': parts.push(then ? `trial request ${then}` : left !== null
@@ -275,7 +276,8 @@ function traffic(balancer) {
 class Page {
   constructor() {
     Object.assign(this, {balancers: new Map(), shown: null, chosen: false, opened: null,
-      paused: false, due: false, notices: [], unspoken: [], spokenAt: 0});
+      paused: false, due: false, notices: [], announced: new Set(),
+      unspoken: [], spokenAt: 0});
     this.table = new Table(slot => this.open(slot));
     this.explanations = new Explanations();
     const charts = $('charts');
@@ -303,7 +305,8 @@ class Page {
       if (!this.balancers.has(i)) this.balancers.set(i, new Balancer(from.name));
       const balancer = this.balancers.get(i);
       const fresh = balancer.take(from, kind === 'full');
-      if (kind !== 'full') this.unspoken.push(...fresh.filter(entry => entry[2] > 0));
+      if (kind !== 'full') this.unspoken.push(...fresh.filter(entry => entry[2] > 0)
+        .map(entry => entry[4]));
     });
     this.notices = data.notices;
     if (this.due || this.paused) return;
@@ -379,6 +382,7 @@ class Page {
     this.notices.forEach(([level], i) => {
       $('notices').children[i].className = ['good', 'warn', 'bad'][level];
     });
+    this.announce();
   }
   draw_charts(balancer) {
     const drawn = `${balancer.name} ${balancer.points.length && balancer.points.at(-1)[0]} ` +
@@ -425,12 +429,22 @@ class Page {
     this.explanations.show(balancer.name, place || 0, row.id);
     draw_log($('detail-log'), balancer, balancer.log.filter(entry => entry[3] === row.id), 20);
   }
+  // For screen readers: a notice once, although its numbers change; what is bad at once.
+  announce() {
+    const key = ([level, text, name, since]) => since === null ? text
+      : `${level} ${name} ${since} ${text.split(':', 1)[0]}`;
+    this.notices.filter(notice => !this.announced.has(key(notice))).forEach(([level, text]) => {
+      if (level === 2) set_text($('alarm'), text);
+      else this.unspoken.unshift(text);
+    });
+    this.announced = new Set(this.notices.map(key));
+  }
   // For screen readers: a sentence every five seconds at most.
   speak() {
     if (this.unspoken.length === 0 || Date.now() - this.spokenAt < 5000) return;
     const [first] = this.unspoken;
-    set_text($('spoken'), this.unspoken.length === 1 ? first[4]
-      : `${this.unspoken.length} events, the first: ${first[4]}`);
+    set_text($('spoken'), this.unspoken.length === 1 ? first
+      : `${this.unspoken.length} events, one of them: ${first}`);
     [this.unspoken, this.spokenAt] = [[], Date.now()];
   }
 }

@@ -180,11 +180,10 @@ struct PoolCore : std::enable_shared_from_this<PoolCore<Connection, Clock>> {
   /// When a waiter should look whether it may go on, if it is not woken before. *Requires* the
   /// lock, as does look_up().
   [[nodiscard]] RealClock::time_point wake_at(RealClock::time_point end) const {
-    auto const now = clock.now();
-    auto const retry = ledger.retry_at(now);
-    if (!retry) return end;
-    return std::min(
-        end, RealClock::now() + std::chrono::duration_cast<RealClock::duration>(*retry - now));
+    auto const retry = ledger.retry_after(clock.now());
+    auto const now = RealClock::now();
+    if (!retry || *retry >= end - now) return end;
+    return now + std::chrono::duration_cast<RealClock::duration>(*retry);
   }
   /// It was woken, by its time or by wake().
   void look_up(PoolWaiter& waiter, RealClock::time_point end) {

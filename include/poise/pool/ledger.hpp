@@ -23,6 +23,7 @@
 #include <optional>
 #include <vector>
 
+#include <poise/base/saturating.hpp>
 #include <poise/pool/options.hpp>
 #include <poise/random.hpp>
 #include <poise/time.hpp>
@@ -118,9 +119,10 @@ class PoolLedger {
       next_waiter(PoolWaiter::State::may_open).wake();
     }
   }
-  /// When waiters should call serve(), though nothing else happens.
-  [[nodiscard]] std::optional<Time> retry_at(Time now) const noexcept {
-    return retry_at_ > now ? std::optional{retry_at_} : std::nullopt;
+  /// The time after which waiters should call serve(), though nothing else happens.
+  [[nodiscard]] std::optional<Duration> retry_after(Time now) const noexcept {
+    if (!pauses(now)) return std::nullopt;
+    return pause_ - (now - failed_at_);
   }
   void handed_out(PoolSlot& slot, Time now, pool::Place where) noexcept {
     ++total_.acquired;
@@ -137,11 +139,10 @@ class PoolLedger {
     ++total_.opened;
     slot.epoch = epoch_;
     slot.since = now;
-    auto const longest_cut = std::chrono::duration_cast<Duration>(
-        std::chrono::duration<double, Duration::period>{options_.lifetime} * options_.jitter);
-    slot.expires = now + options_.lifetime - next_part(random_, longest_cut);
+    auto const longest_cut = saturating_scale(options_.lifetime, options_.jitter);
+    slot.expires = saturating_add(now, options_.lifetime - next_part(random_, longest_cut));
     failures_ = 0;
-    retry_at_ = Time::min();
+    pause_ = Duration::zero();
     gate_ = std::min(gate_ * 2, options_.max);
     serve(now);
   }
@@ -149,7 +150,8 @@ class PoolLedger {
     --opening_;
     ++total_.not_opened;
     gate_ = 1;
-    retry_at_ = now + next_pause();
+    failed_at_ = now;
+    pause_ = next_pause();
     if (!anyone_returns()) refuse_all(pool::Refusal::unreachable);
   }
 
@@ -186,7 +188,7 @@ class PoolLedger {
     return now >= slot.expires;
   }
   [[nodiscard]] bool needs_check(PoolSlot const& slot, Time now) const noexcept {
-    return now - slot.since >= options_.check_after;
+    return now < slot.since || now - slot.since >= options_.check_after;
   }
   /// `place` is that of a slot in use, which may be destroyed by now.
   void closed(std::list<PoolSlot*>::iterator place, pool::Closing why, Time now) noexcept {
@@ -222,6 +224,8 @@ class PoolLedger {
     auto left = numbers().size();
     for (auto next = idle_.begin(); next != idle_.end();) {
       auto& slot = **next++;
+      slot.since = std::min(slot.since, now);  // later if the clock was set back
+      slot.expires = std::min(slot.expires, saturating_add(now, options_.lifetime));
       bool const unused = now - slot.since >= options_.idle_timeout && left > options_.idle;
       if (!unused && !is_expired(slot, now)) continue;
       slot.closing = unused ? pool::Closing::unused : pool::Closing::lifetime;
@@ -256,7 +260,11 @@ class PoolLedger {
  private:
   [[nodiscard]] bool may_open(Time now) const noexcept {
     return idle_.size() + in_use_.size() + opening_ < options_.max && opening_ < gate_ &&
-           now >= retry_at_;
+           !pauses(now);
+  }
+  /// No longer once the clock was set back: it could take hours until it has caught up.
+  [[nodiscard]] bool pauses(Time now) const noexcept {
+    return pause_ > Duration::zero() && now >= failed_at_ && now - failed_at_ < pause_;
   }
   [[nodiscard]] bool keeps_idle() const noexcept { return !ejected_ && !drained_; }
   /// L3
@@ -297,7 +305,7 @@ class PoolLedger {
   Duration next_pause() noexcept {
     auto pause = options_.backoff;
     for (unsigned i = 0; i < failures_ && pause < options_.max_backoff; ++i)
-      pause = std::min(pause * 2, options_.max_backoff);
+      pause = std::min(saturating_mul(pause, 2), options_.max_backoff);
     ++failures_;
     return pause / 2 + next_part(random_, pause / 2);
   }
@@ -308,9 +316,10 @@ class PoolLedger {
   std::list<PoolSlot*> in_use_{};
   std::list<PoolWaiter*> waiters_{};
   std::size_t opening_ = 0;
-  std::size_t gate_ = 1;   // L5
-  unsigned failures_ = 0;  // to connect, in a row
-  Time retry_at_ = Time::min();
+  std::size_t gate_ = 1;     // L5
+  unsigned failures_ = 0;    // to connect, in a row
+  Time failed_at_{};         // to connect, last
+  Duration pause_{};         // since then
   std::uint64_t epoch_ = 0;  // connections of an earlier one are closed
   bool ejected_ = false;
   bool drained_ = false;

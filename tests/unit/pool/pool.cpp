@@ -231,6 +231,68 @@ TEST_CASE("a backend that refuses connections gets one attempt at a time, with g
   CHECK(world.pool.acquire()->number() == 0);
 }
 
+TEST_CASE("every duration of a pool may be the longest there is") {
+  constexpr auto forever = poise::Duration::max();
+  for (auto const& options : {Options{.idle = 1, .idle_timeout = forever},
+                              {.lifetime = forever},
+                              {.lifetime = forever, .jitter = 0},
+                              {.lifetime = forever, .jitter = 1},
+                              {.check_after = forever},
+                              {.wait = forever},
+                              {.max_backoff = forever},
+                              {.backoff = forever, .max_backoff = forever},
+                              {.leak_after = forever}}) {
+    World world{options};
+    world.clock.advance(1h);
+    auto const held = world.take(2);
+    world.pool.tick();
+    CHECK(world.pool.leaks().empty());
+    CHECK(world.number_of_next() == 2);
+    CHECK(world.number_of_next() == 2);
+    world.server->refuses.store(1);
+    for (int failure = 0; failure < 80; ++failure) {
+      CHECK_THROWS_AS(world.take(2), std::system_error);
+      world.clock.advance(24h * 365);
+      world.pool.tick();
+    }
+  }
+}
+
+TEST_CASE("a caller waits in peace while the next attempt to connect is never due") {
+  constexpr auto forever = poise::Duration::max();
+  World world{{.backoff = forever, .max_backoff = forever}};
+  world.clock.advance(1h);
+  auto held = world.take(1);
+  world.server->refuses.store(1);
+  CHECK_THROWS_AS(world.pool.acquire(), std::system_error);
+  auto const before = world.server->attempts.load();
+  CHECK(refusal_of(world.pool, 20ms) == Refusal::timeout);
+  CHECK(world.server->attempts.load() == before);
+}
+
+TEST_CASE(
+    "a clock that is set back neither keeps a pool from connecting nor saves old connections") {
+  World world{{.check_after = 1s}};
+  world.clock.advance(2h);
+  world.take(1).clear();
+  auto held = world.take(2);
+  world.server->refuses.store(1);
+  CHECK_THROWS_AS(world.pool.acquire(), std::system_error);
+  CHECK_THROWS_AS(world.pool.acquire(), NoConnection);
+  world.server->refuses.store(0);
+  world.clock.advance(-1h);
+  CHECK(world.pool.acquire()->number() == 2);
+  held.clear();
+  world.clock.advance(-30min);
+  world.server->kills.store(3);
+  CHECK(world.number_of_next() == 3);  // idle ones are checked
+  world.clock.advance(-20min);
+  world.pool.tick();
+  world.clock.advance(10min);
+  world.pool.tick();
+  CHECK(world.pool.numbers().idle == 0);
+}
+
 TEST_CASE("an ejected backend's pool closes what is idle at once, and what is in use later") {
   World world;
   auto held = world.take(3);

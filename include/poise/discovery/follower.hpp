@@ -176,14 +176,14 @@ class Follower {
   /// The source is at rest. If it watched, and nothing failed, its watch is begun again soon; the
   /// end of a look that was only an answer or a failure moves no time.
   void ended(Time now) {
-    if (std::exchange(watched_, false) && !asking_) ask_by(now + part(options_.floor), now);
+    if (std::exchange(watched_, false) && !asking_) ask_within(part(options_.floor), now);
   }
 
   /// The list may be out of date: a connection was refused, say.
   void hint(Time now) {
     if (asking_ || (hinted_ && now - *hinted_ < options_.hint_gap && now >= *hinted_)) return;
     hinted_ = now;
-    ask_by(now + part(options_.floor / 10), now);
+    ask_within(part(options_.floor / 10), now);
   }
 
   /// A list of an earlier run, to be used until the source answers.
@@ -324,7 +324,7 @@ class Follower {
     if (verdict.why == Hold::shrink) {  // ask again while it counts, also if the source watches
       auto const often =
           options_.guard.confirm_for / (std::int64_t{options_.guard.confirmations} + 1);
-      ask_by(now + std::max(options_.guard.apart, often / 2 + part(often / 2)), now);
+      ask_within(std::max(options_.guard.apart, often / 2 + part(often / 2)), now);
     }
     if (verdict.endpoints != in_force_ || changes_ == 0)
       publish(std::move(verdict.endpoints), now, "version " + poise::detail::in_quotes(version_));
@@ -363,8 +363,9 @@ class Follower {
     events_.push_back({kind, now, std::move(text)});
   }
 
-  void ask_by(Time time, Time now) {
-    ask_at_ = std::min(ask_at_, std::max({time, now, asked_ + options_.floor}));
+  void ask_within(Duration wait, Time now) {
+    ask_at_ = std::min(ask_at_, std::max(poise::detail::saturating_add(now, wait),
+                                         poise::detail::saturating_add(asked_, options_.floor)));
   }
   /// Uniform in [0, whole).
   Duration part(Duration whole) { return poise::detail::next_part(chance_, whole); }

@@ -93,6 +93,41 @@ TEST_CASE("a TTL of 0 asks once a second, and one of 68 years once") {
   CHECK(longest.asked.size() == 1);
 }
 
+TEST_CASE("every duration of a follower may be the longest there is") {
+  constexpr auto never = Duration::max();
+  for (auto const& options : {FollowerOptions{.refresh = never},
+                              {.floor = never},
+                              {.backoff = never, .max_backoff = never},
+                              {.max_backoff = never},
+                              {.answer_within = never},
+                              {.full_read = never},
+                              {.stale_after = never},
+                              {.debounce = never},
+                              {.hint_gap = never},
+                              {.guard = {.apart = never}},
+                              {.guard = {.confirm_for = never}},
+                              {.guard = {.hold_removals = never}}})
+    for (bool const watched : {false, true}) {
+      int looks = 0;
+      Scene scene{[&](Time) -> std::optional<Look> {
+                    if (++looks % 3 == 0) return Failed{"SERVFAIL", never};
+                    auto answer = found(looks % 2 == 0 ? "abcdefgh" : "ab");
+                    answer.watched = watched;
+                    return answer;
+                  },
+                  options};
+      for (int round = 0; round < 50; ++round) {
+        scene.run(1min);
+        scene.follower.ended(scene.now);
+        scene.follower.hint(scene.now);
+        (void)message(scene.follower.status(scene.now));
+      }
+      CHECK(looks < 3000);
+      CHECK_FALSE(scene.list().empty());
+      CHECK(scene.follower.status(scene.now).next_look >= Duration::zero());
+    }
+}
+
 TEST_CASE("failures never change the list, and back off to half a minute") {
   bool fails = false;
   Scene scene{[&](Time) -> std::optional<Look> {

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/discovery/files.hpp>
 #include <poise/discovery/lines.hpp>
 #include <poise/discovery/look.hpp>
@@ -99,7 +100,7 @@ class FileSource final : public Source {
     read_at_.reset();
   }
   [[nodiscard]] std::optional<Look> next(Time now) override {
-    if (watch_.changed() && watching_ && !read_at_) read_at_ = now + options_.settle;
+    if (watch_.changed() && watching_ && !read_at_) read_after(options_.settle, now);
     if (!read_at_ || now < *read_at_) return std::nullopt;
     read_at_.reset();
     auto look = read();
@@ -107,7 +108,7 @@ class FileSource final : public Source {
     auto const* const found = std::get_if<Found>(&look);
     bool const whole = found != nullptr && found->problems.empty() && !found->endpoints.empty();
     if (!whole && !std::exchange(again_, true)) {
-      read_at_ = now + std::max(options_.settle, Duration{std::chrono::milliseconds{50}});
+      read_after(std::max(options_.settle, Duration{std::chrono::milliseconds{50}}), now);
       return std::nullopt;
     }
     again_ = false;
@@ -120,6 +121,7 @@ class FileSource final : public Source {
   [[nodiscard]] bool busy() const override { return watching_; }
 
  private:
+  void read_after(Duration wait, Time now) { read_at_ = poise::detail::saturating_add(now, wait); }
   static Look parse(std::string_view text) {
     auto found = parse_lines(text);
     auto const first = text.find_first_not_of(" \t\r\n");

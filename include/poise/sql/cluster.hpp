@@ -82,7 +82,8 @@ class Cluster {
       needed.position = std::max(
           needed.position, newest_.position - std::min(newest_.position, *freshness.max_bytes));
     if (freshness.max_age)
-      needed.position = std::max(needed.position, position_at(now - *freshness.max_age));
+      needed.position = std::max(needed.position,
+                                 position_at(now - std::max(*freshness.max_age, Duration::zero())));
     return needed;
   }
   [[nodiscard]] static bool is_fresh(Node const& node, Token const& needed) noexcept {

@@ -166,7 +166,7 @@ class Database {
   /// *Errors* NoPrimary; CommitUnknown; what fn throws, and then nothing was written.
   template <class Fn>
   At<ResultOf<Fn>> write(Fn&& fn, WriteOptions const& options = {}) {
-    auto const end = RealClock::now() + options.timeout;
+    auto const end = end_of(options.timeout);
     for (;;) {
       auto place = primary(end);
       if (!begin_write(place, end)) continue;
@@ -186,7 +186,7 @@ class Database {
   /// The same with the token of what it saw, for monotone reads.
   template <class Fn>
   At<ResultOf<Fn>> read_at(Fn&& fn, ReadOptions const& options = {}) {
-    auto const end = RealClock::now() + options.timeout;
+    auto const end = end_of(options.timeout);
     primary_share_.count(servers_.now());
     std::vector<std::uint64_t> tried;
     for (;;) {
@@ -380,7 +380,7 @@ class Database {
   template <class Fits, class Untried>
   std::optional<Place> caught_up(Fits const& fits, Untried const& untried, Token const& needed,
                                  Duration wait, RealClock::time_point end) {
-    auto const until = std::min(end, RealClock::now() + wait);
+    auto const until = std::min(end, end_of(wait));
     auto const best = most_advanced(untried);
     if (best == 0 || wait <= Duration::zero()) return std::nullopt;
     auto const is_best = [&](poise::Backend const& backend) { return backend.serial() == best; };
@@ -414,6 +414,13 @@ class Database {
   static Place counted(Place place, sync::Relaxed<std::uint64_t>& count) {
     count.add(1);
     return place;
+  }
+
+  /// In at most a year: steady_clock has no sums that stop at its end.
+  static RealClock::time_point end_of(Duration limit) {
+    constexpr Duration longest = std::chrono::hours{24 * 365};
+    return RealClock::now() + std::chrono::duration_cast<RealClock::duration>(
+                                  std::clamp(limit, Duration::zero(), longest));
   }
 
   // -- servers -----------------------------------------------------------------------------------

@@ -79,6 +79,17 @@ struct Scene {
 
 }  // namespace
 
+TEST_CASE("a file that never settles is read when the source is asked") {
+  Folder const folder;
+  folder.write("f", "a:1\n");
+  Scene scene{folder.path("f"), {.settle = poise::Duration::max()}};
+  CHECK(scene.list() == "a:1 ");
+  folder.replace("f", "b:1\n");
+  CHECK(scene.list() == "nothing new");
+  scene.source->ask(scene.now);
+  CHECK(scene.list() == "b:1 ");
+}
+
 TEST_CASE("a file is seen however it is written") {
   Folder const folder;
   folder.write("f", "a:1\n");

@@ -229,6 +229,21 @@ TEST_CASE("a read waits for the replica that is ahead, if it catches up in time"
   CHECK(shop.database.counts().primary_reads == 0);
 }
 
+TEST_CASE("the longest wait and timeout are no limit, and negative ones leave no time") {
+  constexpr auto forever = poise::Duration::max();
+  Shop shop;
+  auto const token = shop.write(forever).token;
+  shop["s"].position += 1;
+  shop.database.look();
+  shop["s"].catches_up_at_look = 3;
+  CHECK(shop.database.read(id_of, {.after = token, .wait = forever, .timeout = forever}) == "s");
+  CHECK(shop.database.counts().primary_reads == 0);
+  for (auto const age : {forever, poise::Duration::min()})
+    CHECK_FALSE(
+        shop.database.read(id_of, {.max_age = age, .wait = age, .timeout = forever}).empty());
+  CHECK_THROWS_AS(shop.write(poise::Duration::min()), poise::sql::NoPrimary);
+}
+
 TEST_CASE("what a read does if no replica is fresh is the caller's choice") {
   Shop shop;
   auto const token = shop.write().token;

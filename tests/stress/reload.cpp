@@ -7,7 +7,6 @@
 //   2. A reload that is refused changes nothing.
 //   3. Backends that stay keep what was counted.
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -21,7 +20,8 @@ namespace {
 using poise::config::Document;
 using poise::config::Service;
 
-/// Number 0 to 3: other backends, policies and limits; "stays" is in all of them.
+/// Number 0 to 3: other backends, policies, limits and numbers of the monitor; "stays" is in all of
+/// them.
 Document configuration(int number) {
   Document document;
   auto& settings = document.settings;
@@ -33,6 +33,7 @@ Document configuration(int number) {
   }
   settings.limits.max_waiting = static_cast<std::uint32_t>(number);
   settings.limits.adapts = number == 2;
+  settings.health.consecutive.failures = static_cast<std::uint32_t>(5 + number);
   return document;
 }
 
@@ -41,7 +42,7 @@ Document refused(int number) {
   auto document = configuration(number);
   switch (number % 3) {
     case 0: document.problems.push_back({{1, 1}, "wrong"}); break;
-    case 1: document.settings.health.monitor.interval = std::chrono::seconds{77}; break;
+    case 1: document.settings.health.monitor.history = 77; break;
     default: document.settings.probe.kind = poise::config::ProbeKind::tcp;  // there are no probes
   }
   return document;

@@ -9,6 +9,7 @@
 #include <poise/sync/in_flight.hpp>
 #include <poise/sync/lanes.hpp>
 #include <poise/sync/published.hpp>
+#include <poise/sync/replaceable.hpp>
 #include <poise/sync/shared_count.hpp>
 
 #include <atomic>
@@ -327,6 +328,14 @@ TEST_CASE("intervals and counts at their limits do not run into each other") {
   CHECK(counts.opened_before(last).count == 0);
   CHECK(counts.opened_before(last + 1).count == 1 << 23);
   CHECK(counts.opened_before(last + 1).oldest == last);
+}
+
+TEST_CASE("a reference to a replaced value stays valid") {
+  poise::sync::Replaceable<int> value{std::make_unique<int>(1)};
+  auto const& first = value.load();
+  CHECK(value.replace(std::make_unique<int>(2)) == 2);
+  CHECK(value.load() == 2);
+  CHECK(first == 1);
 }
 
 }  // namespace unit_sync

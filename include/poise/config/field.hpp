@@ -150,11 +150,11 @@ template <class Owner, class Member>
           doc};
 }
 
-/// Fields that a reload can't change while the program runs.
+/// A field that a reload can't change while the program runs.
 template <class Owner>
-[[nodiscard]] std::vector<Field<Owner>> at_restart(std::vector<Field<Owner>> fields) {
-  for (auto& each : fields) each.effect = Effect::restart;
-  return fields;
+[[nodiscard]] Field<Owner> at_restart(Field<Owner> field) {
+  field.effect = Effect::restart;
+  return field;
 }
 
 namespace detail {

@@ -77,9 +77,8 @@ namespace detail {
   using S = Settings;
   return {
       {"health",
-       "The health monitor: which backends are ejected, and how they come back. Its numbers are "
-       "fixed while the program runs.",
-       at_restart<S>({
+       "The health monitor: which backends are ejected, and how they come back.",
+       {
            field<S>("interval", [](S& s) -> auto& { return s.health.monitor.interval; },
                     "How often criteria compare the pool.", {.above = true}),
            field<S>(
@@ -87,11 +86,13 @@ namespace detail {
                "A backend that probes called down is released if they do not repeat it within this "
                "time.",
                {.above = true}),
-           field<S>("history", [](S& s) -> auto& { return s.health.monitor.history; },
-                    "Transitions that are kept per backend.", {.max = 10'000}),
-       })},
-      {"health.ejection", "How long a backend stays out, and how many may be out at once.",
-       at_restart<S>({
+           at_restart<S>(field<S>("history", [](S& s) -> auto& { return s.health.monitor.history; },
+                                  "Transitions that are kept per backend.",
+                                  {.min = 1, .max = 10'000})),
+       }},
+      {"health.ejection",
+       "How long a backend stays out, and how many may be out at once.",
+       {
            field<S>("base", [](S& s) -> auto& { return s.health.monitor.ejection.base; },
                     "The first time; the n-th in a row takes n times it.", {.above = true}),
            field<S>("unreachable",
@@ -107,9 +108,10 @@ namespace detail {
                "At most this fraction of all backends is out, but always one."),
            field<S>("max_trial", [](S& s) -> auto& { return s.health.monitor.ejection.max_trial; },
                     "A trial request that takes longer lets another one in.", {.above = true}),
-       })},
-      {"health.slow_start", "How a backend that recovered or joined comes up to its full share.",
-       at_restart<S>({
+       }},
+      {"health.slow_start",
+       "How a backend that recovered or joined comes up to its full share.",
+       {
            field<S>(
                "window", [](S& s) -> auto& { return s.health.monitor.slow_start.window; },
                "How long that takes; \"0s\": at once."),
@@ -123,16 +125,17 @@ namespace detail {
            field<S>("overload", [](S& s) -> auto& { return s.health.monitor.slow_start.overload; },
                     "Meanwhile no other backend is asked for more than this times its due.",
                     {.min = 1, .max = 1000}),
-       })},
-      {"health.panic", "What happens when too few backends are left.",
-       at_restart<S>({
+       }},
+      {"health.panic",
+       "What happens when too few backends are left.",
+       {
            fraction<S>(
                "threshold", [](S& s) -> auto& { return s.health.monitor.panic.threshold; },
                "Less than this fraction selectable is panic; 0: never."),
            choice<S>("mode", [](S& s) -> auto& { return s.health.monitor.panic.mode; },
                      "open: every backend is picked, whatever is known of it; closed: none is.",
                      {"open", "closed"}),
-       })},
+       }},
   };
 }
 
@@ -151,7 +154,7 @@ template <class Criterion>
 [[nodiscard]] Section criterion_section(std::string_view name, std::string_view doc,
                                         Criterion criterion, std::vector<Field<Settings>> fields) {
   add_enforcement(fields, criterion);
-  return {name, doc, at_restart<Settings>(std::move(fields))};
+  return {name, doc, std::move(fields)};
 }
 
 [[nodiscard]] inline std::vector<Section> criteria_sections() {
@@ -445,25 +448,26 @@ template <class Criterion>
 
 [[nodiscard]] inline std::vector<Section> gateway_sections() {
   using S = Settings;
-  auto bounds = at_restart<S>({
-      field<S>("listen", [](S& s) -> auto& { return s.gateway.listen; },
-               "IP:PORT where clients connect.", {.check = check_gateway_listen}),
-      field<S>("threads", [](S& s) -> auto& { return s.gateway.threads; },
-               "Threads that serve them; 0: one per core.", {.max = 256}),
-      field<S>(
+  std::vector<Field<S>> fields{
+      at_restart<S>(field<S>("listen", [](S& s) -> auto& { return s.gateway.listen; },
+                             "IP:PORT where clients connect.", {.check = check_gateway_listen})),
+      at_restart<S>(field<S>("threads", [](S& s) -> auto& { return s.gateway.threads; },
+                             "Threads that serve them; 0: one per core.", {.max = 256})),
+      at_restart<S>(field<S>(
           "access_log", [](S& s) -> auto& { return s.gateway.access_log; },
-          "A file that gets a line for each request; \"-\": the standard output; \"\": none."),
-      field<S>("registry", [](S& s) -> auto& { return s.gateway.registry; },
-               "Where the gateway registers itself, so that clients find it: "
-               "\"consul:http://HOST:PORT/SERVICE\" or \"etcd:http://HOST:PORT/PREFIX\"; \"\": "
-               "nowhere.",
-               {.check = check_registry}),
-      field<S>("advertise", [](S& s) -> auto& { return s.gateway.advertise; },
-               "Its own address there, HOST:PORT; \"\": listen.", {.check = check_advertised}),
-      field<S>("registry_ttl", [](S& s) -> auto& { return s.gateway.registry_ttl; },
-               "Without a renewal the entry lapses after so long; whole seconds.", {.above = true}),
-  });
-  std::vector<Field<S>> more{
+          "A file that gets a line for each request; \"-\": the standard output; \"\": none.")),
+      at_restart<S>(
+          field<S>("registry", [](S& s) -> auto& { return s.gateway.registry; },
+                   "Where the gateway registers itself, so that clients find it: "
+                   "\"consul:http://HOST:PORT/SERVICE\" or \"etcd:http://HOST:PORT/PREFIX\"; \"\": "
+                   "nowhere.",
+                   {.check = check_registry})),
+      at_restart<S>(field<S>("advertise", [](S& s) -> auto& { return s.gateway.advertise; },
+                             "Its own address there, HOST:PORT; \"\": listen.",
+                             {.check = check_advertised})),
+      at_restart<S>(field<S>("registry_ttl", [](S& s) -> auto& { return s.gateway.registry_ttl; },
+                             "Without a renewal the entry lapses after so long; whole seconds.",
+                             {.above = true})),
       field<S>("max_connections", [](S& s) -> auto& { return s.gateway.max_connections; },
                "Clients at once; more are answered with 503.", {.min = 1}),
       field<S>("max_header", [](S& s) -> auto& { return s.gateway.max_header; },
@@ -514,9 +518,8 @@ template <class Criterion>
                "\"field:NAME\" or \"cookie:NAME\"; \"\": nothing.",
                {.check = check_route_key}),
   };
-  for (auto& each : more) bounds.push_back(std::move(each));
   return {{"gateway", "The reverse proxy examples/gateway; other programs ignore it.",
-           std::move(bounds)}};
+           std::move(fields)}};
 }
 
 }  // namespace detail

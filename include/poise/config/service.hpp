@@ -102,6 +102,7 @@ void attempt(std::vector<Problem>& problems, Position at, Step const& step) {
 /// What a reload has to do again.
 struct Scope {
   bool policy = true;
+  bool health = true;
   bool backends = true;
   bool source = true;
   bool probes = true;
@@ -111,6 +112,7 @@ struct Scope {
 
   [[nodiscard]] static Scope of(std::vector<Difference> const& changes) {
     return {.policy = changes_in(changes, {"policy", "retry"}),
+            .health = changes_in(changes, {"health"}),
             .backends = changes_in(changes, {"backends", "source"}),
             .source = changes_in(changes, {"source", "discovery"}),
             .probes = changes_in(changes, {"probe"}),
@@ -174,11 +176,17 @@ class Service {
     auto result = compare(document);
     if (!result.done()) return result;
     auto const scope = detail::Scope::of(result.changes);
+    if (scope.health)  // before probes are made, which look at the monitor's numbers
+      detail::attempt(result.problems, document.place_of("health"),
+                      [&] { set_health(document.settings.health); });
     auto prepared = prepare(document, scope, true, result.problems);
-    if (!result.done()) return result;
-    detail::attempt(result.problems, document.place_of("backends"),
-                    [&] { exchange(document, scope, std::move(prepared.policy)); });
-    if (!result.done()) return result;
+    if (result.done())
+      detail::attempt(result.problems, document.place_of("backends"),
+                      [&] { exchange(document, scope, std::move(prepared.policy)); });
+    if (!result.done()) {
+      if (scope.health) set_health(document_.settings.health);
+      return result;
+    }
     start(document.settings, scope, std::move(prepared));
     document_ = std::move(document);
     return result;
@@ -225,6 +233,10 @@ class Service {
   static Document checked(Document const& document) {
     if (!document.valid()) throw ConfigError{detail::joined(document.problems)};
     return document;
+  }
+  void set_health(HealthSettings const& settings) {
+    monitor_.set(settings.monitor, settings.consecutive, settings.failure_rate,
+                 settings.success_rate, settings.latency, settings.rejections);
   }
   health::Standard monitor_of(HealthSettings const& settings) {
     auto options = settings.monitor;

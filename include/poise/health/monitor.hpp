@@ -33,6 +33,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -56,6 +57,7 @@
 #include <poise/policy/hooks.hpp>
 #include <poise/runtime.hpp>
 #include <poise/sync/relaxed.hpp>
+#include <poise/sync/replaceable.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::health {
@@ -216,12 +218,24 @@ class Monitor {
   /// Did no tick come for four of its periods and 10 s? Then requests that end do its work.
   [[nodiscard]] bool ticks_missing() const noexcept { return shared_->pool.ticks_missing(); }
 
+  // -- change: any thread ------------------------------------------------------------------------
+
+  /// Other numbers while requests run. Criteria that look at each request use them at once; all
+  /// else changes at the next tick. What is known of backends stays, and an ejection keeps its end.
+  /// `history`, `log` and `seed` of the options are ignored: they stay as they were made.
+  /// *Errors* ConfigError as in the constructor; nothing was changed.
+  /// *Cost* the memory of the criteria, until the monitor ends: do not call it all the time.
+  void set(MonitorOptions options, Criteria... criteria) const {
+    detail::Pool::check_all(options);
+    auto judges = std::make_unique<Judges>(std::move(criteria)...);
+    std::scoped_lock const lock{shared_->set_mutex};
+    shared_->pool.change(std::move(options), shared_->judges.replace(std::move(judges)));
+  }
+
   // -- probes: any thread ------------------------------------------------------------------------
 
   /// A prober must repeat that a backend is down within this time.
-  [[nodiscard]] Duration probe_silence() const noexcept {
-    return shared_->pool.options.probe_silence;
-  }
+  [[nodiscard]] Duration probe_silence() const noexcept { return shared_->pool.probe_silence(); }
 
   /// What a probe found (Signal::up, down, doubt or degrade) and why. Counts from the next tick on.
   /// *Errors* ConfigError for other signals: those are the monitor's own.
@@ -266,6 +280,7 @@ class Monitor {
 
  private:
   using Notice = detail::Notice;
+  using Judges = detail::Judges<State, Criteria...>;
   struct Private {
     explicit Private() = default;
   };
@@ -284,7 +299,7 @@ class Monitor {
   [[gnu::always_inline]] void judge_by([[maybe_unused]] Finished const& event,
                                        [[maybe_unused]] State& state,
                                        [[maybe_unused]] Phase phase) const {
-    auto const& criterion = std::get<I>(shared_->judges.criteria);
+    auto const& criterion = std::get<I>(shared_->judges.load().criteria);
     if constexpr (detail::judges_requests<std::remove_cvref_t<decltype(criterion)>>)
       if (auto const finding = criterion.on_finish(event, std::get<I>(state.criteria))) [[unlikely]]
         note(Moment{event}, state, phase, I, *finding);
@@ -385,10 +400,12 @@ class Monitor {
   /// What copies of a monitor share.
   struct Shared {
     Shared(MonitorOptions with, Criteria... those)
-        : judges{std::move(those)...}, pool{std::move(with), judges, &Monitor::member_of} {}
+        : judges{std::make_unique<Judges>(std::move(those)...)},
+          pool{std::move(with), judges.load(), &Monitor::member_of} {}
 
-    detail::Judges<State, Criteria...> judges;
+    sync::Replaceable<Judges> judges;
     detail::Pool pool;
+    std::mutex set_mutex{};  // of set()
   };
 
   std::shared_ptr<Shared> shared_;

@@ -83,16 +83,22 @@ class CriteriaTable {
 };
 
 /// What copies of a monitor share. What is not Relaxed, Inbox or Journal is used under the
-/// balancer's lock only.
+/// balancer's lock only, but for change().
 class Pool {
  public:
   Pool(MonitorOptions with, CriteriaTable& criteria, MemberOf member_of)
-      : options{std::move(with)},
-        criteria_{criteria},
+      : options_{std::move(with)},
+        criteria_{&criteria},
         member_of_{member_of},
-        journal{options.history, options.log},
-        pacer_{options.slow_start, member_of},
-        random_{options.seed ? *options.seed : fresh_seed()} {
+        journal{options_.history, options_.log},
+        probe_silence_{options_.probe_silence.count()},
+        pacer_{options_.slow_start, member_of},
+        random_{options_.seed ? *options_.seed : fresh_seed()} {
+    check_all(options_);
+  }
+
+  /// *Errors* ConfigError.
+  static void check_all(MonitorOptions const& options) {
     poise::detail::check_positive("interval of health::MonitorOptions", options.interval);
     poise::detail::check_positive("probe_silence of health::MonitorOptions", options.probe_silence);
     poise::detail::check_at_least_one("history of health::MonitorOptions", options.history);
@@ -136,6 +142,16 @@ class Pool {
   }
   [[nodiscard]] bool ticks_missing() const noexcept { return ticks_missing_.load(); }
   [[nodiscard]] bool panicking() const noexcept { return panicking_.load(); }
+  [[nodiscard]] Duration probe_silence() const noexcept { return Duration{probe_silence_.load()}; }
+
+  /// Other numbers from the next tick on; what is known of backends stays. *Requires* checked
+  /// options, and criteria of the same types that live as long as the pool.
+  void change(MonitorOptions options, CriteriaTable& criteria) {
+    probe_silence_.store(options.probe_silence.count());
+    options.log = {};  // the journal has it
+    std::scoped_lock const lock{change_mutex_};
+    change_ = Change{std::move(options), &criteria};
+  }
 
   /// *Errors* ConfigError: another balancer holds a copy, and lives.
   void serve_only(Identity const& identity) {
@@ -151,6 +167,7 @@ class Pool {
 
   /// A tick or a review. True if picks are to see something else although no health has changed.
   [[nodiscard]] bool tick(Time clock, std::span<BackendView> all) {
+    take_change();
     begin_turn(clock, all);
     for (auto& each : all) meet(each);
     running_ = running_ || !all.empty();
@@ -160,7 +177,7 @@ class Pool {
     read_notices(all);
     expire(all);
     if (looks) reconsider_verdicts(all);
-    if (now_ - interval_began_ >= options.interval) end_interval(all);
+    if (now_ - interval_began_ >= options_.interval) end_interval(all);
     for (auto& each : all) {
       auto& member = member_of_(each);
       each.health = member.published = public_state(member.machine.phase());
@@ -177,20 +194,34 @@ class Pool {
       if (!in_rotation(each)) continue;
       auto const& member = member_of_(each);
       bool const joins = member.known ? member.joined_outside : running_;
-      if (joins && options.slow_start.window > Duration::zero())
-        limit_share(each, options.slow_start.min_fraction);  // until the next tick meets it
+      if (joins && options_.slow_start.window > Duration::zero())
+        limit_share(each, options_.slow_start.min_fraction);  // until the next tick meets it
       each.wants_pick = member.wants_pick;
       each.last_resort = member.machine.phase() == Phase::ejected && tries_rather_than_fails();
       if (member.trickles && each.health == HealthState::degraded)
         each.health = HealthState::healthy;  // with few requests: see admit()
       rotation.add(each, each.health != HealthState::unhealthy, member.discounted);
     }
-    bool const panic = rotation.panics(options.panic.threshold);
+    bool const panic = rotation.panics(options_.panic.threshold);
     if (panic != panicking_.load()) note_panic(panic, rotation.all());
     if (panic) rule_in_panic(all, rotation);
   }
 
  private:
+  struct Change {
+    MonitorOptions options;
+    CriteriaTable* criteria;
+  };
+
+  void take_change() {
+    std::scoped_lock const lock{change_mutex_};
+    if (!change_) return;
+    options_ = std::move(change_->options);
+    criteria_ = change_->criteria;
+    pacer_.set(options_.slow_start);
+    change_.reset();
+  }
+
   static std::int64_t in_ns(Time time) noexcept { return time.time_since_epoch().count(); }
 
   void begin_turn(Time clock, std::span<BackendView> all) {
@@ -397,7 +428,7 @@ class Pool {
     for (auto& each : all) {
       auto& member = member_of_(each);
       if (member.machine.held() && member.heard_probe &&
-          now_ - *member.heard_probe > options.probe_silence) {
+          now_ - *member.heard_probe > options_.probe_silence) {
         member.heard_probe.reset();
         follow(each, Signal::up, {.cause = "probes are silent"});
       }
@@ -428,14 +459,14 @@ class Pool {
       auto const tally = Tally::of(each.backend);
       tallies.push_back(tally.since(std::exchange(member_of_(each).at_interval, tally)));
     }
-    for (std::size_t criterion = 0; criterion < criteria_.size(); ++criterion) {
+    for (std::size_t criterion = 0; criterion < criteria_->size(); ++criterion) {
       std::vector<std::size_t> judged;
       for (std::size_t i = 0; i < all.size(); ++i)
         if (in_rotation(all[i]) && !is_out(member_of_(all[i]).machine.phase())) judged.push_back(i);
-      for (auto const& each : criteria_.compare(criterion, all, judged, tallies))
+      for (auto const& each : criteria_->compare(criterion, all, judged, tallies))
         convict(all[each.position], all, criterion, each.finding, false);
     }
-    for (auto& each : all) member_of_(each).machine.forgive(now_, options.interval);
+    for (auto& each : all) member_of_(each).machine.forgive(now_, options_.interval);
     journal.prune(all.size(), [&] {
       std::unordered_set<std::string_view> ids;
       for (auto const& each : all) ids.insert(each.backend.id());
@@ -449,8 +480,8 @@ class Pool {
                Finding const& finding, bool by_run) {
     if (is_out(member_of_(each).machine.phase())) return;
     Transition because{
-        .cause = criteria_.name_of(criterion), .value = finding.value, .limit = finding.limit};
-    auto const consequence = criteria_.enforcement_of(criterion);
+        .cause = criteria_->name_of(criterion), .value = finding.value, .limit = finding.limit};
+    auto const consequence = criteria_->enforcement_of(criterion);
     if (draw() >= consequence.probability) {
       because.note = Transition::Note::watched;
       return follow(each, Signal::doubt, std::move(because));
@@ -483,13 +514,13 @@ class Pool {
   /// The cap and panic do not know which backends a policy leaves out. Where it leaves none but
   /// ejected ones, the options of panic decide in the same sense.
   [[nodiscard]] bool tries_rather_than_fails() const noexcept {
-    return options.panic.mode == Panic::Mode::open && options.panic.threshold > 0;
+    return options_.panic.mode == Panic::Mode::open && options_.panic.threshold > 0;
   }
 
   /// The cap: a fraction of the set but at least one, and never the last one of a tier.
   [[nodiscard]] bool may_eject(BackendView const& each) {
     constexpr double rounding = 1e-9;  // 0.29 * 100 is 28.999999999999996
-    auto const cap = options.ejection.max_ejected * static_cast<double>(census_.set()) + rounding;
+    auto const cap = options_.ejection.max_ejected * static_cast<double>(census_.set()) + rounding;
     return others_left(each) &&
            census_.out() + 1 <= std::max(std::ptrdiff_t{1}, static_cast<std::ptrdiff_t>(cap));
   }
@@ -570,7 +601,7 @@ class Pool {
     because.from = machine.phase();
     census_.count(each, member, -1);
     bool const moved =
-        machine.follow(signal, now_, options.ejection, options.slow_start, draw(), unreachable);
+        machine.follow(signal, now_, options_.ejection, options_.slow_start, draw(), unreachable);
     census_.count(each, member, 1);
     if (!moved && because.note != Transition::Note::watched) return;
     because.at = last_clock_;
@@ -600,7 +631,7 @@ class Pool {
     if (is_out(from) && !is_out(phase)) {
       member.at_interval = Tally::of(each.backend);  // failures before the ejection are not counted
       member.rejecting.store(false);
-      criteria_.reset(member);
+      criteria_->reset(member);
     }
   }
 
@@ -611,12 +642,12 @@ class Pool {
     journal.write({.at = last_clock_,
                    .cause = panic ? "panic begins" : "panic ends",
                    .value = static_cast<double>(all.usable),
-                   .limit = options.panic.threshold * static_cast<double>(all.deciding())});
+                   .limit = options_.panic.threshold * static_cast<double>(all.deciding())});
   }
 
   void rule_in_panic(std::span<BackendView> all, Rotation const& rotation) {
     for (auto& each : all) {
-      if (options.panic.mode == Panic::Mode::closed) {
+      if (options_.panic.mode == Panic::Mode::closed) {
         if (member_of_(each).machine.phase() != Phase::probation)
           each.health = HealthState::unhealthy;
       } else if (rotation.may_open(each)) {
@@ -665,7 +696,7 @@ class Pool {
       rotation.add(each, each.health != HealthState::unhealthy && !is_barred(each, member),
                    member.discounted);
     }
-    return rotation.panics(options.panic.threshold);
+    return rotation.panics(options_.panic.threshold);
   }
 
   /// One trial request at a time on probation, a growing fraction in slow start, a hundredth of
@@ -674,7 +705,7 @@ class Pool {
   void admit(std::span<BackendView> all, bool panic) {
     constexpr double trickle = 0.01;
     pacer_.set_paces(now_, all);
-    if (panic && options.panic.mode == Panic::Mode::open) return;
+    if (panic && options_.panic.mode == Panic::Mode::open) return;
     for (auto& each : all) {
       auto& member = member_of_(each);
       auto const phase = member.machine.phase();
@@ -703,7 +734,7 @@ class Pool {
       member.trials_full = now_;
     } else if (member.trials < max_trials &&
                now_ - *member.trials_full >=
-                   poise::detail::saturating_mul(options.ejection.max_trial,
+                   poise::detail::saturating_mul(options_.ejection.max_trial,
                                                  Duration::rep{1} << (member.trials - 1))) {
       ++member.trials;
       member.trials_full.reset();
@@ -716,13 +747,10 @@ class Pool {
   static constexpr Duration min_grace = std::chrono::seconds{10};
   static constexpr auto not_yet = std::numeric_limits<std::int64_t>::min();
 
- public:
-  MonitorOptions const options;
-
- private:
   // Read by every request that ends; written once a tick.
   sync::Relaxed<std::int64_t> due_{not_yet};
-  CriteriaTable& criteria_;
+  MonitorOptions options_;
+  CriteriaTable* criteria_;
   MemberOf const member_of_;
 
  public:
@@ -730,6 +758,7 @@ class Pool {
   Inbox inbox{};
 
  private:
+  sync::Relaxed<Duration::rep> probe_silence_;
   sync::Relaxed<bool> panicking_{false};
   sync::Relaxed<bool> ticks_missing_{false};
   sync::Relaxed<std::uint32_t> claims_{};   // of turns, while ticks are missing
@@ -738,6 +767,9 @@ class Pool {
   sync::Relaxed<std::int64_t> reviewed_at_{};
   sync::Relaxed<bool> deferred_{false};
   sync::Relaxed<bool> reviewing_{false};  // the next turn is a review that a request asked for
+
+  std::mutex change_mutex_{};
+  std::optional<Change> change_{};
 
   std::mutex owner_mutex_{};
   std::weak_ptr<void const> owner_{};

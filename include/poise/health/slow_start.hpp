@@ -48,6 +48,8 @@ class Pacer {
  public:
   Pacer(SlowStart const& options, MemberOf member_of) : options_{options}, member_of_{member_of} {}
 
+  void set(SlowStart const& options) noexcept { options_ = options; }
+
   /// Updates the pace of each warming backend. *Cost* O(n), O(n log n) while one warms up.
   void set_paces(Time now, std::span<BackendView> all) {
     constexpr auto step = std::chrono::milliseconds{500};
@@ -142,7 +144,7 @@ class Pacer {
     member.got = member.due = 0;
   }
 
-  SlowStart const options_;
+  SlowStart options_;
   MemberOf const member_of_;
   Time began_{std::chrono::seconds{1}};
   std::map<std::pair<std::uint32_t, std::string_view>, Peers> by_zone_{};  // used within a step

@@ -222,11 +222,11 @@ TEST_CASE("an effective configuration says where each value came from") {
 TEST_CASE("a difference names the field, both values, and when it counts") {
   auto const before = read_text(one_backend + "weight = 1\nlabels = {a = \"1\"}\n");
   auto const after = read_text(one_backend + "weight = 2\n[[backends]]\naddress = \"b:80\"\n" +
-                               "[health]\ninterval = \"1s\"\n");
+                               "[health]\nhistory = 5\n");
   std::vector<std::string> lines;
   for (auto const& each : differences(before.settings, after.settings))
     lines.push_back(message(each));
-  REQUIRE(lines == std::vector<std::string>{"health.interval: \"10s\" -> \"1s\" (at restart)",
+  REQUIRE(lines == std::vector<std::string>{"health.history: 16 -> 5 (at restart)",
                                             "backends.a:80.weight: 1 -> 2",
                                             "backends.a:80.labels: {\"a\" = \"1\"} -> {}",
                                             "backends.b:80: - -> \"b:80\""});

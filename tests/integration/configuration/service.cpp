@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A balancer that runs as a configuration says, and reloads.
 
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -58,6 +59,43 @@ TEST_CASE("a reload keeps what was counted, and puts everything else in force") 
   REQUIRE(service.balancer().stats().backends[0].admission.max_in_flight == 5);
 }
 
+TEST_CASE("a reload changes the numbers of the monitor, and keeps what it knows") {
+  auto const failures = [](std::string const& count) {
+    return configuration(two_backends + "[health.consecutive]\nfailures = " + count +
+                         "\nunreachable = 9\n[health.panic]\nthreshold = 0");
+  };
+  Service<> service{failures("5")};
+  auto const fail = [&] { service.balancer().record("a:1", poise::Result::error); };
+  service.balancer().tick();
+  for (int i = 0; i < 3; ++i) fail();
+  REQUIRE(service.balancer().stats().backends[0].health == poise::HealthState::healthy);
+  REQUIRE(service.reload(failures("4")).done());
+  fail();  // the fourth in a row: the first three still count
+  service.balancer().tick();
+  REQUIRE(service.balancer().stats().backends[0].health == poise::HealthState::unhealthy);
+  REQUIRE(service.reload(failures("6")).done());
+  service.balancer().tick();
+  REQUIRE(service.balancer().stats().backends[0].health == poise::HealthState::unhealthy);
+  REQUIRE(service.balancer().stats().backends[0].failed == 4);
+}
+
+TEST_CASE("a reload may shorten the silence of probes and their pauses together") {
+  Parts parts;
+  std::vector<poise::Duration> silences;
+  parts.probes = [&](ProbeTarget const&, poise::health::Standard const& monitor,
+                     ProbeSettings const&) {
+    silences.push_back(monitor.probe_silence());
+    return std::make_shared<int>();
+  };
+  Service<> service{configuration(two_backends + "[probe]\nkind = \"tcp\""), parts};
+  REQUIRE(service
+              .reload(configuration(two_backends + "[health]\nprobe_silence = \"20s\"\n[probe]\n"
+                                                   "kind = \"tcp\"\nmax_down_interval = \"10s\""))
+              .done());
+  REQUIRE(silences ==
+          std::vector<poise::Duration>{std::chrono::minutes{3}, std::chrono::seconds{20}});
+}
+
 TEST_CASE("a reload that is refused changes nothing, and says why and where") {
   Service<> service{configuration(two_backends)};
   auto const refuses = [&](Document const& document, std::string const& wanted) {
@@ -70,9 +108,8 @@ TEST_CASE("a reload that is refused changes nothing, and says why and where") {
     REQUIRE(service.balancer().name() == poise::policy_named("adaptive").name());
   };
   refuses(read_text("policy = \"round_robin\"\nnam = 1\n" + two_backends), "f:2:1: unknown key");
-  refuses(
-      configuration("policy = \"round_robin\"\n" + two_backends + "[health]\ninterval = \"1s\""),
-      "f:7:12: health.interval is \"1s\", but runs with \"10s\": it changes at a restart only");
+  refuses(configuration("policy = \"round_robin\"\n" + two_backends + "[health]\nhistory = 5"),
+          "f:7:11: health.history is 5, but runs with 16: it changes at a restart only");
   refuses(configuration("source = \"consul:http://127.0.0.1:8500/web\""),
           "f:1:10: this program has no source of the kind \"consul\"");
   refuses(configuration(two_backends + "[probe]\nkind = \"tcp\""),

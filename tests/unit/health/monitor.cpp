@@ -129,6 +129,31 @@ TEST_CASE("five failures in a row eject at once, four do not") {
         std::string::npos);
 }
 
+TEST_CASE("the numbers of a monitor change while it runs, and what it knows stays") {
+  Fleet<Plain> fleet{3};
+  auto const set = [&](poise::Duration base, std::uint32_t failures) {
+    fleet.monitor.set({.ejection = {.base = base, .jitter = 0}}, {.failures = failures}, {}, {}, {},
+                      {});
+    fleet.balancer.tick();
+  };
+  auto const pass = [&](poise::Duration time) {
+    fleet.clock.advance(time);
+    fleet.balancer.tick();
+  };
+  fail(fleet.balancer, "1", 3);
+  set(60s, 4);
+  CHECK(fleet.health("1") == HealthState::healthy);
+  fail(fleet.balancer, "1", 1);
+  CHECK(fleet.health("1") == HealthState::unhealthy);
+  CHECK(fleet.monitor.history("1").back().lasts == 60s);
+  set(5s, 9);
+  pass(59s);
+  CHECK(fleet.phase("1") == Phase::ejected);  // an ejection keeps its end
+  pass(2s);
+  CHECK(fleet.phase("1") == Phase::probation);
+  CHECK_THROWS_AS(set(-1s, 4), poise::ConfigError);
+}
+
 TEST_CASE("one refused connection ejects, for a shorter time") {
   Fleet<Plain> fleet{3};
   fail(fleet.balancer, "1", 1, Result::refused);

@@ -23,6 +23,7 @@
 #include <poise/compose/failover.hpp>
 #include <poise/compose/filter.hpp>
 #include <poise/compose/hedge.hpp>
+#include <poise/compose/policy_error.hpp>
 #include <poise/compose/policy_named.hpp>
 #include <poise/compose/policy_parser.hpp>
 #include <poise/compose/priority_router.hpp>
@@ -60,17 +61,27 @@ struct NamedPolicies {
   };
 
   [[nodiscard]] static AnyPolicy make(PolicyText const& text) {
-    PolicyArguments arguments{text};
     for (auto const& entry : entries)
-      if (entry.known.name == text.name) {
-        auto policy = entry.make(arguments);
-        arguments.done();
-        return policy;
-      }
+      if (entry.known.name == text.name) return made(entry, text);
     std::vector<std::string_view> names;
     for (auto const& entry : entries) names.push_back(entry.known.name);
-    throw ConfigError{"there is no policy " + detail::in_quotes(text.name) +
-                      suggestion(text.name, names, "there are")};
+    throw PolicyError{"there is no policy " + detail::in_quotes(text.name) +
+                          suggestion(text.name, names, "there are"),
+                      text.at};
+  }
+
+  /// An error of options, which have no place in the text, gets that of the policy.
+  static AnyPolicy made(Entry const& entry, PolicyText const& text) {
+    try {
+      PolicyArguments arguments{text};
+      auto policy = entry.make(arguments);
+      arguments.done();
+      return policy;
+    } catch (PolicyError const&) {
+      throw;
+    } catch (ConfigError const& error) {
+      throw PolicyError{error.what(), text.at};
+    }
   }
 
   template <class P>
@@ -112,8 +123,9 @@ struct NamedPolicies {
     if (text.name == "ewma") return with(Ewma{latency_options(arguments)});
     if (text.name == "peak_ewma") return with(PeakEwma{latency_options(arguments)});
     if (text.name == "score") return with(Score{score_options(arguments)});
-    throw ConfigError{"there is no load " + detail::in_quotes(text.name) +
-                      suggestion(text.name, loads(), "there are")};
+    throw PolicyError{"there is no load " + detail::in_quotes(text.name) +
+                          suggestion(text.name, loads(), "there are"),
+                      text.at};
   }
   static std::vector<std::string_view> loads() {
     return {"in_flight", "ewma", "peak_ewma", "score", "weighted(...)"};
@@ -224,8 +236,9 @@ struct NamedPolicies {
     HedgeOptions options;
     if (text == nullptr || text->name == "no") return options;
     if (text->name != "at")
-      throw ConfigError{"retry(): hedge is " + detail::in_quotes(text->name) +
-                        ", but must be no, or at() with percentile=0.95, after=20ms or both"};
+      throw PolicyError{"retry(): hedge is " + detail::in_quotes(text->name) +
+                            ", but must be no, or at() with percentile=0.95, after=20ms or both",
+                        text->at};
     PolicyArguments arguments{*text};
     options.after = arguments.duration("after", options.after);
     if (auto const percentile = arguments.number("percentile", -1); percentile != -1)

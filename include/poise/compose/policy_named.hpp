@@ -33,7 +33,7 @@ struct PolicyCatalogue {
 
 /// The policy that this text describes.
 ///
-/// *Errors* ConfigError: says what is wrong, where, and what to use instead.
+/// *Errors* PolicyError: says what is wrong, where, and what to use instead.
 [[nodiscard]] inline AnyPolicy policy_named(std::string_view text) {
   return detail::PolicyCatalogue<AnyPolicy>::make(text);
 }

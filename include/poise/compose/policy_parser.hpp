@@ -9,6 +9,7 @@
 //
 // So a number, a duration or a zone is a name without arguments. named.hpp gives names a meaning.
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include <poise/base/nearest.hpp>
+#include <poise/compose/policy_error.hpp>
 #include <poise/error.hpp>
 #include <poise/hash/siphash.hpp>
 #include <poise/time.hpp>
@@ -31,20 +33,27 @@ namespace poise::inline v0_1_0::detail {
 struct PolicyText {
   std::string name{};
   std::vector<PolicyText> arguments{};
-  std::string key{};  // of an argument, the text before "="; may be empty
+  std::string key{};       // of an argument, the text before "="; may be empty
+  std::size_t at = 0;      // where the name begins in the text, in bytes
+  std::size_t key_at = 0;  // the same of the key
 };
 
-/// Reads a policy's text. *Errors* ConfigError, with the position of the mistake.
+/// Reads a policy's text. *Errors* PolicyError, with the position of the mistake.
 class PolicyParser {
  public:
   [[nodiscard]] static PolicyText parse(std::string_view text) {
     if (text.size() > longest)
-      throw ConfigError{"a policy's text of " + std::to_string(text.size()) +
-                        " characters is too long; " + std::to_string(longest) + " is the limit"};
+      throw PolicyError{"a policy's text of " + std::to_string(text.size()) +
+                            " characters is too long; " + std::to_string(longest) + " is the limit",
+                        0};
     PolicyParser parser{text};
     auto policy = parser.policy(0);
     if (parser.skip() != end) parser.fail("the text should end here");
     return policy;
+  }
+  /// Can this be a name without quotes?
+  [[nodiscard]] static bool is_name(std::string_view text) noexcept {
+    return !text.empty() && std::all_of(text.begin(), text.end(), is_plain);
   }
 
  private:
@@ -57,7 +66,9 @@ class PolicyParser {
   PolicyText policy(std::size_t depth) {
     if (depth == deepest)
       fail("more than " + std::to_string(deepest) + " policies inside each other");
-    PolicyText result{.name = name()};
+    (void)skip();
+    PolicyText result{.at = at_};
+    result.name = name();
     if (skip() != '(') return result;
     ++at_;
     if (skip() != ')') arguments(result, depth + 1);
@@ -80,6 +91,7 @@ class PolicyParser {
     ++at_;
     auto keyed = policy(depth);
     keyed.key = std::move(value.name);
+    keyed.key_at = value.at;
     return keyed;
   }
 
@@ -113,8 +125,9 @@ class PolicyParser {
   }
 
   [[noreturn]] void fail(std::string const& what) const {
-    throw ConfigError{"policy " + detail::in_quotes(text_) + ", character " +
-                      std::to_string(at_ + 1) + ": " + what};
+    throw PolicyError{"policy " + detail::in_quotes(text_) + ", character " +
+                          std::to_string(at_ + 1) + ": " + what,
+                      at_};
   }
 
   std::string_view text_;
@@ -137,7 +150,8 @@ class PolicyArguments {
       if (taken_[i] || !matches) continue;
       if (found != nullptr) {
         if (argument.key.empty()) continue;
-        throw ConfigError{text_.name + "(): " + std::string{key} + " is given twice"};
+        throw PolicyError{text_.name + "(): " + std::string{key} + " is given twice",
+                          argument.key_at};
       }
       taken_[i] = true;
       found = &argument;
@@ -208,8 +222,9 @@ class PolicyArguments {
       return error == std::errc{} && rest == end;
     };
     if (digits.size() != 32 || !half(0, secret.high) || !half(16, secret.low))
-      throw ConfigError{text_.name + "(): " + std::string{key} +
-                        " must be no or 32 hexadecimal digits, 128 random bits"};
+      throw PolicyError{text_.name + "(): " + std::string{key} +
+                            " must be no or 32 hexadecimal digits, 128 random bits",
+                        found->at};
     return secret;
   }
 
@@ -224,15 +239,17 @@ class PolicyArguments {
     refuse(key, *found, "one of " + joined(words));
   }
 
-  /// *Errors* ConfigError if there is an argument that no function asked for.
+  /// *Errors* PolicyError if there is an argument that no function asked for.
   void done() const {
     for (std::size_t i = 0; i < taken_.size(); ++i) {
       if (taken_[i]) continue;
       auto const& argument = text_.arguments[i];
-      auto const& what = argument.key.empty() ? argument.name : argument.key;
-      throw ConfigError{
+      bool const is_keyed = !argument.key.empty();
+      auto const& what = is_keyed ? argument.key : argument.name;
+      throw PolicyError{
           text_.name + "() does not know " + detail::in_quotes(what) +
-          (known_.empty() ? "; it takes nothing" : suggestion(what, known_, "it takes"))};
+              (known_.empty() ? "; it takes nothing" : suggestion(what, known_, "it takes")),
+          is_keyed ? argument.key_at : argument.at};
     }
   }
 
@@ -276,9 +293,10 @@ class PolicyArguments {
 
   [[noreturn]] void refuse(std::string_view key, PolicyText const& value,
                            std::string const& wanted) const {
-    throw ConfigError{text_.name + "(): " + std::string{key} + " is " +
-                      detail::in_quotes(value.name) + (value.arguments.empty() ? "" : "(...)") +
-                      ", but must be " + wanted};
+    throw PolicyError{text_.name + "(): " + std::string{key} + " is " +
+                          detail::in_quotes(value.name) + (value.arguments.empty() ? "" : "(...)") +
+                          ", but must be " + wanted,
+                      value.at};
   }
 
   PolicyText const& text_;

@@ -12,9 +12,8 @@
 
 #include <poise/base/address.hpp>
 #include <poise/base/nearest.hpp>
-#include <poise/compose/policy_named.hpp>
+#include <poise/config/policy_table.hpp>
 #include <poise/discovery/normalize.hpp>
-#include <poise/error.hpp>
 #include <poise/outcome.hpp>
 
 namespace poise::inline v0_1_0::config::detail {
@@ -97,12 +96,8 @@ inline constexpr std::array<std::string_view, 11> source_kinds{
 }
 
 [[nodiscard]] inline std::string check_policy(std::string const& text) {
-  try {
-    (void)policy_named(text);
-    return {};
-  } catch (ConfigError const& error) {
-    return error.what();
-  }
+  auto const mistake = policy_mistake(text);
+  return mistake ? mistake->what() : "";
 }
 
 [[nodiscard]] inline std::string check_source(std::string const& text) {

@@ -16,9 +16,11 @@
 #include <vector>
 
 #include <poise/base/nearest.hpp>
+#include <poise/compose/policy_parser.hpp>
 #include <poise/config/field.hpp>
 #include <poise/config/fields.hpp>
 #include <poise/config/node.hpp>
+#include <poise/config/policy_table.hpp>
 #include <poise/config/policy_text.hpp>
 #include <poise/config/settings.hpp>
 #include <poise/endpoint.hpp>
@@ -123,9 +125,13 @@ class DocumentReader {
   template <class Owner>
   void read_field(Field<Owner> const& field, std::string const& path, Node const& node,
                   Owner& owner) {
+    document_.origins[path] = node.at;
+    if (field.kind == Kind::policy && node.kind == Node::Kind::table) {
+      PolicyTable const table{path, node, document_.problems};
+      return field.set(owner, Value{table.text()});
+    }
     std::string why;
     auto const value = read_value(field.kind, field.range, node, why);
-    document_.origins[path] = node.at;
     if (value) return field.set(owner, *value);
     if (why.empty()) why = "use " + allowed(field.kind, field.range);
     add(node.at, path + " is " + in_words(node) + ": " + why);
@@ -266,7 +272,7 @@ class DocumentChecks {
     if (retry.attempts == 1) return;
     refuse(retry.max_pause < retry.base_pause, "retry.max_pause", text_of(retry.max_pause),
            "use at least retry.base_pause, which is " + text_of(retry.base_pause));
-    refuse(settings_.policy.starts_with("retry("), "policy",
+    refuse(poise::detail::PolicyParser::parse(settings_.policy).name == "retry", "policy",
            poise::detail::in_quotes(settings_.policy),
            "it retries by itself; remove retry() from it, or remove [retry]");
     auto const error = document_.valid() ? check_policy(policy_text(settings_)) : "";

@@ -38,6 +38,7 @@ enum class Kind : std::uint8_t {
   duration,  ///< "250ms"
   flag,      ///< true or false
   choice,    ///< One of some words.
+  policy,    ///< A policy's text, or a table that stands for it.
 };
 
 /// Which values are allowed.
@@ -150,6 +151,15 @@ template <class Owner, class Member>
           doc};
 }
 
+/// A text that policy_named() reads.
+template <class Owner, class Member>
+[[nodiscard]] Field<Owner> policy_field(std::string_view key, Member member, std::string_view doc,
+                                        Range range) {
+  auto result = field<Owner>(key, member, doc, std::move(range));
+  result.kind = Kind::policy;
+  return result;
+}
+
 /// A field that a reload can't change while the program runs.
 template <class Owner>
 [[nodiscard]] Field<Owner> at_restart(Field<Owner> field) {
@@ -178,6 +188,9 @@ namespace detail {
     case Kind::duration:
       return examples ? "a duration with its unit, such as \"250ms\" or \"1m30s\"," : "a duration";
     case Kind::flag: return "true or false";
+    case Kind::policy:
+      return examples ? "a policy: a text such as \"p2c(load=ewma)\", or a table with a name"
+                      : "a text or a table";
     case Kind::choice: break;
   }
   return "one of";
@@ -193,7 +206,7 @@ namespace detail {
       text += (word == range.words.front() ? " \"" : ", \"") + std::string{word} + '"';
     return text;
   }
-  if (kind == Kind::text || kind == Kind::flag) return text;
+  if (kind == Kind::text || kind == Kind::flag || kind == Kind::policy) return text;
   text += (range.above ? " above " : " from ") + detail::bound_text(kind, range.min);
   if (std::isfinite(range.max))
     text += (range.above ? ", at most " : " to ") + detail::bound_text(kind, range.max);
@@ -249,6 +262,7 @@ namespace detail {
   if (is_whole) number = static_cast<double>(node.integer);
   if (node.kind == Node::Kind::number && std::isfinite(node.number)) number = node.number;
   switch (kind) {
+    case Kind::policy:
     case Kind::text: return is_text ? std::optional{Value{node.text}} : std::nullopt;
     case Kind::flag:
       return node.kind == Node::Kind::flag ? std::optional{Value{node.flag}} : std::nullopt;
@@ -289,7 +303,7 @@ namespace detail {
 [[nodiscard]] inline std::optional<Value> read_value(Kind kind, Range const& range,
                                                      Node const& node, std::string& why) {
   auto value = detail::converted(kind, range, node);
-  if (value && kind == Kind::text) {
+  if (value && (kind == Kind::text || kind == Kind::policy)) {
     if (range.check != nullptr) why = range.check(node.text);
     return why.empty() ? value : std::nullopt;
   }

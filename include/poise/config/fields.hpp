@@ -62,10 +62,10 @@ namespace detail {
       {
           field<S>("name", [](S& s) -> auto& { return s.name; },
                    "What metrics and logs call the balancer.", {.check = check_name}),
-          field<S>("policy", [](S& s) -> auto& { return s.policy; },
-                   "How backends are chosen: a text such as \"p2c(load=peak_ewma)\"; choosing.md "
-                   "lists them.",
-                   {.check = check_policy}),
+          policy_field<S>("policy", [](S& s) -> auto& { return s.policy; },
+                          "How backends are chosen: a text such as \"p2c(load=peak_ewma)\", or a "
+                          "table with the same name and options; choosing.md lists them.",
+                          {.check = check_policy}),
           field<S>("source", [](S& s) -> auto& { return s.source; },
                    "Where backends come from, instead of [[backends]]: \"KIND:WHERE\", such as "
                    "\"consul:http://127.0.0.1:8500/web\" or \"file:/etc/backends\".",

@@ -3,8 +3,6 @@
 
 // The policy of a configuration as policy_named() reads it, with [retry] around it.
 
-#include <cstddef>
-#include <cstdio>
 #include <string>
 
 #include <poise/config/quantity.hpp>
@@ -14,13 +12,6 @@
 namespace poise::inline v0_1_0::config {
 
 namespace detail {
-
-/// A number without exponent, which a policy's text does not know.
-[[nodiscard]] inline std::string plain(double number) {
-  char text[64];
-  auto const size = std::snprintf(text, sizeof text, "%.9f", number);
-  return {text, static_cast<std::size_t>(size)};
-}
 
 /// In nanoseconds, which a policy's text reads exactly.
 [[nodiscard]] inline std::string argument(char const* name, Duration time) {

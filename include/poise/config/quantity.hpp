@@ -101,6 +101,20 @@ namespace detail {
   return result;
 }
 
+namespace detail {
+
+/// A number without exponent, which a policy's text does not know; to 9 decimals.
+[[nodiscard]] inline std::string plain(double number) {
+  char text[336];  // the greatest double has 309 digits before the point
+  auto const end = std::to_chars(text, text + sizeof text, number, std::chars_format::fixed, 9).ptr;
+  std::string result{text, end};
+  auto const last = result.find_last_not_of('0');  // infinity and NaN have no point
+  if (result.find('.') != std::string::npos) result.resize(last + (result[last] == '.' ? 0 : 1));
+  return result;
+}
+
+}  // namespace detail
+
 /// A text in quotes, with the escapes that TOML and JSON share.
 [[nodiscard]] inline std::string toml_text(std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";

@@ -8,12 +8,16 @@
 
 #if __has_include(<nlohmann/json.hpp>)
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include <poise/compose/policy_named.hpp>
+#include <poise/compose/policy_parser.hpp>
 #include <poise/config/field.hpp>
 #include <poise/config/fields.hpp>
 #include <poise/config/settings.hpp>
@@ -46,19 +50,12 @@ using Json = nlohmann::ordered_json;
                                  {{"type", "string"}, {"pattern", R"(^[0-9]+(\.[0-9]+)?%$)"}}})}};
     case Kind::duration:
       return {{"type", "string"}, {"pattern", R"(^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$)"}};
+    case Kind::policy: return {{"$ref", "#/$defs/policy"}};
     case Kind::choice: break;
   }
   auto words = Json::array();
   for (auto const word : range.words) words.push_back(word);
   return {{"enum", words}};
-}
-
-template <class Owner>
-[[nodiscard]] Json field_schema(Field<Owner> const& field, Owner const& defaults) {
-  auto schema = value_schema(field.kind, field.range);
-  schema["description"] = field.doc;
-  schema["default"] = Json::parse(written(field.kind, field.get(defaults)));
-  return schema;
 }
 
 /// A table that takes what is described, and keys that begin with x-.
@@ -67,6 +64,37 @@ template <class Owner>
   schema["patternProperties"] = {{"^x-", Json::object()}};
   if (!doc.empty()) schema["description"] = doc;
   schema["properties"] = Json::object();
+  return schema;
+}
+
+/// What an option takes in a table: its default says whether that is a policy.
+[[nodiscard]] inline Json option_schema(poise::detail::PolicyText const& option) {
+  auto const known = known_policies();
+  if (std::ranges::find(known, option.name, &KnownPolicy::name) != known.end())
+    return {{"$ref", "#/$defs/policy"}};
+  return {{"type", Json::array({"string", "number", "boolean", "object"})}};
+}
+
+/// A policy as a text, or as a table of one of the names with its options.
+[[nodiscard]] inline Json policy_schema() {
+  auto shapes = Json::array({{{"type", "string"}}});
+  for (auto const& each : known_policies()) {
+    auto shape = table_schema(each.about);
+    shape["properties"]["name"] = {{"const", each.name}};
+    shape["required"] = Json::array({"name"});
+    auto const text = "x(" + std::string{each.parameters} + ")";
+    for (auto const& option : poise::detail::PolicyParser::parse(text).arguments)
+      shape["properties"][option.key] = option_schema(option);
+    shapes.push_back(std::move(shape));
+  }
+  return {{"anyOf", shapes}};
+}
+
+template <class Owner>
+[[nodiscard]] Json field_schema(Field<Owner> const& field, Owner const& defaults) {
+  auto schema = value_schema(field.kind, field.range);
+  schema["description"] = field.doc;
+  schema["default"] = Json::parse(written(field.kind, field.get(defaults)));
   return schema;
 }
 
@@ -101,6 +129,7 @@ template <class Owner>
   auto root = detail::table_schema("A configuration of poise.");
   root["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   root["title"] = "poise";
+  root["$defs"]["policy"] = detail::policy_schema();
   root["properties"]["$schema"] = {{"type", "string"}};
   root["properties"]["backends"] = detail::backends_schema();
   Settings const defaults;

@@ -9,7 +9,6 @@ namespace tests {
 
 inline constexpr std::string_view full_config = R"toml(
 name = "orders"
-policy = "zone_aware(p2c(load=peak_ewma), local=eu-1a)"
 x-owner = "the team that wrote this"
 
 [[backends]]
@@ -23,6 +22,11 @@ labels = {disk = "ssd", "rack.no" = "7"}
 address = "[::1]:80"
 tier = 1
 max_in_flight = 50
+
+[policy]
+name = "zone_aware"
+local = "eu-1a"
+policy = {name = "p2c", load = {name = "peak_ewma", window = 10.5, timeout = "3s"}}
 
 [health]
 interval = "5s"

@@ -161,6 +161,58 @@ TEST_CASE("values that do not fit each other are refused at the one that can be 
                   "f:3:1: limits.adaptive.initial is 20: use at least limits.adaptive.min");
 }
 
+TEST_CASE("a policy's table means the same as its text") {
+  auto const text_of_policy = [](std::string const& table) {
+    auto const document = read_text(one_backend + table);
+    INFO(table << problems(one_backend + table));
+    REQUIRE(document.valid());
+    return document.settings.policy;
+  };
+  REQUIRE(text_of_policy("[policy]\nname = \"p2c\"") == "p2c");
+  REQUIRE(text_of_policy("[policy]\nname = \"retry\"\nattempts = 3\nx-why = [1]\n"
+                         "[policy.policy]\nname = \"p2c\"\nload = \"ewma(window=2)\"") ==
+          "retry(attempts=3, policy=p2c(load=ewma(window=2)))");
+  REQUIRE(text_of_policy("[policy]\nname = \"zone_aware\"\nlocal = \"eu 1\"") ==
+          "zone_aware(local=\"eu 1\")");
+  REQUIRE(text_of_policy("[policy]\nname = \"rate_limited\"\nper_second = 0.25\n"
+                         "policy = {name = \"priority\", fallback = true}") ==
+          "rate_limited(per_second=0.25, policy=priority(fallback=yes))");
+  auto const json = read_text(
+      R"({"policy": {"name": "retry", "hedge": {"name": "at", "percentile": 0.9}},
+    "backends": [{"address": "a:80"}]})");
+  REQUIRE(json.settings.policy == "retry(hedge=at(percentile=0.9))");
+}
+
+TEST_CASE("a mistake in a policy's table is found where it stands") {
+  auto const with = [](std::string const& table) { return one_backend + "[policy]\n" + table; };
+  require_problem(with("nam = \"p2c\""), "f:3:1: policy has no name: add the policy's name");
+  require_problem(with("name = 7"), "f:4:8: policy.name is 7: use a text in quotes");
+  require_problem(with("name = \"p2d\""),
+                  "f:4:8: policy: there is no policy \"p2d\"; did you mean p2c?");
+  require_problem(with("name = \"retry\"\nattemps = 3"),
+                  "f:5:1: policy: retry() does not know \"attemps\"; did you mean attempts?");
+  require_problem(with("name = \"retry\"\nattempts = \"x\""),
+                  "f:5:12: policy: retry(): attempts is \"x\", but must be a whole number");
+  require_problem(with("name = \"retry\"\nattempts = -1"), "f:5:12: policy: retry(): attempts");
+  require_problem(with("name = \"ring\"\npoints = 1e300"), "f:5:10: policy: ring(): points is");
+  require_problem(with("name = \"rate_limited\"\nper_second = nan"), "f:5:14: policy: rate_");
+  require_problem(with("name = \"retry\"\non = [\"timeout\"]"),
+                  "f:5:6: policy.on is a list: use a text, a number, true, false, or a table");
+  require_problem(with("name = \"retry\"\npolicy = \"p2c(\""),
+                  "f:5:10: policy.policy: policy \"p2c(\", character 5: expected a name");
+  require_problem(with("name = \"retry\"\npolicy = {name = \"p2c\", load = \"ewm\"}"),
+                  "f:5:32: policy: there is no load \"ewm\"; did you mean ewma?");
+  require_problem(with("name = \"retry\"\npolicy = {load = \"ewma\"}"),
+                  "f:5:10: policy.policy has no name");
+  require_problem(with("name = \"subset\"\npolicy = {name = \"subset\", size = 0}"),
+                  "f:5:18: policy: size of Subset is 0");
+  require_problem(with("name = \"zone_aware\"\nlocal = 'a\"b'"),
+                  "f:5:9: policy.local is \"a\\\"b\": remove the quotes inside of it");
+  require_problem(with("name = \"retry\"\n\"\" = 1"), "f:5:1: policy has an empty key");
+  require_problem(with("name = \"retry\"\n[retry]\nattempts = 2"),
+                  "f:3:1: policy is \"retry\": it retries by itself");
+}
+
 TEST_CASE("what is no TOML or JSON is refused with its place, however deep") {
   require_problem("name = ", "f:1:8: this is no TOML: ");
   require_problem("{\"name\": }", "f:1:10: this is no JSON: ");
@@ -253,6 +305,11 @@ TEST_CASE("the schema knows every field, and its defaults are of the right kind"
       REQUIRE(field.at("description") == std::string{each.doc});
       REQUIRE(field.contains("default"));
     }
+  auto const& policies = root.at("$defs").at("policy").at("anyOf");
+  REQUIRE(policies.size() == 1 + poise::known_policies().size());
+  for (auto const& each : policies)
+    if (each.contains("properties") && each.at("properties").at("name").at("const") == "retry")
+      REQUIRE(each.at("properties").contains("min_retries_per_second"));
   REQUIRE(root.at("properties").at("backends").at("items").at("required").at(0) == "address");
 }
 

@@ -11,10 +11,14 @@
 
 #include <poise/config/diff.hpp>
 #include <poise/config/effective.hpp>
+#include <poise/config/envoy.hpp>
+#include <poise/config/grpc.hpp>
 #include <poise/config/node.hpp>
 #include <poise/config/reference.hpp>
 #include <poise/config/schema.hpp>
 #include <poise/config/text.hpp>
+#include <poise/config/translation.hpp>
+#include <poise/discovery/files.hpp>
 #include <poise/error.hpp>
 
 #include "../command_line.hpp"
@@ -28,6 +32,10 @@ constexpr char const* usage = R"help(usage:
   check FILE --effective      every field with its value and where that came from, as TOML
   check FILE --diff OLD       what a reload from OLD to FILE would change
   check FILE --explain KEY    the same for one field, with what it means; also without FILE
+  check FILE --from envoy     an Envoy cluster (JSON) as a poise file; what has no counterpart
+                              stands in comments
+  check FILE --from grpc      the same of a gRPC service config
+             --source TEXT    where backends come from if FILE has none, such as dns:web:80
   check --schema              a JSON Schema, for editors that complete and check
   check --reference           all fields as Markdown, as docs/configuration.md has them
   check --help
@@ -67,6 +75,8 @@ struct Options {
   std::string file{};
   std::string old{};
   std::string key{};
+  std::string from{};
+  std::string source{};
   bool effective = false;
   bool schema = false;
   bool reference = false;
@@ -89,16 +99,23 @@ Options parse(std::vector<std::string> words) {
     else if (word == "--reference") options.reference = true;
     else if (word == "--diff") options.old = line.value();
     else if (word == "--explain") options.key = line.value();
+    else if (word == "--from") options.from = line.value();
+    else if (word == "--source") options.source = line.value();
     else if (line.is_option())
       throw line.unknown(
-          "there are --effective, --diff, --explain, --schema, --reference and --help");
+          "there are --effective, --diff, --explain, --from, --source, --schema, --reference and "
+          "--help");
     else if (!options.file.empty()) throw Wrong{"one FILE at a time; see --help"};
     else options.file = word;
   }
+  bool const wants_file = options.effective || !options.old.empty() || !options.from.empty();
   bool const alone = options.schema || options.reference || options.help || !options.key.empty();
   if (options.file.empty() && !alone) throw Wrong{"a FILE is missing; see --help"};
-  if (options.file.empty() && (options.effective || !options.old.empty()))
-    throw Wrong{"--effective and --diff want a FILE; see --help"};
+  if (options.file.empty() && wants_file)
+    throw Wrong{"--effective, --diff and --from want a FILE; see --help"};
+  bool const translates = options.from == "envoy" || options.from == "grpc";
+  if (!translates && !(options.from.empty() && options.source.empty()))
+    throw Wrong{"--from is \"" + options.from + "\": use envoy or grpc; --source goes with it"};
   return options;
 }
 
@@ -118,6 +135,17 @@ void explain(std::string const& key, config::Document const* document) {
                   << config::detail::origin_of(*document, key) << ")\n";
 }
 
+/// Prints a foreign file as one of poise.
+int translate(Options const& options) {
+  auto const file = poise::discovery::detail::read_file(options.file, config::max_file);
+  if (!file.error.empty()) throw Wrong{file.error};
+  auto const result = options.from == "envoy" ? config::read_envoy(file.text, options.source)
+                                              : config::read_grpc(file.text, options.source);
+  if (!is_right(options.file, result.document)) return 2;
+  std::cout << given(result);
+  return 0;
+}
+
 int check(Options const& options) {
   auto const document = config::read_file(options.file);
   if (!is_right(options.file, document)) return 2;
@@ -135,6 +163,7 @@ int run(Options const& options) {
   if (options.help) std::cout << usage;
   if (options.schema) std::cout << config::schema();
   if (options.reference) std::cout << config::reference();
+  if (!options.from.empty()) return translate(options);
   if (!options.file.empty()) return check(options);
   if (!options.key.empty()) explain(options.key, nullptr);
   return 0;

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <poise/config/document.hpp>
 #include <poise/config/field.hpp>
@@ -37,15 +38,42 @@ template <class Owner>
   return "{" + text + "}";
 }
 
-[[nodiscard]] inline std::string backend_text(Document const& document, std::size_t number) {
+/// The lines of some fields: of all, or of those that the file gives.
+template <class Owner>
+[[nodiscard]] std::string lines_of(std::vector<Field<Owner>> const& fields, Owner const& owner,
+                                   Document const& document, std::string const& table,
+                                   bool only_given) {
+  std::string text;
+  for (auto const& each : fields) {
+    auto const path = path_of(table, each.key);
+    if (!only_given || document.origins.contains(path))
+      text += line_of(each, owner, origin_of(document, path));
+  }
+  return text;
+}
+
+[[nodiscard]] inline std::string backend_text(Document const& document, std::size_t number,
+                                              bool only_given) {
   auto const& endpoint = document.settings.backends[number];
   auto const path = "backends." + std::to_string(number);
-  std::string text{"\n[[backends]]\n"};
-  for (auto const& each : backend_fields())
-    text += line_of(each, endpoint, origin_of(document, path_of(path, each.key)));
+  auto text = "\n[[backends]]\n" + lines_of(backend_fields(), endpoint, document, path, only_given);
   if (!endpoint.labels.empty())
     text +=
         "labels = " + labels_of(endpoint) + "  # " + origin_of(document, path + ".labels") + '\n';
+  return text;
+}
+
+[[nodiscard]] inline std::string dump(Document const& document, bool only_given) {
+  std::string text;
+  for (auto const& section : sections()) {
+    auto const name = std::string{section.name};
+    auto const lines = lines_of(section.fields, document.settings, document, name, only_given);
+    if (!name.empty() && !(only_given && lines.empty())) text += "\n[" + name + "]\n";
+    text += lines;
+    if (!name.empty()) continue;
+    for (std::size_t i = 0; i < document.settings.backends.size(); ++i)
+      text += backend_text(document, i, only_given);
+  }
   return text;
 }
 
@@ -53,17 +81,12 @@ template <class Owner>
 
 /// As TOML. *Requires* a valid document.
 [[nodiscard]] inline std::string effective(Document const& document) {
-  std::string text;
-  for (auto const& section : sections()) {
-    if (!section.name.empty()) text += "\n[" + std::string{section.name} + "]\n";
-    for (auto const& each : section.fields)
-      text += detail::line_of(each, document.settings,
-                              detail::origin_of(document, path_of(section.name, each.key)));
-    if (!section.name.empty()) continue;
-    for (std::size_t i = 0; i < document.settings.backends.size(); ++i)
-      text += detail::backend_text(document, i);
-  }
-  return text;
+  return detail::dump(document, false);
+}
+
+/// The same without what has its default.
+[[nodiscard]] inline std::string given(Document const& document) {
+  return detail::dump(document, true);
 }
 
 }  // namespace poise::inline v0_1_0::config

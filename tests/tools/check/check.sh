@@ -19,6 +19,13 @@ END
 sed 's/kind = "http"/kind = "htp"/; s/"2s"/2/' right.toml >wrong.toml
 sed 's/2s/3s/' right.toml >other.toml
 
+cat >cluster.json <<'END'
+{"name": "orders", "lb_policy": "RANDOM", "alt": 1,
+ "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address":
+   {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}]}]}}
+END
+echo '{"loadBalancingConfig": [{"round_robin": {}}]}' >service.json
+
 expect "a right file" '^$' 0 right.toml
 expect "a wrong file" '^wrong.toml:5:8: probe.kind is "htp": .*did you mean "http"' 2 wrong.toml
 expect "its second problem" '^wrong.toml:6:12: probe.interval is 2: .*mean "2s"' 2 wrong.toml
@@ -33,6 +40,13 @@ expect "an old file that is wrong" '^wrong.toml:5:8:' 2 right.toml --diff wrong.
 expect "a key" '^probe.interval: Between two probes' 0 --explain probe.interval
 expect "a key, here" '^  here "2s" (line 6)$' 0 right.toml --explain probe.interval
 expect "a key that is not there" 'did you mean probe.interval?$' 2 --explain probe.intervl
+expect "an Envoy cluster" '^policy = "random"  # line 1$' 0 cluster.json --from envoy
+expect "what it ignored" '^# line 1: alt: no counterpart$' 0 cluster.json --from envoy
+"$tool" cluster.json --from envoy >translated.toml
+expect "a translated file is right" '^$' 0 translated.toml
+expect "a service config" '^source = "dns:web:80"' 0 service.json --from grpc --source dns:web:80
+expect "no source" '^service.json:1:1: a service config has no backends' 2 service.json --from grpc
+expect "another program" 'use envoy or grpc' 2 cluster.json --from nginx
 expect "a schema" '"\$schema": "https://json-schema.org/draft/2020-12/schema"' 0 --schema
 expect "a reference" '^### `\[probe\]`$' 0 --reference
 expect "help" 'usage:' 0 --help

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/files.hpp>
 #include <poise/base/nearest.hpp>
 #include <poise/compose/policy_error.hpp>
 #include <poise/error.hpp>
@@ -37,6 +38,13 @@ struct PolicyText {
   std::size_t at = 0;      // where the name begins in the text, in bytes
   std::size_t key_at = 0;  // the same of the key
 };
+
+/// The path of a secret that is written as file:PATH.
+[[nodiscard]] inline std::optional<std::string> secret_file(PolicyText const& secret) {
+  constexpr std::string_view prefix = "file:";
+  if (!std::string_view{secret.name}.starts_with(prefix)) return std::nullopt;
+  return secret.name.substr(prefix.size());
+}
 
 /// Reads a policy's text. *Errors* PolicyError, with the position of the mistake.
 class PolicyParser {
@@ -210,11 +218,12 @@ class PolicyArguments {
     return word == "yes";
   }
 
-  /// The secret of a hash: 32 hexadecimal digits, or "no". Messages do not repeat it.
+  /// The secret of a hash: 32 hexadecimal digits, file:PATH with a file of them, or "no". Messages
+  /// do not repeat it.
   [[nodiscard]] std::optional<hash::Secret> secret(std::string_view key) {
     auto const* found = find(key);
     if (found == nullptr || plain(key, *found) == "no") return std::nullopt;
-    auto const& digits = plain(key, *found);
+    auto const digits = digits_of(*found);
     hash::Secret secret;
     auto const half = [&](std::size_t begin, std::uint64_t& value) {
       auto const* const end = digits.data() + begin + 16;
@@ -223,7 +232,8 @@ class PolicyArguments {
     };
     if (digits.size() != 32 || !half(0, secret.high) || !half(16, secret.low))
       throw PolicyError{text_.name + "(): " + std::string{key} +
-                            " must be no or 32 hexadecimal digits, 128 random bits",
+                            " must be no, 32 hexadecimal digits (128 random bits), or "
+                            "file:PATH with a file of them",
                         found->at};
     return secret;
   }
@@ -255,6 +265,16 @@ class PolicyArguments {
 
  private:
   static constexpr char const* a_duration = "a duration such as 25ms, 1.5s or 100us";
+
+  static std::string digits_of(PolicyText const& secret) {
+    auto const file = secret_file(secret);
+    if (!file) return secret.name;
+    try {
+      return secret_of(*file);
+    } catch (ConfigError const& error) {
+      throw PolicyError{error.what(), secret.at};
+    }
+  }
 
   struct Measure {
     double value;

@@ -4,6 +4,8 @@
 // What differs between two settings, field by field and backend by backend.
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,6 +69,15 @@ inline void add_backend_differences(std::vector<Difference>& all,
       all.push_back({"backends." + each.id, {}, toml_text(each.address)});
 }
 
+/// Files that hold another secret than before. A policy that names another file differs by itself.
+inline void add_secret_differences(std::vector<Difference>& all,
+                                   std::map<std::string, std::uint64_t> const& before,
+                                   std::map<std::string, std::uint64_t> const& after) {
+  for (auto const& [path, mark] : after)
+    if (auto const old = before.find(path); old != before.end() && old->second != mark)
+      all.push_back({"policy.secret", "the old text of " + path, "its new text"});
+}
+
 }  // namespace detail
 
 /// In the order of the reference, backends last.
@@ -76,6 +87,7 @@ inline void add_backend_differences(std::vector<Difference>& all,
   std::vector<Difference> all;
   for (auto const& section : sections())
     detail::add_differences(all, section.fields, std::string{section.name}, before, after);
+  detail::add_secret_differences(all, before.policy_secrets, after.policy_secrets);
   detail::add_backend_differences(all, before.backends, after.backends);
   return all;
 }

@@ -134,7 +134,8 @@ class DocumentReader {
     auto const value = read_value(field.kind, field.range, node, why);
     if (value) return field.set(owner, *value);
     if (why.empty()) why = "use " + allowed(field.kind, field.range);
-    add(node.at, path + " is " + in_words(node) + ": " + why);
+    bool const is_secret = field.kind == Kind::secret && node.kind == Node::Kind::text;
+    add(node.at, path + " is " + (is_secret ? "a text" : in_words(node)) + ": " + why);
   }
 
   void read_backends(Node const& list) {
@@ -198,12 +199,14 @@ class DocumentChecks {
   explicit DocumentChecks(Document& document) : document_{document}, settings_{document.settings} {}
 
   void check() {
+    mark_secrets();
     check_backends();
     check_health();
     check_probe();
     check_retry();
     check_limits();
     check_switches();
+    check_credentials();
     auto const& follower = settings_.discovery.follower;
     refuse(follower.max_backoff < follower.backoff, "discovery.max_backoff",
            text_of(follower.max_backoff),
@@ -211,6 +214,15 @@ class DocumentChecks {
   }
 
  private:
+  void mark_secrets() {
+    try {
+      detail::mark_secrets(poise::detail::PolicyParser::parse(settings_.policy),
+                           document_.settings.policy_secrets);
+    } catch (ConfigError const& error) {  // it was read a moment ago
+      document_.problems.push_back({place_of("policy"), std::string{"policy: "} + error.what()});
+    }
+  }
+
   void refuse(bool wrong, std::string const& path, std::string const& value,
               std::string const& advice) {
     if (wrong)
@@ -278,6 +290,18 @@ class DocumentChecks {
     auto const error = document_.valid() ? check_policy(policy_text(settings_)) : "";
     refuse(!error.empty(), "retry.attempts", std::to_string(retry.attempts),
            "this policy can't be retried: " + error);
+  }
+
+  void check_credentials() {
+    auto const kind = std::string_view{settings_.source}.substr(0, settings_.source.find(':'));
+    auto const& credentials = settings_.credentials;
+    refuse(!credentials.token_file.empty() && kind != "consul" && kind != "k8s", "discovery.token",
+           "given", "only the sources consul and k8s take a token");
+    refuse(!credentials.user.empty() && kind != "etcd", "discovery.user", "given",
+           "only the source etcd takes a user");
+    refuse(credentials.user.empty() != credentials.password_file.empty(),
+           credentials.user.empty() ? "discovery.password" : "discovery.user", "given",
+           "user and password go together");
   }
 
   /// A table whose switch was forgotten: somebody believes that it counts.

@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include <poise/base/files.hpp>
 #include <poise/base/nearest.hpp>
 #include <poise/config/node.hpp>
 #include <poise/config/quantity.hpp>
@@ -39,6 +40,7 @@ enum class Kind : std::uint8_t {
   flag,      ///< true or false
   choice,    ///< One of some words.
   policy,    ///< A policy's text, or a table that stands for it.
+  secret,    ///< {file = "PATH"}; the value is the path.
 };
 
 /// Which values are allowed.
@@ -73,6 +75,16 @@ struct Field {
 };
 
 namespace detail {
+
+/// What is wrong with the file of a secret; nothing if there is no file.
+[[nodiscard]] inline std::string check_secret(std::string const& path) {
+  try {
+    if (!path.empty()) (void)poise::detail::secret_of(path);
+    return {};
+  } catch (ConfigError const& error) {
+    return error.what();
+  }
+}
 
 /// Of a member of type T; a fraction, a limit and a choice are made explicitly.
 template <class T>
@@ -151,6 +163,14 @@ template <class Owner, class Member>
           doc};
 }
 
+/// A secret, whose file the member names.
+template <class Owner, class Member>
+[[nodiscard]] Field<Owner> secret_field(std::string_view key, Member member, std::string_view doc) {
+  auto result = field<Owner>(key, member, doc, {.check = detail::check_secret});
+  result.kind = Kind::secret;
+  return result;
+}
+
 /// A text that policy_named() reads.
 template <class Owner, class Member>
 [[nodiscard]] Field<Owner> policy_field(std::string_view key, Member member, std::string_view doc,
@@ -191,6 +211,7 @@ namespace detail {
     case Kind::policy:
       return examples ? "a policy: a text such as \"p2c(load=ewma)\", or a table with a name"
                       : "a text or a table";
+    case Kind::secret: return "{file = \"PATH\"}, a file that holds it,";
     case Kind::choice: break;
   }
   return "one of";
@@ -206,6 +227,7 @@ namespace detail {
       text += (word == range.words.front() ? " \"" : ", \"") + std::string{word} + '"';
     return text;
   }
+  if (kind == Kind::secret) return text + " or \"\" for none";
   if (kind == Kind::text || kind == Kind::flag || kind == Kind::policy) return text;
   text += (range.above ? " above " : " from ") + detail::bound_text(kind, range.min);
   if (std::isfinite(range.max))
@@ -223,7 +245,9 @@ namespace detail {
     return kind == Kind::limit && *count == std::numeric_limits<std::uint32_t>::max()
                ? "\"none\""
                : std::to_string(*count);
-  return toml_text(std::get<std::string>(value));
+  auto const& text = std::get<std::string>(value);
+  if (kind == Kind::secret && !text.empty()) return "{file = " + toml_text(text) + "}";
+  return toml_text(text);
 }
 
 namespace detail {
@@ -253,6 +277,13 @@ namespace detail {
   return (range.above ? value > range.min : value >= range.min) && value <= range.max;
 }
 
+/// The path of {file = "PATH"}; empty for "".
+[[nodiscard]] inline std::optional<Value> secret_path(Node const& node) {
+  if (node.kind == Node::Kind::text && node.text.empty()) return Value{std::string{}};
+  auto file = file_of_secret(node);
+  return file ? std::optional{Value{*std::move(file)}} : std::nullopt;
+}
+
 /// The value if the node is of the right kind; bounds are the caller's.
 [[nodiscard]] inline std::optional<Value> converted(Kind kind, Range const& range,
                                                     Node const& node) {
@@ -262,6 +293,7 @@ namespace detail {
   if (is_whole) number = static_cast<double>(node.integer);
   if (node.kind == Node::Kind::number && std::isfinite(node.number)) number = node.number;
   switch (kind) {
+    case Kind::secret: return secret_path(node);
     case Kind::policy:
     case Kind::text: return is_text ? std::optional{Value{node.text}} : std::nullopt;
     case Kind::flag:
@@ -303,8 +335,8 @@ namespace detail {
 [[nodiscard]] inline std::optional<Value> read_value(Kind kind, Range const& range,
                                                      Node const& node, std::string& why) {
   auto value = detail::converted(kind, range, node);
-  if (value && (kind == Kind::text || kind == Kind::policy)) {
-    if (range.check != nullptr) why = range.check(node.text);
+  if (value && (kind == Kind::text || kind == Kind::policy || kind == Kind::secret)) {
+    if (range.check != nullptr) why = range.check(std::get<std::string>(*value));
     return why.empty() ? value : std::nullopt;
   }
   bool const bounded = kind != Kind::flag && kind != Kind::choice;

@@ -370,6 +370,16 @@ template <class Criterion>
            field<S>(
                "debounce", [](S& s) -> auto& { return s.discovery.follower.debounce; },
                "Between two changes, at least."),
+           secret_field<S>(
+               "token", [](S& s) -> auto& { return s.credentials.token_file; },
+               "What Consul or Kubernetes asks for, read again at each full look; \"\": "
+               "CONSUL_HTTP_TOKEN or KUBERNETES_TOKEN."),
+           field<S>(
+               "user", [](S& s) -> auto& { return s.credentials.user; },
+               "The user of etcd; \"\": ETCD_USER and ETCD_PASSWORD."),
+           secret_field<S>(
+               "password", [](S& s) -> auto& { return s.credentials.password_file; },
+               "The password of that user, read again at each full look."),
            field<S>(
                "snapshot", [](S& s) -> auto& { return s.discovery.snapshot; },
                "A file that keeps the last list for a start without registry; \"\": none."),

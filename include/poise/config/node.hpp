@@ -71,4 +71,12 @@ inline constexpr std::size_t max_depth = 32;
   return node.text;
 }
 
+/// The path of a secret, which is written {file = "PATH"}.
+[[nodiscard]] inline std::optional<std::string> file_of_secret(Node const& node) {
+  bool const names_file = node.kind == Node::Kind::table && node.keys.size() == 1 &&
+                          node.keys[0].name == "file" && node.items[0].kind == Node::Kind::text &&
+                          !node.items[0].text.empty();
+  return names_file ? std::optional{node.items[0].text} : std::nullopt;
+}
+
 }  // namespace poise::inline v0_1_0::config

@@ -11,6 +11,7 @@
 
 #include <poise/base/address.hpp>
 #include <poise/config/settings.hpp>
+#include <poise/discovery/credentials.hpp>
 #include <poise/discovery/dns.hpp>
 #include <poise/discovery/file.hpp>
 #include <poise/discovery/list.hpp>
@@ -30,7 +31,8 @@ struct ProbeTarget {
 
 /// The source of this text, if it needs no library: list, env, file (lines) and dns.
 /// *Errors* ConfigError.
-[[nodiscard]] inline std::unique_ptr<discovery::Source> local_source(std::string const& text) {
+[[nodiscard]] inline std::unique_ptr<discovery::Source> local_source(
+    std::string const& text, discovery::Credentials const& = {}) {
   auto const colon = text.find(':');
   auto const kind = text.substr(0, colon);
   auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
@@ -50,7 +52,9 @@ struct ProbeTarget {
 /// that wants it is refused.
 struct Parts {
   /// *Errors* ConfigError.
-  std::function<std::unique_ptr<discovery::Source>(std::string const& text)> source = local_source;
+  std::function<std::unique_ptr<discovery::Source>(std::string const& text,
+                                                   discovery::Credentials const&)>
+      source = local_source;
   /// Probes until what it returns is destroyed. *Errors* ConfigError.
   std::function<std::shared_ptr<void>(ProbeTarget const&, health::Standard const&,
                                       ProbeSettings const&)>

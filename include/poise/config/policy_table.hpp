@@ -14,19 +14,24 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <poise/base/files.hpp>
 #include <poise/compose/policy_error.hpp>
 #include <poise/compose/policy_named.hpp>
 #include <poise/compose/policy_parser.hpp>
 #include <poise/config/node.hpp>
 #include <poise/config/quantity.hpp>
 #include <poise/error.hpp>
+#include <poise/hash/siphash.hpp>
+#include <poise/random.hpp>
 
 namespace poise::inline v0_1_0::config::detail {
 
@@ -38,6 +43,17 @@ namespace poise::inline v0_1_0::config::detail {
   } catch (PolicyError const& error) {
     return error;
   }
+}
+
+/// A mark of each secret that the policy reads from a file, by the file's path: another one if the
+/// secret is another one. It tells nothing of the secret outside of this process.
+/// *Errors* ConfigError: a file can't be read.
+inline void mark_secrets(poise::detail::PolicyText const& policy,
+                         std::map<std::string, std::uint64_t>& marks) {
+  static hash::Secret const own{fresh_seed(), fresh_seed()};
+  if (auto const file = poise::detail::secret_file(policy); file && policy.key == "secret")
+    marks[*file] = hash::siphash(poise::detail::secret_of(*file), own);
+  for (auto const& each : policy.arguments) mark_secrets(each, marks);
 }
 
 /// Writes one table as text. Its mistakes become problems.
@@ -89,7 +105,7 @@ class PolicyTable {
 
   void put_argument(std::string const& path, Key const& key, Node const& value) {
     if (text_.ends_with(',')) text_ += ' ';
-    auto const own = path + '.' + key.name;
+    auto const own = path + '.' + poise::detail::escaped(key.name);
     if (key.name.empty()) return add(key.at, path + " has an empty key: give it a name");
     put_name("the key", key.name, key.at);
     text_ += '=';
@@ -99,7 +115,10 @@ class PolicyTable {
   void put_value(std::string const& path, Node const& value) {
     switch (value.kind) {
       case Node::Kind::text: return put_text(path, value);
-      case Node::Kind::table: return put_table(path, value);
+      case Node::Kind::table:
+        if (auto const file = file_of_secret(value))
+          return put_name(path, "file:" + *file, value.at);
+        return put_table(path, value);
       case Node::Kind::integer: return put(std::to_string(value.integer), value.at);
       case Node::Kind::number: return put(plain(value.number), value.at);
       case Node::Kind::flag: return put(value.flag ? "yes" : "no", value.at);

@@ -36,6 +36,13 @@ using Json = nlohmann::ordered_json;
   return schema;
 }
 
+[[nodiscard]] inline Json secret_schema() {
+  Json file{{"type", "object"}, {"additionalProperties", false}};
+  file["properties"]["file"] = {{"type", "string"}};
+  file["required"] = Json::array({"file"});
+  return {{"anyOf", Json::array({{{"const", ""}}, file})}};
+}
+
 [[nodiscard]] inline Json value_schema(Kind kind, Range const& range) {
   switch (kind) {
     case Kind::text: return {{"type", "string"}};
@@ -50,6 +57,7 @@ using Json = nlohmann::ordered_json;
                                  {{"type", "string"}, {"pattern", R"(^[0-9]+(\.[0-9]+)?%$)"}}})}};
     case Kind::duration:
       return {{"type", "string"}, {"pattern", R"(^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$)"}};
+    case Kind::secret: return secret_schema();
     case Kind::policy: return {{"$ref", "#/$defs/policy"}};
     case Kind::choice: break;
   }
@@ -72,6 +80,11 @@ using Json = nlohmann::ordered_json;
   auto const known = known_policies();
   if (std::ranges::find(known, option.name, &KnownPolicy::name) != known.end())
     return {{"$ref", "#/$defs/policy"}};
+  if (option.key == "secret") {
+    auto schema = secret_schema();
+    schema["anyOf"].push_back({{"type", Json::array({"string", "boolean"})}});
+    return schema;
+  }
   return {{"type", Json::array({"string", "number", "boolean", "object"})}};
 }
 

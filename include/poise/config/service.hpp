@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
@@ -31,6 +32,7 @@
 #include <poise/analysis/pages.hpp>
 #include <poise/balancer.hpp>
 #include <poise/base/address.hpp>
+#include <poise/base/files.hpp>
 #include <poise/compose/any_policy.hpp>
 #include <poise/compose/policy_named.hpp>
 #include <poise/config/alert_watch.hpp>
@@ -42,6 +44,7 @@
 #include <poise/config/parts.hpp>
 #include <poise/config/policy_text.hpp>
 #include <poise/config/settings.hpp>
+#include <poise/discovery/credentials.hpp>
 #include <poise/discovery/feed.hpp>
 #include <poise/discovery/watcher.hpp>
 #include <poise/endpoint.hpp>
@@ -125,6 +128,17 @@ struct Scope {
 /// The host of "host:port", with the brackets of IPv6.
 [[nodiscard]] inline std::string host_of(std::string_view address) {
   return std::string{poise::detail::split_port(address).host};
+}
+
+/// Each secret is read when it is asked for.
+[[nodiscard]] inline discovery::Credentials credentials_of(CredentialSettings const& settings) {
+  auto const secret = [](std::string const& path) -> std::function<std::string()> {
+    if (path.empty()) return {};
+    return [path] { return poise::detail::secret_of(path); };
+  };
+  return {.token = secret(settings.token_file),
+          .user = settings.user,
+          .password = secret(settings.password_file)};
 }
 
 }  // namespace detail
@@ -296,8 +310,9 @@ class Service {
     options.log = [this](std::string const& source, discovery::Event const& event) {
       log(source + ": " + std::string{name(event.kind)} + ": " + event.text);
     };
-    return std::make_unique<discovery::Feed>(parts_.source(settings.source),
-                                             discovery::into(balancer_), options);
+    return std::make_unique<discovery::Feed>(
+        parts_.source(settings.source, detail::credentials_of(settings.credentials)),
+        discovery::into(balancer_), options);
   }
   std::shared_ptr<void> probes_of(ProbeSettings const& settings, bool starts) {
     if (!parts_.probes)

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -111,10 +112,19 @@ struct GatewaySettings {
   Duration leave_delay = std::chrono::seconds{1};
 };
 
+/// [discovery], what registries ask for. Secrets are files, by their paths; "": none.
+struct CredentialSettings {
+  std::string token_file{};
+  std::string user{};
+  std::string password_file{};
+};
+
 /// A whole configuration.
 struct Settings {
   std::string name = "poise";
   std::string policy = "adaptive";
+  /// Of the policy's secrets, by the paths of their files: another number for another secret.
+  std::map<std::string, std::uint64_t> policy_secrets{};
   std::vector<Endpoint> backends{};
   std::string source{};
   HealthSettings health{};
@@ -122,6 +132,7 @@ struct Settings {
   RetrySettings retry{};
   LimitSettings limits{};
   discovery::FeedOptions discovery{};
+  CredentialSettings credentials{};
   MetricsSettings metrics{};
   AlertSettings alerts{};
   GatewaySettings gateway{};

@@ -14,6 +14,7 @@
 #include <poise/config/text.hpp>
 
 #include "integration/configuration/full.hpp"
+#include "integration/configuration/support.hpp"
 #include "support/catch.hpp"
 
 namespace integration_configuration_reading {
@@ -211,6 +212,40 @@ TEST_CASE("a mistake in a policy's table is found where it stands") {
   require_problem(with("name = \"retry\"\n\"\" = 1"), "f:5:1: policy has an empty key");
   require_problem(with("name = \"retry\"\n[retry]\nattempts = 2"),
                   "f:3:1: policy is \"retry\": it retries by itself");
+}
+
+TEST_CASE("a secret is named by its file, and never repeated") {
+  tests::TextFile const file{"0123456789abcdef0123456789abcdef\n"};
+  auto const table = "[policy]\nname = \"ring\"\nsecret = {file = \"" + file.path + "\"}\n";
+  auto const source = "source = \"k8s:https://a/b/c\"\n[discovery]\ntoken = ";
+  for (auto const& text : {one_backend + table, source + ("{file = \"" + file.path + "\"}\n")}) {
+    auto const document = read_text(text);
+    INFO(problems(text));
+    REQUIRE(document.valid());
+    auto const full = effective(document);
+    INFO(full);
+    REQUIRE(full.find(file.path) != std::string::npos);
+    REQUIRE(full.find("89ab") == std::string::npos);
+    auto const again = read_text(full);
+    REQUIRE(problems(full).empty());
+    REQUIRE(differences(document.settings, again.settings).empty());
+  }
+  require_problem(source + std::string{"\"0123\""},
+                  "f:3:9: discovery.token is a text: use {file = \"PATH\"}, a file that holds it,");
+  require_problem(source + std::string{"{file = \"/no/such\"}"},
+                  "f:3:9: discovery.token is a table: /no/such: No such file");
+  require_problem(source + std::string{"{fil = \"/no/such\"}"},
+                  "f:3:9: discovery.token is a table: use {file = \"PATH\"}");
+  require_problem("source = \"etcd:http://a/b\"\n[discovery]\nuser = \"me\"",
+                  "f:3:8: discovery.user is given: user and password go together");
+  require_problem("source = \"env:X\"\n[discovery]\ntoken = {file = \"" + file.path + "\"}",
+                  "f:3:9: discovery.token is given: only the sources consul and k8s take a token");
+  require_problem(one_backend + "[policy]\nname = \"ring\"\nsecret = {file = \"/no/such\"}",
+                  "f:5:10: policy: /no/such: No such file");
+  file.write("s3cret");
+  auto const all = problems(one_backend + table);
+  REQUIRE(all.starts_with("f:5:10: policy: ring(): secret must be no, 32 hexadecimal digits"));
+  REQUIRE(all.find("s3cret") == std::string::npos);
 }
 
 TEST_CASE("what is no TOML or JSON is refused with its place, however deep") {

@@ -2,6 +2,7 @@
 // A balancer that runs as a configuration says, and reloads.
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -9,6 +10,8 @@
 
 #include <poise/config/service.hpp>
 #include <poise/config/text.hpp>
+#include <poise/discovery/credentials.hpp>
+#include <poise/discovery/list.hpp>
 
 #include "integration/configuration/support.hpp"
 
@@ -116,6 +119,48 @@ TEST_CASE("a reload that is refused changes nothing, and says why and where") {
           "f:6:8: this program can't probe");
   refuses(configuration(two_backends + "[metrics]\nlisten = \"127.0.0.1:9100\""),
           "f:6:10: this program has no server for pages");
+}
+
+TEST_CASE("a reload reads the secrets of the policy again") {
+  tests::TextFile const file{std::string(32, 'a') + "\n"};
+  auto const read = [&] {
+    return configuration("policy = \"maglev(secret=file:" + file.path + ")\"\n" + two_backends);
+  };
+  Service<> service{read()};
+  auto const backend_of = [&](int key) {
+    return service.balancer().pick({.route_key = std::to_string(key)})->id();
+  };
+  std::vector<std::string> before;
+  for (int i = 0; i < 100; ++i) before.emplace_back(backend_of(i));
+  REQUIRE(service.reload(read()).changes.empty());
+  file.write(std::string(32, 'b'));
+  auto const done = service.reload(read());
+  REQUIRE(done.done());
+  REQUIRE(done.changes.size() == 1);
+  REQUIRE(message(done.changes[0]) ==
+          "policy.secret: the old text of " + file.path + " -> its new text");
+  int moved = 0;
+  for (int i = 0; i < 100; ++i)
+    moved += backend_of(i) == before[static_cast<std::size_t>(i)] ? 0 : 1;
+  REQUIRE(moved > 20);  // about half
+}
+
+TEST_CASE("a source gets the secrets of its files, and their new text") {
+  tests::TextFile const file{"s3cret\n"};
+  Parts parts;
+  poise::discovery::Credentials credentials;
+  parts.source = [&](std::string const&, poise::discovery::Credentials const& given) {
+    credentials = given;
+    return poise::discovery::from_list("a:1");
+  };
+  Service<> const service{
+      configuration("source = \"consul:http://127.0.0.1:1/web\"\n[discovery]\ntoken = {file = \"" +
+                    file.path + "\"}"),
+      parts};
+  REQUIRE(credentials.token() == "s3cret");
+  REQUIRE(!credentials.password);
+  file.write("other");
+  REQUIRE(credentials.token() == "other");
 }
 
 TEST_CASE("a dry run says what a reload would change, and changes nothing") {

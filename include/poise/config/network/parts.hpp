@@ -23,6 +23,7 @@
 #include <poise/base/address.hpp>
 #include <poise/config/parts.hpp>
 #include <poise/config/settings.hpp>
+#include <poise/discovery/credentials.hpp>
 #include <poise/discovery/curl/source_named.hpp>
 #include <poise/error.hpp>
 #include <poise/health/monitor.hpp>
@@ -45,7 +46,10 @@ class Network {
 
   /// What a service of this program can do. Set `log` to hear of it.
   [[nodiscard]] Parts parts() {
-    return {.source = [](std::string const& text) { return discovery::source_named(text); },
+    return {.source =
+                [](std::string const& text, discovery::Credentials const& credentials) {
+                  return discovery::source_named(text, "poise", credentials);
+                },
             .probes = [this](ProbeTarget const& target, health::Standard const& monitor,
                              ProbeSettings const& settings) -> std::shared_ptr<void> {
               return std::make_shared<Probes>(context_, target, monitor, settings);

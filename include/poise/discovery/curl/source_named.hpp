@@ -25,6 +25,7 @@
 #include <vector>
 
 #include <poise/base/address.hpp>
+#include <poise/discovery/credentials.hpp>
 #include <poise/discovery/curl/sources.hpp>
 #include <poise/discovery/dns.hpp>
 #include <poise/discovery/file.hpp>
@@ -51,8 +52,16 @@ namespace detail {
   };
 }
 
-[[nodiscard]] inline json::EtcdOptions etcd_user() {
-  return {.user = from_variable("ETCD_USER")(), .password = from_variable("ETCD_PASSWORD")};
+/// The function if there is one; else the environment variable.
+[[nodiscard]] inline std::function<std::string()> secret_or(std::function<std::string()> given,
+                                                            char const* variable) {
+  return given ? std::move(given) : from_variable(variable);
+}
+
+[[nodiscard]] inline json::EtcdOptions etcd_user(Credentials const& credentials) {
+  auto const& user = credentials.user;
+  return {.user = user.empty() ? from_variable("ETCD_USER")() : user,
+          .password = secret_or(credentials.password, "ETCD_PASSWORD")};
 }
 
 /// "http://host:port/rest" as base and rest. *Errors* ConfigError.
@@ -72,12 +81,13 @@ namespace detail {
   return from_dns(address->host, address->port);
 }
 
-[[nodiscard]] inline std::unique_ptr<Source> kubernetes_named(std::string const& rest) {
+[[nodiscard]] inline std::unique_ptr<Source> kubernetes_named(std::string const& rest,
+                                                              Credentials const& credentials) {
   auto const service = rest.rfind('/');
   auto const name_space = service == std::string::npos ? service : rest.rfind('/', service - 1);
   if (name_space == std::string::npos || name_space == 0)
     throw ConfigError{"k8s:" + rest + ": URL/NAMESPACE/SERVICE is wanted"};
-  json::KubernetesOptions options{.token = from_variable("KUBERNETES_TOKEN")};
+  json::KubernetesOptions options{.token = secret_or(credentials.token, "KUBERNETES_TOKEN")};
   if (auto const* const version = std::getenv("KUBERNETES_SLICE_VERSION"); version != nullptr)
     options.version = version;
   return from_kubernetes(rest.substr(0, name_space),
@@ -111,9 +121,11 @@ namespace detail {
 
 }  // namespace detail
 
-/// `node` is what eds: calls this client. *Errors* ConfigError: no such kind, or not what it wants.
+/// `node` is what eds: calls this client; `credentials` come before the environment's.
+/// *Errors* ConfigError: no such kind, or not what it wants.
 [[nodiscard]] inline std::unique_ptr<Source> source_named(std::string const& text,
-                                                          std::string const& node = "poise") {
+                                                          std::string const& node = "poise",
+                                                          Credentials const& credentials = {}) {
   auto const colon = text.find(':');
   auto const kind = text.substr(0, colon);
   auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
@@ -122,17 +134,18 @@ namespace detail {
   if (kind == "env") return from_environment(rest);
   if (kind == "file") return from_file(rest, {.parse = json::parse_any});
   if (kind == "dns") return detail::dns_named(rest);
-  if (kind == "k8s") return detail::kubernetes_named(rest);
+  if (kind == "k8s") return detail::kubernetes_named(rest, credentials);
   if (kind == "eds") return detail::eds_named(rest, node);
   if (kind == "nginx") return detail::proxy_named(rest, &parse_nginx);
   if (kind == "haproxy") return detail::proxy_named(rest, &parse_haproxy);
   if (kind == "consul") {
     auto const [base, service] = detail::split_url(rest, "a service's name");
-    return from_consul(base, service, {.token = detail::from_variable("CONSUL_HTTP_TOKEN")});
+    return from_consul(base, service,
+                       {.token = detail::secret_or(credentials.token, "CONSUL_HTTP_TOKEN")});
   }
   if (kind == "etcd") {
     auto const [base, prefix] = detail::split_url(rest, "a prefix of keys");
-    return from_etcd(base, prefix, detail::etcd_user());
+    return from_etcd(base, prefix, detail::etcd_user(credentials));
   }
   if (kind == "http" || kind == "https") {
     auto const url = rest.starts_with("//") ? text : rest;

@@ -19,8 +19,8 @@
 #include <string>
 #include <utility>
 
+#include <poise/base/files.hpp>
 #include <poise/discovery/curl/http_source.hpp>
-#include <poise/discovery/files.hpp>
 #include <poise/discovery/json/consul.hpp>
 #include <poise/discovery/json/eds.hpp>
 #include <poise/discovery/json/etcd.hpp>
@@ -67,7 +67,7 @@ namespace poise::inline v0_1_0::discovery {
     throw ConfigError{
         "KUBERNETES_SERVICE_HOST or _PORT is not set: this is no pod of Kubernetes; use "
         "from_kubernetes with a URL"};
-  options.token = [file = std::string{folder} + "token"] { return detail::token_of(file); };
+  options.token = [file = std::string{folder} + "token"] { return poise::detail::secret_of(file); };
   std::string const name{host};
   auto const authority = name.find(':') == std::string::npos ? name : "[" + name + "]";
   return from_kubernetes("https://" + authority + ":" + port, std::move(name_space),

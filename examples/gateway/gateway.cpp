@@ -148,7 +148,8 @@ void Gateway::register_entry() {
     throw poise::ConfigError{"gateway.registry needs gateway.advertise: clients can't connect to " +
                              address};
   auto named = discovery::entry_named(
-      own.registry, {.endpoint = {.id = address, .address = address}, .ttl = own.registry_ttl});
+      own.registry, {.endpoint = {.id = address, .address = address}, .ttl = own.registry_ttl},
+      config::credentials_of(settings_.credentials));
   entry_ = std::make_unique<Entry>(std::move(named),
                                    [log = shared_.log](auto const& source, auto const& event) {
                                      if (event.kind != discovery::Event::Kind::applied)

@@ -130,7 +130,9 @@ struct Scope {
   return std::string{poise::detail::split_port(address).host};
 }
 
-/// Each secret is read when it is asked for.
+}  // namespace detail
+
+/// For registries. Each secret is read when it is asked for.
 [[nodiscard]] inline discovery::Credentials credentials_of(CredentialSettings const& settings) {
   auto const secret = [](std::string const& path) -> std::function<std::string()> {
     if (path.empty()) return {};
@@ -140,8 +142,6 @@ struct Scope {
           .user = settings.user,
           .password = secret(settings.password_file)};
 }
-
-}  // namespace detail
 
 /// *Threads* any. *Errors* of the constructor: ConfigError, with all problems of the document and
 /// of what could not be built.
@@ -311,7 +311,7 @@ class Service {
       log(source + ": " + std::string{name(event.kind)} + ": " + event.text);
     };
     return std::make_unique<discovery::Feed>(
-        parts_.source(settings.source, detail::credentials_of(settings.credentials)),
+        parts_.source(settings.source, credentials_of(settings.credentials)),
         discovery::into(balancer_), options);
   }
   std::shared_ptr<void> probes_of(ProbeSettings const& settings, bool starts) {

@@ -22,22 +22,24 @@ struct NamedEntry {
   std::unique_ptr<json::EntryConversation> entry{};
 };
 
-/// `entry` has everything but the service.
+/// `entry` has everything but the service; `credentials` come before the environment's.
 /// *Errors* ConfigError: no such kind, or not what it wants.
-[[nodiscard]] inline NamedEntry entry_named(std::string const& text, json::Entry entry) {
+[[nodiscard]] inline NamedEntry entry_named(std::string const& text, json::Entry entry,
+                                            Credentials const& credentials = {}) {
   auto const colon = text.find(':');
   auto const kind = text.substr(0, colon);
   auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
   if (kind == "consul") {
     auto [url, service] = detail::split_url(rest, "a service's name");
     entry.service = service;
-    return {url, std::make_unique<json::ConsulEntry>(std::move(entry),
-                                                     detail::from_variable("CONSUL_HTTP_TOKEN"))};
+    return {url, std::make_unique<json::ConsulEntry>(
+                     std::move(entry), detail::secret_or(credentials.token, "CONSUL_HTTP_TOKEN"))};
   }
   if (kind == "etcd") {
     auto [url, prefix] = detail::split_url(rest, "a prefix of keys");
     entry.service = prefix;
-    return {url, std::make_unique<json::EtcdEntry>(std::move(entry), detail::etcd_user())};
+    return {url,
+            std::make_unique<json::EtcdEntry>(std::move(entry), detail::etcd_user(credentials))};
   }
   throw ConfigError{"entries can be registered with consul: and etcd:, not with " +
                     poise::detail::in_quotes(text)};

@@ -14,6 +14,7 @@
 
 #if __has_include(<boost/beast/http.hpp>)
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -165,8 +166,14 @@ class Session : public std::enable_shared_from_this<Session> {
                                if (!error) self->wait();
                              });
   }
+  /// Streams of one period take their turns together: twenty viewers cost one wake-up, not twenty.
+  static std::chrono::steady_clock::time_point next_turn(Duration every) {
+    auto const period = std::max<Duration>(every, std::chrono::milliseconds{1});
+    auto const now = std::chrono::steady_clock::now();
+    return now + (period - now.time_since_epoch() % period);
+  }
   void wait() {
-    timer_.emplace(stream_.get_executor(), stream_source_->every);
+    timer_.emplace(stream_.get_executor(), next_turn(stream_source_->every));
     timer_->async_wait([self = shared_from_this()](auto error) {
       if (error) return;
       auto next = self->stream_source_->next();

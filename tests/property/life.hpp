@@ -184,13 +184,14 @@ class Life final : public Watcher {
              return step.what == "policy" && is_adaptive(step.argument);
            });
   }
-  /// Adaptive leaves idle backends alone in calm traffic, but for one pick in 128.
+  /// Adaptive asks one that was bad again after 500 mean latencies, with one pick in 16.
   [[nodiscard]] poise::Duration patience() const {
-    auto const picks = (adapts() ? 6 * 128 : 25) * setup_.backends;
-    return std::chrono::seconds{10 + picks / setup_.rate};
+    constexpr poise::Duration least = std::chrono::seconds{10};
+    poise::Duration const slow = std::chrono::milliseconds{std::min(10 * setup_.service, 500U)};
+    auto const picks = (adapts() ? 20 * 16 : 25) * setup_.backends;
+    return (adapts() ? std::max(least, 500 * slow) : least) +
+           std::chrono::seconds{picks / setup_.rate};
   }
-  /// Among more than four, and without a monitor, Adaptive may try one that failed minutes later.
-  [[nodiscard]] bool forgets() const { return setup_.backends > 4 && !setup_.monitor && adapts(); }
 
   [[nodiscard]] bool maps_keys() const {
     return std::ranges::any_of(std::array{"maglev", "ring", "rendezvous"}, [&](auto const* each) {
@@ -340,7 +341,7 @@ class Life final : public Watcher {
     });
   }
   [[nodiscard]] bool wanted(Model const& model) const {
-    return !forgets() && serves(model) && parts_.wants(model.endpoint, models_.size());
+    return serves(model) && parts_.wants(model.endpoint, models_.size());
   }
 
   /// Once a second.

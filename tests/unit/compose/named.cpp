@@ -214,7 +214,7 @@ TEST_CASE("keyed policies take a secret, and messages do not repeat it") {
     for (std::string const wrong :
          {"0011", "xx112233445566778899aabbccddeeff", "00112233445566778899aabbccddeeff0"}) {
       auto const message = refusal(name + "(secret=" + wrong + ")");
-      CHECK(tests::mentions(message, "secret must be no or 32 hexadecimal digits"));
+      CHECK(tests::mentions(message, "secret must be no, 32 hexadecimal digits"));
       CHECK_FALSE(tests::mentions(message, wrong));
     }
   }

@@ -94,7 +94,9 @@ TEST_CASE("stats() tells what it lists, too, and a tick does not repeat it") {
   Watched watched;
   auto const lease = watched.balancer.pick();
   watched.clock.advance(2min);
-  CHECK(watched.balancer.stats().warnings == watched.heard());
+  auto const listed = watched.balancer.stats().warnings;
+  CHECK(listed.size() == 1);
+  CHECK(watched.heard() == listed);
   watched.balancer.tick();
   CHECK(watched.heard().empty());
 }

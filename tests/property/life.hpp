@@ -349,7 +349,7 @@ class Life final : public Watcher {
     for (auto& [id, model] : models_) {
       if (!wanted(model)) continue;
       // An idle neighbour is better than a backend with a long request.
-      if (model.in_flight > 0 && model.sentence == poise::Time{}) {
+      if (model.in_flight > 0 && (model.sentence == poise::Time{} || is_healthy(id))) {
         model.asked = world_.now();
         continue;
       }
@@ -373,13 +373,19 @@ class Life final : public Watcher {
     return text;
   }
 
-  [[nodiscard]] bool is_degraded([[maybe_unused]] std::string const& id) const {
-    if constexpr (monitored) return world_.monitor.phase(id) == poise::health::Phase::degraded;
+  [[nodiscard]] bool is_in([[maybe_unused]] poise::health::Phase phase,
+                           [[maybe_unused]] std::string const& id) const {
+    if constexpr (monitored) return world_.monitor.phase(id) == phase;
     else return false;
   }
-  [[nodiscard]] bool warms([[maybe_unused]] std::string const& id) const {
-    if constexpr (monitored) return world_.monitor.phase(id) == poise::health::Phase::slow_start;
-    else return false;
+  [[nodiscard]] bool is_healthy(std::string const& id) const {
+    return is_in(poise::health::Phase::healthy, id);
+  }
+  [[nodiscard]] bool is_degraded(std::string const& id) const {
+    return is_in(poise::health::Phase::degraded, id);
+  }
+  [[nodiscard]] bool warms(std::string const& id) const {
+    return is_in(poise::health::Phase::slow_start, id);
   }
 
   /// Snapshots against each other and against what the model counted.

@@ -120,6 +120,7 @@ class Translator {
 };
 
 /// {"value": 7} as 7: the wrappers of protobuf, and Envoy's percentages and runtime values.
+Node const& unwrapped(Node const&& node) = delete;
 [[nodiscard]] inline Node const& unwrapped(Node const& node) {
   if (node.kind != Node::Kind::table) return node;
   for (std::size_t i = 0; i < node.items.size(); ++i)

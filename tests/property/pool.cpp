@@ -185,7 +185,7 @@ class World {
     ledger_.serve(now_);
     listen();
     auto const numbers = ledger_.numbers();
-    can_wake_up_ = numbers.waiting != 0 && !ledger_.retry_at(now_) &&
+    can_wake_up_ = numbers.waiting != 0 && !ledger_.retry_after(now_) &&
                    numbers.size() < options_.max && numbers.opening == 0;
   }
   /// Takes what callers were told; in their order, or all at once.

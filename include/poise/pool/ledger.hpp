@@ -8,7 +8,7 @@
 //   L1  idle + in use + opening <= max. A connection counts as in use until it is closed.
 //   L2  Callers wait only while no connection is idle.
 //   L3  Callers wait only while a connection is in use or being opened: its return, its end or its
-//       failure serves them. After a failed attempt to connect they also wake at retry_at().
+//       failure serves them. After a failed attempt to connect they also wake at retry_after().
 //   L4  Callers are served in the order in which they came: with a connection, or with the
 //       permission to open one.
 //   L5  After a failure one connection is opened at a time. Each success doubles that number, up

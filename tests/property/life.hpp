@@ -184,14 +184,13 @@ class Life final : public Watcher {
              return step.what == "policy" && is_adaptive(step.argument);
            });
   }
-  /// Adaptive asks one that was bad again after 500 mean latencies, with one pick in 16.
+  /// Adaptive leaves idle backends alone in calm traffic, but for one pick in 128.
   [[nodiscard]] poise::Duration patience() const {
-    constexpr poise::Duration least = std::chrono::seconds{10};
-    poise::Duration const slow = std::chrono::milliseconds{std::min(10 * setup_.service, 500U)};
-    auto const picks = (adapts() ? 20 * 16 : 25) * setup_.backends;
-    return (adapts() ? std::max(least, 500 * slow) : least) +
-           std::chrono::seconds{picks / setup_.rate};
+    auto const picks = (adapts() ? 6 * 128 : 25) * setup_.backends;
+    return std::chrono::seconds{10 + picks / setup_.rate};
   }
+  /// Among more than four, and without a monitor, Adaptive may try one that failed minutes later.
+  [[nodiscard]] bool forgets() const { return setup_.backends > 4 && !setup_.monitor && adapts(); }
 
   [[nodiscard]] bool maps_keys() const {
     return std::ranges::any_of(std::array{"maglev", "ring", "rendezvous"}, [&](auto const* each) {
@@ -341,7 +340,7 @@ class Life final : public Watcher {
     });
   }
   [[nodiscard]] bool wanted(Model const& model) const {
-    return serves(model) && parts_.wants(model.endpoint, models_.size());
+    return !forgets() && serves(model) && parts_.wants(model.endpoint, models_.size());
   }
 
   /// Once a second.

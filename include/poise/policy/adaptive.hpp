@@ -5,7 +5,7 @@
 // that were good a moment ago, and compares a few of them with a few random ones.
 //
 // Use it for all requests without a key. It detects backends that are slow, failing, stalled or
-// healthy again, without help from the servers and without a setting; one constant is a time in
+// healthy again, without help from the servers and without a setting; no constant is a time in
 // seconds. Use another policy if a rotation must be exact, or if a request costs less than two
 // clock reads.
 //
@@ -32,8 +32,7 @@
 //   explore one pick in 128 draws a few backends at random. It considers backends that are idle,
 //           had no sample for 250 L and, with k = 0.9, cost no more than the mean. It takes the one
 //           with the fewest samples. So joined and healed backends are learnt, even with little
-//           traffic. And one pick in 16 draws four: of those that are idle, were worse than L,
-//           and had no sample for 10 s and 500 L, it takes the one without a sample for longest.
+//           traffic.
 //   threads if several threads pick, each reads one cache line of the list first. It reads the
 //           whole list only if the best slot of that line costs more than 1.15 L. So with little
 //           traffic each thread keeps to backends of its own, and cache lines stay on their cores.
@@ -270,10 +269,10 @@ class BasicAdaptive {
     Candidates const candidates{roster};
     Rng random{chance, lane};
     auto const bits = random();
+    bool const explores = bits % 128 == 0;
     auto i = Candidates::none;
-    if (bits % 16 == 0) [[unlikely]]
-      i = bits % 128 == 0 ? unknown_of_some(writes, plan, roster, now, random)
-                          : overdue_of_some(writes, plan, roster, now, random);
+    if (explores) [[unlikely]]
+      i = unknown_of_some(writes, plan, roster, now, random);
     if (i == Candidates::none)
       i = candidates.size() <= few
               ? best_in_row(writes, plan, roster, now, random)
@@ -453,31 +452,6 @@ class BasicAdaptive {
       least = known;
     }
     return found;
-  }
-
-  /// Draws a few backends. Returns one that is idle, was bad and had no sample for long: it may be
-  /// well again. Of several, the one without a sample for longest. `none` if there is none.
-  template <class Writes>
-  [[gnu::noinline]] std::size_t overdue_of_some(Writes writes, Plan const& plan,
-                                                Roster const& roster, Time now, Rng random) const {
-    Candidates const candidates{roster};
-    auto found = Candidates::none;
-    auto oldest = mean_.overdue();
-    for (std::size_t k = 0; k < draws / 2; ++k) {
-      auto const i = plan.draw(candidates.size(), random);
-      auto const& state = candidates.state<State>(i);
-      auto const age = mean_.age(state.at.load(), now);
-      if (age <= oldest || !was_bad(state) || candidates.in_flight(i) != 0) continue;
-      writes.tell(candidates, i, cost(state, 0, now, mean_.get()));
-      found = i;
-      oldest = age;
-    }
-    return found;
-  }
-  /// Was it slower than the mean, or failing, when it was last asked?
-  [[nodiscard]] bool was_bad(State const& state) const noexcept {
-    auto const sums = std::bit_cast<Sums>(state.sums.load());
-    return sums.latency > mean_.get() * sums.samples;
   }
 
   /// The rare case: the request excludes backends, or backends have refused it.

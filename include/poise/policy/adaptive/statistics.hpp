@@ -168,12 +168,6 @@ class alignas(64) PoolLatency {
     auto const z = static_cast<float>(std::abs(age) - hold) * per_window_.load();
     return z <= 0 ? 1 : fading(z);
   }
-  /// Time since sums were last updated, in ns. A clock that was set back does not make it short.
-  [[nodiscard]] static float age(Duration::rep at, Time now) noexcept {
-    return std::abs(static_cast<float>(now.time_since_epoch().count() - at));
-  }
-  /// The age in ns from which on a backend that was bad is asked again.
-  [[nodiscard]] float overdue() const noexcept { return std::max(10e9F, 500 * mean_.get()); }
 
  private:
   static constexpr float window = 200;  // mean latencies until a sum has faded to 0.4

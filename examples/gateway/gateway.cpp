@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <poise/base/address.hpp>
+#include <poise/base/ascii.hpp>
 #include <poise/config/diff.hpp>
 #include <poise/endpoint.hpp>
 #include <poise/error.hpp>
@@ -35,9 +37,8 @@ std::string token_of(std::string name) {
   std::ranges::replace_if(
       name,
       [](char c) {
-        bool const is_plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                              (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
-        return !is_plain;
+        return !poise::detail::is_letter_or_digit(c) &&
+               std::string_view{"-_."}.find(c) == std::string_view::npos;
       },
       '-');
   return name;

@@ -10,6 +10,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/verb.hpp>
+#include <poise/base/ascii.hpp>
 
 #include "fields.hpp"
 #include "message.hpp"
@@ -36,9 +37,7 @@ Verdict verdict_on_target(Head const& head) {
 bool is_host(std::string_view text) {
   constexpr std::string_view others = "-._~!$&'()*+;=%:[]";
   return !text.empty() && std::ranges::all_of(text, [&](char c) {
-    bool const is_plain =
-        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return is_plain || others.find(c) != std::string_view::npos;
+    return poise::detail::is_letter_or_digit(c) || others.find(c) != std::string_view::npos;
   });
 }
 

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/ascii.hpp>
 #include <poise/base/files.hpp>
 #include <poise/base/nearest.hpp>
 #include <poise/compose/policy_error.hpp>
@@ -120,8 +121,7 @@ class PolicyParser {
   }
 
   static bool is_plain(char letter) noexcept {
-    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-           (letter >= '0' && letter <= '9') ||
+    return is_letter_or_digit(letter) ||
            std::string_view{"_.+-:/%*"}.find(letter) != std::string_view::npos;
   }
 

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/ascii.hpp>
 #include <poise/discovery/look.hpp>
 #include <poise/discovery/proxy_group.hpp>
 #include <poise/endpoint.hpp>
@@ -140,17 +141,11 @@ class HaproxyParser {
     return true;
   }
   static bool take_parameter(Endpoint& server, std::string const& key, std::string const& value) {
-    if (key == "weight") return take_number(value, server.weight);
-    if (key == "maxconn") {
-      if (!take_number(value, server.max_in_flight)) return false;
-      if (server.max_in_flight == 0) server.max_in_flight = Endpoint{}.max_in_flight;
-    } else if (key == "id") {
-      server.labels.push_back({"id", value});
-    } else if (key == "backup" || key == "no-backup") {
-      server.tier = key == "backup" ? 1 : 0;
-    } else if (key == "disabled") {
-      server.weight = 0;
-    }
+    if (key == "weight") return set_weight(server, value);
+    if (key == "maxconn") return set_limit(server, value);
+    if (key == "id") server.labels.push_back({"id", value});
+    else if (key == "backup" || key == "no-backup") server.tier = key == "backup" ? 1 : 0;
+    else if (key == "disabled") server.weight = 0;
     return true;
   }
   /// Those whose next word is an argument: it is no parameter, whatever it says.
@@ -236,14 +231,15 @@ class HaproxyParser {
                                  static_cast<std::uint32_t>(std::uint64_t{weight} * max / largest));
 }
 
+/// Letters of a name in HAProxy, beside letters and digits.
+inline constexpr std::string_view haproxy_letters = "_.-:";
+
 /// HAProxy takes few letters: the others become "_".
 [[nodiscard]] inline std::string haproxy_name(std::string name) {
-  for (char& letter : name) {
-    bool const is_safe = (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') ||
-                         (letter >= 'A' && letter <= 'Z') || letter == '_' || letter == '-' ||
-                         letter == '.' || letter == ':';
-    if (!is_safe) letter = '_';
-  }
+  for (char& letter : name)
+    if (!poise::detail::is_letter_or_digit(letter) &&
+        haproxy_letters.find(letter) == std::string_view::npos)
+      letter = '_';
   return name;
 }
 
@@ -264,7 +260,7 @@ class HaproxyParser {
                                             std::vector<Endpoint> const& endpoints,
                                             std::string_view policy = "smooth_weighted",
                                             std::string_view parameters = "check") {
-  detail::check_word(name, "a backend's name", "_.-:");
+  detail::check_word(name, "a backend's name", detail::haproxy_letters);
   std::uint32_t largest = 0;
   for (auto const& each : endpoints) largest = std::max(largest, each.weight);
   auto const lowest = detail::lowest_tier(endpoints);

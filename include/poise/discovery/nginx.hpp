@@ -196,17 +196,11 @@ class NginxParser {
     auto const equals = text.find('=');
     auto const key = text.substr(0, equals);
     auto const value = equals == std::string_view::npos ? "" : text.substr(equals + 1);
-    if (key == "weight") return take_number(value, endpoint.weight);
-    if (key == "max_conns") {
-      if (!take_number(value, endpoint.max_in_flight)) return false;
-      if (endpoint.max_in_flight == 0) endpoint.max_in_flight = Endpoint{}.max_in_flight;
-    } else if (text == "backup") {
-      endpoint.tier = 1;
-    } else if (text == "down" || text == "drain") {
-      endpoint.weight = 0;
-    } else {
-      add_note(group, text);
-    }
+    if (key == "weight") return set_weight(endpoint, value);
+    if (key == "max_conns") return set_limit(endpoint, value);
+    if (text == "backup") endpoint.tier = 1;
+    else if (text == "down" || text == "drain") endpoint.weight = 0;
+    else add_note(group, text);
     return true;
   }
   static std::string with_port(std::string const& address) {

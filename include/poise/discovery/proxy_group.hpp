@@ -6,15 +6,15 @@
 // proxy and poise.
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include <poise/base/ascii.hpp>
+#include <poise/discovery/lines.hpp>
 #include <poise/discovery/look.hpp>
 #include <poise/discovery/normalize.hpp>
 #include <poise/endpoint.hpp>
@@ -51,13 +51,17 @@ namespace detail {
   return "line " + std::to_string(line) + ": " + std::string{what};
 }
 
-/// A whole number in a proxy's configuration, for `number`; false if it is none.
-[[nodiscard]] inline bool take_number(std::string_view text, std::uint32_t& number) {
-  std::uint32_t value = 0;
-  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return false;
-  number = value;
-  return true;
+/// False if it is no whole number.
+[[nodiscard]] inline bool set_weight(Endpoint& endpoint, std::string_view text) {
+  auto const number = parse_number(text);
+  endpoint.weight = number.value_or(endpoint.weight);
+  return number.has_value();
+}
+/// The same of a limit of requests in flight; 0 is none.
+[[nodiscard]] inline bool set_limit(Endpoint& endpoint, std::string_view text) {
+  auto const number = parse_number(text);
+  if (number) endpoint.max_in_flight = *number == 0 ? Endpoint{}.max_in_flight : *number;
+  return number.has_value();
 }
 
 /// Adds a server, or says why its address can't be used.
@@ -73,8 +77,8 @@ inline void add_server(ProxyGroup& group, std::size_t line, Endpoint endpoint) {
 /// *Errors* ConfigError.
 inline void check_word(std::string_view word, std::string_view what, std::string_view others) {
   auto const is_safe = [&](char letter) {
-    return (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') ||
-           (letter >= 'A' && letter <= 'Z') || others.find(letter) != std::string_view::npos;
+    return poise::detail::is_letter_or_digit(letter) ||
+           others.find(letter) != std::string_view::npos;
   };
   if (!word.empty() && std::ranges::all_of(word, is_safe)) return;
   throw ConfigError{poise::detail::in_quotes(word) + " can't be " + std::string{what} +

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-#include <poise/discovery/files.hpp>
+#include <poise/base/files.hpp>
 #include <poise/discovery/haproxy.hpp>
 #include <poise/error.hpp>
 #include <poise/probe/schedule.hpp>
@@ -82,7 +82,7 @@ class HaproxyProbe {
   /// could not have, a path longer than 107 bytes.
   HaproxyProbe(std::string socket, std::string backend)
       : path_{std::move(socket)}, backend_{std::move(backend)} {
-    discovery::detail::check_word(backend_, "a backend's name", "_.-:");
+    discovery::detail::check_word(backend_, "a backend's name", discovery::detail::haproxy_letters);
     if (path_.empty() || path_.size() >= sizeof(sockaddr_un::sun_path))
       throw ConfigError{"the path of HAProxy's socket has " + std::to_string(path_.size()) +
                         " bytes: 1 to " + std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
@@ -103,20 +103,20 @@ class HaproxyProbe {
   /// What went wrong, or nothing.
   [[nodiscard]] std::string ask(std::string_view command, Time deadline,
                                 std::string& answer) const {
-    discovery::detail::Descriptor const socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (!socket) return discovery::detail::last_error();
+    poise::detail::Descriptor const socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    if (!socket) return poise::detail::last_error();
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
     if (!limit(socket.get(), deadline) ||
         ::connect(socket.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0 ||
         ::send(socket.get(), command.data(), command.size(), MSG_NOSIGNAL) < 0)
-      return discovery::detail::last_error();
+      return poise::detail::last_error();
     char part[16384];
     while (limit(socket.get(), deadline)) {
       auto const got = ::recv(socket.get(), part, sizeof part, 0);
       if (got == 0) return {};
-      if (got < 0) return discovery::detail::last_error();
+      if (got < 0) return poise::detail::last_error();
       answer.append(part, static_cast<std::size_t>(got));
       if (answer.size() > max_answer) return "its answer is longer than 16 MiB";
     }

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/ascii.hpp>
 #include <poise/discovery/look.hpp>
 #include <poise/error.hpp>
 #include <poise/time.hpp>
@@ -108,9 +109,8 @@ class Conversation {
   std::string result;
   for (char const letter : text) {
     auto const byte = static_cast<unsigned char>(letter);
-    bool const plain = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-                       (letter >= '0' && letter <= '9') || letter == '-' || letter == '.' ||
-                       letter == '_' || letter == '~';
+    bool const plain = poise::detail::is_letter_or_digit(letter) ||
+                       std::string_view{"-._~"}.find(letter) != std::string_view::npos;
     if (plain) {
       result += letter;
     } else {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/address.hpp>
 #include <poise/discovery/cares/dns.hpp>
 #include <poise/discovery/curl/registration_named.hpp>
 #include <poise/discovery/curl/source_named.hpp>
@@ -64,15 +65,14 @@ Merge to_merge(std::string const& text) {
 }
 
 ProxyTarget to_target(std::string const& text) {
-  auto const colon = text.find(':');
-  auto const mark = text.rfind('#');
-  auto const kind = text.substr(0, colon);
-  if ((kind != "nginx" && kind != "haproxy") || mark == std::string::npos || mark <= colon + 1 ||
-      mark + 1 == text.size())
+  auto const [kind, rest] = poise::detail::split_kind(text);
+  auto const mark = rest.rfind('#');
+  if ((kind != "nginx" && kind != "haproxy") || mark == std::string::npos || mark == 0 ||
+      mark + 1 == rest.size())
     throw Wrong{"--write is nginx:PATH#NAME or haproxy:PATH#NAME, not \"" + text + "\""};
   return {.kind = kind == "nginx" ? ProxyTarget::Kind::nginx : ProxyTarget::Kind::haproxy,
-          .path = text.substr(colon + 1, mark - colon - 1),
-          .name = text.substr(mark + 1)};
+          .path = rest.substr(0, mark),
+          .name = rest.substr(mark + 1)};
 }
 void check(Options const& options, std::string const& policy) {
   if (options.help) return;

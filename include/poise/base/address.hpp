@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace poise::inline v0_1_0::detail {
 
@@ -59,6 +61,13 @@ struct AddressParts {
   while (at > 0 && address[at - 1] >= '0' && address[at - 1] <= '9') --at;
   if (at == 0 || address[at - 1] != ':') return {address, {}};
   return {address.substr(0, at - 1), address.substr(at)};
+}
+
+/// "KIND:WHERE" as its two parts; without a colon all is the kind.
+[[nodiscard]] inline std::pair<std::string, std::string> split_kind(std::string_view text) {
+  auto const colon = std::min(text.find(':'), text.size());
+  return {std::string{text.substr(0, colon)},
+          std::string{text.substr(std::min(colon + 1, text.size()))}};
 }
 
 }  // namespace poise::inline v0_1_0::detail

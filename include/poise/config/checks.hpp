@@ -47,12 +47,11 @@ inline constexpr std::array<std::string_view, 11> source_kinds{
 
 /// Where the gateway has its entry.
 [[nodiscard]] inline std::string check_registry(std::string const& text) {
-  auto const colon = text.find(':');
-  auto const kind = text.substr(0, colon);
+  auto const [kind, url] = poise::detail::split_kind(text);
   bool const known = kind == "consul" || kind == "etcd";
-  bool const has_url =
-      colon != std::string::npos && text.find("://", colon) == text.find(':', colon + 1);
-  return text.empty() || (known && has_url)
+  auto const host = url.find("://");
+  auto const slash = host == std::string::npos ? host : url.find('/', host + 3);
+  return text.empty() || (known && slash != std::string::npos && slash + 1 != url.size())
              ? ""
              : "use consul:http://HOST:PORT/SERVICE, etcd:http://HOST:PORT/PREFIX, or \"\"";
 }
@@ -65,10 +64,8 @@ inline constexpr std::array<std::string_view, 11> source_kinds{
 [[nodiscard]] inline std::string check_route_key(std::string const& text) {
   std::vector<std::string_view> const words{"", "client", "path", "target"};
   if (std::ranges::find(words, text) != words.end()) return {};
-  auto const colon = text.find(':');
-  auto const kind = text.substr(0, colon);
-  bool const named = colon != std::string::npos && colon + 1 < text.size();
-  if ((kind == "field" || kind == "cookie") && named) return {};
+  auto const [kind, name] = poise::detail::split_kind(text);
+  if ((kind == "field" || kind == "cookie") && !name.empty()) return {};
   return "use client, path, target, field:NAME, cookie:NAME, or \"\"";
 }
 
@@ -102,11 +99,10 @@ inline constexpr std::array<std::string_view, 11> source_kinds{
 
 [[nodiscard]] inline std::string check_source(std::string const& text) {
   if (text.empty()) return {};
-  auto const colon = text.find(':');
-  std::string_view const kind = std::string_view{text}.substr(0, colon);
+  auto const [kind, where] = poise::detail::split_kind(text);
   std::vector<std::string_view> const kinds{source_kinds.begin(), source_kinds.end()};
   for (auto const each : kinds)
-    if (each == kind && colon != std::string::npos && colon + 1 < text.size()) return {};
+    if (each == kind && !where.empty()) return {};
   if (kind == "https") return {};
   return "use KIND:WHERE" + poise::detail::suggestion(kind, kinds, "the kinds are");
 }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/address.hpp>
 #include <poise/base/nearest.hpp>
 #include <poise/compose/policy_parser.hpp>
 #include <poise/config/field.hpp>
@@ -293,7 +294,7 @@ class DocumentChecks {
   }
 
   void check_credentials() {
-    auto const kind = std::string_view{settings_.source}.substr(0, settings_.source.find(':'));
+    auto const kind = poise::detail::split_kind(settings_.source).first;
     auto const& credentials = settings_.credentials;
     refuse(!credentials.token_file.empty() && kind != "consul" && kind != "k8s", "discovery.token",
            "given", "only the sources consul and k8s take a token");

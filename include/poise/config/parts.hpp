@@ -33,9 +33,7 @@ struct ProbeTarget {
 /// *Errors* ConfigError.
 [[nodiscard]] inline std::unique_ptr<discovery::Source> local_source(
     std::string const& text, discovery::Credentials const& = {}) {
-  auto const colon = text.find(':');
-  auto const kind = text.substr(0, colon);
-  auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
+  auto const [kind, rest] = poise::detail::split_kind(text);
   if (kind == "list") return discovery::from_list(rest);
   if (kind == "env") return discovery::from_environment(rest);
   if (kind == "file") return discovery::from_file(rest);

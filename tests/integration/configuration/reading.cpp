@@ -184,6 +184,15 @@ TEST_CASE("a policy's table means the same as its text") {
   REQUIRE(json.settings.policy == "retry(hedge=at(percentile=0.9))");
 }
 
+TEST_CASE("a registry that is none is found before the gateway starts") {
+  for (std::string const wrong :
+       {"consul:", "consul", "consul:web", "consul:http://a:1", "etcd:http://a:1/", "file:/x"})
+    require_problem(one_backend + "[gateway]\nregistry = \"" + wrong + "\"\n",
+                    "f:4:12: gateway.registry is \"" + wrong + "\": use consul:http://");
+  for (std::string const right : {"", "consul:http://a:1/web", "etcd:http://a:1,http://b:1/web/"})
+    REQUIRE(read_text(one_backend + "[gateway]\nregistry = \"" + right + "\"\n").valid());
+}
+
 TEST_CASE("a mistake in a policy's table is found where it stands") {
   auto const with = [](std::string const& table) { return one_backend + "[policy]\n" + table; };
   require_problem(with("nam = \"p2c\""), "f:3:1: policy has no name: add the policy's name");

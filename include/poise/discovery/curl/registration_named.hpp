@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include <poise/base/address.hpp>
 #include <poise/discovery/curl/source_named.hpp>
 #include <poise/discovery/json/registration.hpp>
 #include <poise/error.hpp>
@@ -26,9 +27,7 @@ struct NamedEntry {
 /// *Errors* ConfigError: no such kind, or not what it wants.
 [[nodiscard]] inline NamedEntry entry_named(std::string const& text, json::Entry entry,
                                             Credentials const& credentials = {}) {
-  auto const colon = text.find(':');
-  auto const kind = text.substr(0, colon);
-  auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
+  auto const [kind, rest] = poise::detail::split_kind(text);
   if (kind == "consul") {
     auto [url, service] = detail::split_url(rest, "a service's name");
     entry.service = service;

@@ -126,9 +126,7 @@ namespace detail {
 [[nodiscard]] inline std::unique_ptr<Source> source_named(std::string const& text,
                                                           std::string const& node = "poise",
                                                           Credentials const& credentials = {}) {
-  auto const colon = text.find(':');
-  auto const kind = text.substr(0, colon);
-  auto const rest = colon == std::string::npos ? std::string{} : text.substr(colon + 1);
+  auto const [kind, rest] = poise::detail::split_kind(text);
   if (rest.empty()) throw ConfigError{"\"" + text + "\" is no source: KIND:WHERE is wanted"};
   if (kind == "list") return from_list(rest);
   if (kind == "env") return from_environment(rest);

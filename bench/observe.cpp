@@ -22,19 +22,12 @@
 #include <poise/observe/reader.hpp>
 #include <poise/poise.hpp>
 
+#include "support/beside.hpp"
 #include "support/ratios.hpp"
 
 namespace {
 
 using namespace poise;
-
-std::vector<Endpoint> backends(std::size_t count) {
-  std::vector<Endpoint> result;
-  result.reserve(count);
-  for (std::size_t i = 0; i < count; ++i)
-    result.push_back({.id = "10.0.0." + std::to_string(i) + ":8080"});
-  return result;
-}
 
 /// Later at each call: latencies that spread over some octaves, as real ones do.
 struct CheapClock {
@@ -54,30 +47,16 @@ using Counting =
     Runtime<CheapClock, MeasureLatency, observe::Meter<observe::MeterOptions{.latency = false}>>;
 
 template <class P, class R>
-void cycle(benchmark::State& state) {
-  static Balancer<P, void, R>* servers = nullptr;
-  if (state.thread_index() == 0) {
-    servers = new Balancer<P, void, R>{backends(static_cast<std::size_t>(state.range(0)))};
-    for (int i = 0; i < 10'000; ++i) servers->pick().finish();
-  }
-  for (auto _ : state) servers->pick().finish();
-  if (state.thread_index() == 0) delete servers;
-}
+inline constexpr auto of = bench::cycle<Balancer<P, void, R>, bench::without_key>;
 
 template <class P>
 void enlist(std::string const& name) {
-  auto const add = [&](std::string const& kind, auto* run) {
-    for (auto const threads : {1, 2})
-      benchmark::RegisterBenchmark((kind + "/" + name).c_str(), run)
-          ->Arg(10)
-          ->Iterations(20'000)
-          ->Threads(threads)
-          ->UseRealTime();
-  };
-  add("on", cycle<P, On>);
-  add("sampled", cycle<P, Sampled>);
-  add("counting", cycle<P, Counting>);
-  add("off", cycle<P, Off>);
+  bench::enlist(name,
+                {{"on", of<P, On>},
+                 {"sampled", of<P, Sampled>},
+                 {"counting", of<P, Counting>},
+                 {"off", of<P, Off>}},
+                20'000);
 }
 
 /// The median and the least of some runs, in milliseconds.
@@ -98,7 +77,7 @@ void print(std::string const& what, double at_most_ms, Run const& run) {
 
 template <class R>
 void print_readings(std::size_t count, std::size_t cap, double read_ms, double scrape_ms) {
-  Balancer<Random, void, R> servers{backends(count)};
+  Balancer<Random, void, R> servers{bench::hosts(count)};
   observe::Reader const reader{"bench", servers, {.cap = cap}};
   std::mt19937_64 random{1};
   std::lognormal_distribution latency{std::log(2e6), 0.8};

@@ -4,14 +4,13 @@
 // every pick compared, against the same balancer without a shadow. The shadow needs no time and no
 // ends of requests, so that nothing but picks differs.
 
-#include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <poise/analysis/shadow.hpp>
 #include <poise/poise.hpp>
 
+#include "support/beside.hpp"
 #include "support/ratios.hpp"
 
 namespace {
@@ -21,33 +20,16 @@ using analysis::Shadow;
 using analysis::ShadowOptions;
 
 template <class P>
-void cycle(benchmark::State& state) {
-  static Balancer<P>* servers = nullptr;
-  if (state.thread_index() == 0) {
-    std::vector<Endpoint> backends;
-    for (std::int64_t i = 0; i < state.range(0); ++i)
-      backends.push_back({.id = "10.0.0." + std::to_string(i) + ":8080"});
-    servers = new Balancer<P>{std::move(backends)};
-    for (int i = 0; i < 10'000; ++i) servers->pick().finish();
-  }
-  for (auto _ : state) servers->pick({.route_key = "a key of a usual size"}).finish();
-  if (state.thread_index() == 0) delete servers;
-}
+inline constexpr auto of = bench::cycle<Balancer<P>, bench::with_key>;
 
 template <class Live, class Other>
 void enlist(std::string const& name) {
-  auto const add = [&](std::string const& kind, auto* run) {
-    for (auto const threads : {1, 2})
-      benchmark::RegisterBenchmark((kind + "/" + name).c_str(), run)
-          ->Arg(10)
-          ->Iterations(2'000)
-          ->Threads(threads)
-          ->UseRealTime();
-  };
-  add("none", cycle<Live>);
-  add("seldom", cycle<Shadow<Live, Other, ShadowOptions{.sampling = 20}>>);
-  add("usual", cycle<Shadow<Live, Other>>);
-  add("each", cycle<Shadow<Live, Other, ShadowOptions{.sampling = 0}>>);
+  bench::enlist(name,
+                {{"none", of<Live>},
+                 {"seldom", of<Shadow<Live, Other, ShadowOptions{.sampling = 20}>>},
+                 {"usual", of<Shadow<Live, Other>>},
+                 {"each", of<Shadow<Live, Other, ShadowOptions{.sampling = 0}>>}},
+                2'000);
 }
 
 }  // namespace
@@ -59,13 +41,7 @@ int main(int argc, char** argv) {
   enlist<HashRing<>, Maglev>("ring_beside_maglev");
   std::vector<bench::Comparison> comparisons;
   for (std::string const pair :
-       {"round_robin_beside_ring", "p2c_beside_least", "least_beside_p2c", "ring_beside_maglev"}) {
-    auto const floor = "none/" + pair;
-    comparisons.push_back({"seldom/" + pair, floor, 1, 0, bench::Comparison::least});
-    comparisons.push_back({"usual/" + pair, floor, 0, 0, bench::Comparison::least});
-    comparisons.push_back({"each/" + pair, floor, 0, 0, bench::Comparison::least});
-    comparisons.push_back({"seldom/" + pair, floor, 0, 0, bench::Comparison::ratio});
-    comparisons.push_back({"each/" + pair, floor, 0, 0, bench::Comparison::ratio});
-  }
+       {"round_robin_beside_ring", "p2c_beside_least", "least_beside_p2c", "ring_beside_maglev"})
+    bench::compare_sampling(comparisons, pair, 0);
   return bench::run(argc, argv, comparisons, 300);
 }

@@ -3,17 +3,14 @@
 
 // What tests of running services share.
 
-#include <unistd.h>
-
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 
 #include <poise/config/text.hpp>
 
 #include "support/catch.hpp"
+#include "support/text_file.hpp"
 
 namespace tests {
 
@@ -24,19 +21,6 @@ inline poise::config::Document configuration(std::string const& text) {
   REQUIRE(document.valid());
   return document;
 }
-
-/// A file of this test with this text, removed at the end.
-class TextFile {
- public:
-  explicit TextFile(std::string const& text) { write(text); }
-  TextFile(TextFile const&) = delete;
-  TextFile& operator=(TextFile const&) = delete;
-  ~TextFile() { std::filesystem::remove(path); }
-  void write(std::string const& text) const { std::ofstream{path} << text; }
-
-  std::string const path =
-      std::filesystem::temp_directory_path() / ("poise_test_" + std::to_string(::getpid()));
-};
 
 /// Waits for what another thread does; gives up after ten seconds.
 template <class Condition>

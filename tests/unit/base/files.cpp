@@ -4,32 +4,15 @@
 
 #include <sys/stat.h>
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/text_file.hpp"
 
 namespace unit_base_files {
 
-namespace {
-
-/// A file with this text, removed at the end.
-class SecretFile {
- public:
-  explicit SecretFile(std::string const& text) { write(text); }
-  SecretFile(SecretFile const&) = delete;
-  SecretFile& operator=(SecretFile const&) = delete;
-  ~SecretFile() { std::filesystem::remove(path); }
-  void write(std::string const& text) const { std::ofstream{path} << text; }
-
-  std::string const path = std::filesystem::temp_directory_path() / "poise_unit_base_files";
-};
-
-}  // namespace
-
 TEST_CASE("a secret is the text of its file without the end of its line, read each time") {
-  SecretFile const file{"s3cret\n"};
+  tests::TextFile const file{"s3cret\n"};
   CHECK(poise::detail::secret_of(file.path) == "s3cret");
   file.write("other\r\n");
   CHECK(poise::detail::secret_of(file.path) == "other");
@@ -37,7 +20,7 @@ TEST_CASE("a secret is the text of its file without the end of its line, read ea
 
 TEST_CASE("a secret that is missing, empty, too large or anybody's to write is refused") {
   using poise::detail::secret_of;
-  SecretFile const file{""};
+  tests::TextFile const file{""};
   CHECK_THROWS_WITH(secret_of("/no/such/secret"), Catch::Contains("/no/such/secret: No such file"));
   CHECK_THROWS_WITH(secret_of("/dev/null"), Catch::Contains("is no regular file"));
   CHECK_THROWS_WITH(secret_of(file.path), Catch::Contains("is empty: write the secret into it"));

@@ -80,7 +80,6 @@ template <class P>
 [[nodiscard]] std::size_t settle(P const& policy, ShadowView<P> const& view,
                                  Candidates const& candidates, Context& context, std::size_t i) {
   using Claiming = poise::detail::Claiming;
-  constexpr int asks = 4;  // after the first, as in engine/select.hpp
   Rehearsal rehearsal;
   PickTrace silent;
   for (int ask = 0;; ++ask) {
@@ -90,7 +89,7 @@ template <class P>
       if (Claiming::would_claim<true>(policy, view.plan, candidates.roster(), i, judging, false))
         return i;
     }
-    if (ask == asks) return Candidates::none;
+    if (ask == poise::detail::more_asks) return Candidates::none;
     if (i < candidates.size()) context.refuse(candidates[i]);
     context.note_asked();
     context.path = {};

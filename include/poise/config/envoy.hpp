@@ -465,10 +465,9 @@ class EnvoyReader {
 [[nodiscard]] inline Translation read_envoy(std::string_view text, std::string const& source = {}) {
   std::vector<Problem> problems;
   auto const root = parse_json(text, problems);
-  if (!problems.empty() || !root) return {{.problems = std::move(problems)}, {}};
-  detail::Translator to;
-  detail::EnvoyReader{to}.read(*root);
-  return to.finish(source, "this cluster has no endpoints: say where they come from (--source)");
+  return detail::translated<detail::EnvoyReader>(
+      root, std::move(problems), source,
+      "this cluster has no endpoints: say where they come from (--source)");
 }
 
 }  // namespace poise::inline v0_1_0::config

@@ -277,10 +277,9 @@ class GrpcReader {
 [[nodiscard]] inline Translation read_grpc(std::string_view text, std::string const& source = {}) {
   std::vector<Problem> problems;
   auto const root = parse_json(text, problems);
-  if (!problems.empty() || !root) return {{.problems = std::move(problems)}, {}};
-  detail::Translator to;
-  detail::GrpcReader{to}.read(*root);
-  return to.finish(source, "a service config has no backends: say where they come from (--source)");
+  return detail::translated<detail::GrpcReader>(
+      root, std::move(problems), source,
+      "a service config has no backends: say where they come from (--source)");
 }
 
 }  // namespace poise::inline v0_1_0::config

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -118,6 +119,17 @@ class Translator {
   std::vector<Problem> problems_{};
   std::vector<Problem> ignored_{};
 };
+
+/// What a reader makes of a file, unless its text has problems. `without` is said of a file that
+/// has no backends, if there is no `source` either.
+template <class Reader>
+[[nodiscard]] Translation translated(std::optional<Node> const& root, std::vector<Problem> problems,
+                                     std::string const& source, char const* without) {
+  if (!problems.empty() || !root) return {{.problems = std::move(problems)}, {}};
+  Translator to;
+  Reader{to}.read(*root);
+  return to.finish(source, without);
+}
 
 /// {"value": 7} as 7: the wrappers of protobuf, and Envoy's percentages and runtime values.
 Node const& unwrapped(Node const&& node) = delete;

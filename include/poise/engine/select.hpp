@@ -180,10 +180,7 @@ struct Selector {
 
   [[nodiscard]] static Proposal ask_again(Snapshot const& snapshot, Group const& group,
                                           Context& context) {
-    // If a fraction s of the backends is unusable, 4 more draws miss all others with s^5: 3 % at
-    // one half.
-    constexpr int asks = 4;
-    for (int ask = 0; ask < asks; ++ask) {
+    for (int ask = 0; ask < more_asks; ++ask) {
       context.path = {};
       auto const i = ask_policy(snapshot, group, context);
       if (i >= group.roster.eligible || is_unsuitable(context.request, group, i)) continue;

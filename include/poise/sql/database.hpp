@@ -33,6 +33,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/engine/call.hpp>
+#include <poise/engine/waiting.hpp>
 #include <poise/error.hpp>
 #include <poise/outcome.hpp>
 #include <poise/pool/acquire.hpp>
@@ -416,11 +417,8 @@ class Database {
     return place;
   }
 
-  /// In at most a year: steady_clock has no sums that stop at its end.
   static RealClock::time_point end_of(Duration limit) {
-    constexpr Duration longest = std::chrono::hours{24 * 365};
-    return RealClock::now() + std::chrono::duration_cast<RealClock::duration>(
-                                  std::clamp(limit, Duration::zero(), longest));
+    return RealClock::now() + std::clamp(limit, Duration::zero(), poise::detail::max_wait);
   }
 
   // -- servers -----------------------------------------------------------------------------------

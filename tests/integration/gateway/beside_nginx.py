@@ -1,12 +1,11 @@
 """The same bytes to the gateway and to nginx, before one backend: what comes back is the same."""
 
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
-from support import Backend, Client, Gateway, PATIENCE, eventually, pattern
+from support import Backend, Client, Gateway, PATIENCE, eventually, free_port, pattern
 
 # Fields that are each server's own.
 OWN = {"server", "date", "connection", "via"}
@@ -16,8 +15,7 @@ NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
 class Nginx:
     def __init__(self, backend):
         self.folder = tempfile.TemporaryDirectory(prefix="gateway-nginx-")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         where = Path(self.folder.name)
         (where / "nginx.conf").write_text(f"""
             daemon off; master_process off; pid {where}/pid; error_log {where}/errors;

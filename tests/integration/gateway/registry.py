@@ -3,21 +3,15 @@
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-from support import Backend, Gateway, eventually
+from support import Backend, Gateway, eventually, free_port
 
 ETCD = shutil.which("etcd")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 class Etcd:

@@ -384,6 +384,11 @@ class Gateway:
         self.process.send_signal(signal.SIGTERM)
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 def eventually(sentence, condition):
     """Waits until it holds."""
     end = time.monotonic() + PATIENCE

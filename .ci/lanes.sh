@@ -84,12 +84,16 @@ need_for_tidy() {
     nlohmann-json3-dev libc-ares-dev libboost1.81-dev libtomlplusplus-dev libpq-dev
 }
 
-# tidy <headers> <file>...: clang-tidy over these files, and over the headers below that folder.
+# A file that includes each of poise's headers.
+all_headers() { find include/poise -name '*.hpp' -printf '#include <poise/%P>\n' | sort; }
+
+# tidy <headers> <checks> <file>...: clang-tidy over these files, and over the headers below that
+# folder. The checks are added to those of .clang-tidy, or taken from them.
 tidy() {
-  local headers=$1
-  shift
+  local headers=$1 checks=$2
+  shift 2
   printf '%s\0' "$@" | xargs -0 -P "$(nproc)" -I{} \
-    clang-tidy-19 --quiet --header-filter="$headers" {} -- \
+    clang-tidy-19 --quiet --header-filter="$headers" --checks="$checks" {} -- \
     -std=c++20 -Iinclude -Iexamples -DASIO_HAS_CO_AWAIT -DASIO_HAS_STD_COROUTINE
 }
 

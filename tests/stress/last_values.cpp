@@ -68,11 +68,11 @@ TEST_CASE("values of several threads in a small ring are read whole or not at al
     tests::Team<Reader> readers{2, values};
     tests::Team<Writer> writers{3, values};
     Reader own{values};
-    for (tests::Rounds rounds{2000}; rounds.next();) own.work();
+    // Until it has seen one: writers that are held up while they write leave nothing to read.
+    for (tests::Rounds rounds{2000}; rounds.next() || own.seen == 0;) own.work();
     for (auto const& writer : writers.stop()) made += writer.made;
     for (auto const& reader : readers.stop()) CHECK(reader.mixed == 0);
     CHECK(own.mixed == 0);
-    CHECK(own.seen != 0);
   }
   REQUIRE(values.next() == made);
   // Of the last values some may have been given up, and an earlier one stays in their place.
@@ -93,7 +93,7 @@ TEST_CASE("decisions are read whole while threads pick and the set changes") {
   tests::Team<Picker> pickers{2, servers};
   std::uint64_t wrong = 0;
   std::uint64_t seen = 0;
-  for (tests::Rounds rounds{30}; rounds.next();) {
+  for (tests::Rounds rounds{30}; rounds.next() || seen == 0;) {
     servers.add({.id = "e"});
     servers.remove("e");
     for (auto const& each : servers.observer<Decisions>().last()) {
@@ -105,6 +105,5 @@ TEST_CASE("decisions are read whole while threads pick and the set changes") {
     }
   }
   pickers.stop();
-  CHECK(seen != 0);
   CHECK(wrong == 0);
 }

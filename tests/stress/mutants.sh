@@ -5,7 +5,7 @@
 #
 #   tests/stress/mutants.sh texts|short|all|NAME...    texts: only whether each place is there
 #
-# Every mutant below changes one place of include/poise, in a copy. The stress test that it names must
+# Every mutant below changes one place of include/poise, in a copy of the header. The stress test that it names must
 # then fail (or crash, or hang) under the sanitizer that it names; before that, the same test must pass
 # without the mutation. A survivor means that a test has become too weak.
 #
@@ -59,12 +59,24 @@ build_support() {
   done
 }
 
-# build TEST SANITIZER INCLUDE PROGRAM
+# build TEST SANITIZER PROGRAM [INCLUDE]: with the headers of INCLUDE in place of ours
 build() {
   local flags objects=$scratch/$2
   read -ra flags < <(flags_of "$2")
-  "$CXX" -std=c++20 -w "${flags[@]}" -I"$3" -I"$root/tests" \
-    "$root/tests/stress/$1.cpp" "$objects"/*.o -pthread -o "$4"
+  "$CXX" -std=c++20 -w "${flags[@]}" ${4+"-I$4"} -I"$root/include" -I"$root/tests" \
+    "$root/tests/stress/$1.cpp" "$objects"/*.o -pthread -o "$3"
+}
+
+# build_mutant NAME TEST SANITIZER...: its program, and that of the original if none had it before.
+build_mutant() {
+  local original=
+  build_support "$3"
+  if [[ ! -e $scratch/$2.$3 ]]; then
+    build "$2" "$3" "$scratch/$2.$3" &
+    original=$!
+  fi
+  build "$2" "$3" "$scratch/$1/program" "$scratch/$1" || true
+  wait $original || true
 }
 
 # run PROGRAM FENCE: with what a failure says in $scratch/log
@@ -73,11 +85,6 @@ run() {
     POISE_TEST_FENCE=$2 POISE_STRESS_SECONDS=${POISE_STRESS_SECONDS:-1} \
       TSAN_OPTIONS=halt_on_error=1 timeout 30 "${plainly[@]}" "$1" --abort
   } >"$scratch/log" 2>&1
-}
-
-# build_original TEST SANITIZER
-build_original() {
-  [[ -e $scratch/$1.$2 ]] || build "$1" "$2" "$root/include" "$scratch/$1.$2"
 }
 
 declare -A proven  # by test, sanitizer and fence: the original passes
@@ -94,10 +101,35 @@ prove() {
   proven[$name]=1
 }
 
+# judge NAME TEST SANITIZER FENCE: whether the test fails with the mutant and passes without it.
+judge() {
+  local name=$1 test=$2 sanitizer=$3 fence=$4 try
+  if [[ ! -e $scratch/$name/program ]]; then
+    echo "FAILED   $name does not compile"
+    return 1
+  fi
+  prove "$test" "$sanitizer" "$fence" || return 1
+  for ((try = 1; try <= tries; ++try)); do
+    if ! run "$scratch/$name/program" "$fence"; then
+      echo "caught   $name (stress/$test, $sanitizer, $fence, run $try): $(reason)"
+      return 0
+    fi
+  done
+  echo "SURVIVED $name (stress/$test, $sanitizer, $fence, $tries runs)"
+  return 1
+}
+
+count() {
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+chosen=()  # "NAME TEST SANITIZER FENCE"
+
 # mutant NAME SET FILE TEST SANITIZER FENCE, and on standard input: old text, a line "=>", new text
 mutant() {
-  local name=$1 set=$2 file=$3 test=$4 sanitizer=$5 fence=$6 text old new
-  [[ $wanted == texts || $wanted == all || $wanted == "$set" || " $wanted " == *" $name "* ]] || { cat >/dev/null; return 0; }
+  local name=$1 set=$2 file=$3 text old new
+  [[ $wanted == texts || $wanted == all || $wanted == "$set" || " $wanted " == *" $name "* ]] ||
+    { cat >/dev/null; return 0; }
   text=$(cat)
   old=${text%%$'\n=>'*}
   new=${text#*$'\n=>'}
@@ -109,39 +141,29 @@ mutant() {
   if [[ $rest == "$source" || ${rest#*"$old"} != "$rest" ]]; then
     echo "FAILED   $name: its old text must stand in $file exactly once:"
     echo "$old"
-    failed=$((failed + 1))
+    count false
     return 0
   fi
 
   if [[ $wanted == texts ]]; then
-    passed=$((passed + 1))
+    count true
     return 0
   fi
+  mkdir -p "$scratch/$name/poise/$(dirname "$file")"
+  printf '%s\n' "${source%%"$old"*}$new$rest" >"$scratch/$name/poise/$file"
+  chosen+=("$name $4 $5 $6")
+}
 
-  rm -rf "$scratch/include"
-  cp -r "$root/include" "$scratch/include"
-  printf '%s\n' "${source%%"$old"*}$new$rest" >"$scratch/include/poise/$file"
-  build_support "$sanitizer"
-  build_original "$test" "$sanitizer" &  # two cores
-  local original=$!
-  if ! build "$test" "$sanitizer" "$scratch/include" "$scratch/mutant"; then
-    wait $original || true
-    echo "FAILED   $name does not compile"
-    failed=$((failed + 1))
-    return 0
-  fi
-  wait $original || true
-  prove "$test" "$sanitizer" "$fence" || { failed=$((failed + 1)); return 0; }
-  local try
-  for ((try = 1; try <= tries; ++try)); do
-    if ! run "$scratch/mutant" "$fence"; then
-      echo "caught   $name (stress/$test, $sanitizer, $fence, run $try): $(reason)"
-      passed=$((passed + 1))
-      return 0
-    fi
+# The programs of the next one are built while this one's run.
+judge_all() {
+  local each i
+  for ((i = 0; i < ${#chosen[@]}; ++i)); do
+    read -ra each <<<"${chosen[i]}"
+    if ((i == 0)); then build_mutant "${each[@]}"; fi
+    if ((i + 1 < ${#chosen[@]})); then build_mutant ${chosen[i + 1]} & fi
+    count judge "${each[@]}"
+    wait
   done
-  echo "SURVIVED $name (stress/$test, $sanitizer, $fence, $tries runs)"
-  failed=$((failed + 1))
 }
 
 reason() {
@@ -670,5 +692,6 @@ mutant handle_that_does_not_wait_for_its_feed all discovery/watcher.hpp watcher 
         (void)shared_->running;
 END
 
+judge_all
 echo "$passed passed, $failed failed"
 [[ $failed == 0 && $passed != 0 ]] || exit 1

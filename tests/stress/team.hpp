@@ -48,7 +48,7 @@ class Rounds {
 };
 
 /// Threads that work until they are told to stop. Each has a Member of its own, which counts what
-/// it saw and is read after stop(): member.work() is called over and over.
+/// it saw and is read after stop(): member.work() is called over and over, at least once.
 template <class Member>
 class Team {
  public:
@@ -58,7 +58,8 @@ class Team {
     for (auto& member : members_)
       threads_.emplace_back([this, &member] {
         started_.add(1);
-        while (stop_.load() == 0) member.work();
+        do member.work();
+        while (stop_.load() == 0);
       });
     while (started_.load() < static_cast<std::int64_t>(size)) std::this_thread::yield();
   }

@@ -32,11 +32,11 @@ inline std::string fixed(double value, int decimals) {
   auto const size = std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
   return {text.data(), std::min(static_cast<std::size_t>(std::max(size, 0)), text.size() - 1)};
 }
-inline std::string in_ms(std::optional<Duration> time) {
-  if (!time) return "-";
-  auto const ms = static_cast<double>(time->count()) / 1e6;
+inline std::string in_ms(Duration time) {
+  auto const ms = static_cast<double>(time.count()) / 1e6;
   return fixed(ms, ms < 10 ? 2 : ms < 100 ? 1 : 0);
 }
+inline std::string in_ms(std::optional<Duration> time) { return time ? in_ms(*time) : "-"; }
 inline std::string percent(double fraction) { return fixed(100 * fraction, 1); }
 
 inline std::uint64_t failures_of(Requests const& requests) noexcept {
@@ -110,8 +110,7 @@ inline Columns::Row row_of(std::string name, std::string_view state, std::string
 namespace detail {
 
 inline Columns::Row row_of(std::string name, pool::Numbers const& of) {
-  auto const mean = of.waited == 0 ? std::optional<Duration>{}
-                                   : of.wait_time / static_cast<Duration::rep>(of.waited);
+  auto const waited = static_cast<Duration::rep>(of.waited);
   return {std::move(name),
           "",
           std::to_string(of.idle),
@@ -119,7 +118,7 @@ inline Columns::Row row_of(std::string name, pool::Numbers const& of) {
           std::to_string(of.opening),
           std::to_string(of.waiting),
           std::to_string(of.waited),
-          in_ms(mean),
+          waited == 0 ? "-" : in_ms(of.wait_time / waited),
           std::to_string(of.refused),
           std::to_string(of.opened),
           std::to_string(of.not_opened),

@@ -219,9 +219,8 @@ class Backend:
         def ok(data, *more, status="200 OK"):
             lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data)}", f"X-Backend: {self.name}",
                      *more]
-            say("\r\n".join(lines) + "\r\n\r\n")
-            if not is_head:
-                say(data)
+            # At once: killed in between, a backend would leave a response without its end.
+            say(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if is_head else data))
             return True
 
         if what == "length":

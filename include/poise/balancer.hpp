@@ -326,6 +326,12 @@ class Balancer {
 
   /// The numbers of all backends. Waits for no change.
   [[nodiscard]] Stats stats() const { return core().stats(); }
+  /// Adds a sentence to Stats::warnings, in place of the last one with this `about`; an empty text
+  /// takes it back. Observers are told once while it lasts, by the next tick() or stats().
+  /// *Cost* a lock that no pick takes; allocates.
+  void set_warning(std::string about, std::string text) {
+    core().set_warning(std::move(about), std::move(text));
+  }
   /// The policy's name.
   [[nodiscard]] std::string name() const { return core().name(); }
   /// The runtime's observer of this type, as the balancer holds it: a reference into the balancer.

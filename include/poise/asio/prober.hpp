@@ -58,6 +58,7 @@ class Prober {
   Prober& operator=(Prober const&) = delete;
   ~Prober() {
     state_->alive.end();
+    state_->probing.warn({});
     ::asio::post(state_->strand, [state = state_] { state->stop(); });
   }
 
@@ -87,6 +88,7 @@ class Prober {
     /// Once a second: reads which backends are to be probed.
     void refresh() {
       guarded([&] { schedule.update(probing.targets(), now()); });
+      guarded([&] { probing.warn(schedule.warning()); });
       set_timer.expires_after(std::chrono::seconds{1});
       set_timer.async_wait(later(&State::refresh));
       turn();

@@ -254,6 +254,10 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     return stats;
   }
 
+  void set_warning(std::string about, std::string text) {
+    standing_warnings_.set(std::move(about), std::move(text));
+  }
+
   // -- calls (engine/call.hpp) -------------------------------------------------------------------
 
   [[nodiscard]] CallTimeouts timeouts(Request const& request) {
@@ -522,6 +526,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
       warnings.push_back({"ticks",
                           "the health monitor gets no ticks: call tick() once a second, or use a "
                           "poise::Ticker"});
+    standing_warnings_.add_to(warnings);
     auto const membership = this->current_membership().membership;
     if (!membership) return warnings;
     if constexpr (Observed::warning)
@@ -567,6 +572,7 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
   sync::Relaxed<bool> key_seen_{false};  // a policy that looks at keys was given one
   RandomSource chance_;
   WaitingRoom<Core> room_{*this};
+  StandingWarnings standing_warnings_{};
   [[no_unique_address]] std::conditional_t<Observed::event, ToldWarnings, TellsNoWarnings>
       told_warnings_{};
 };

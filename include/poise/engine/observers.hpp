@@ -73,7 +73,7 @@ class ObserverList {
     notify_with_state(record, [&](auto& observer, auto& state) {
       if constexpr (warns<std::remove_reference_t<decltype(observer)>>)
         if (std::string text = observer.warning(record, state, now); !text.empty())
-          warnings.push_back({record.id(), std::move(text)});
+          warnings.push_back({"backend: " + record.id(), std::move(text)});
     });
   }
 

@@ -32,6 +32,26 @@ struct Warning {
               " requests had one: set Request::route_key or client_id, or take another policy"};
 }
 
+/// Warnings of others, such as probers. *Threads* any.
+class StandingWarnings {
+ public:
+  /// In place of what was said about it before; an empty text takes that back.
+  void set(std::string about, std::string text) {
+    about.insert(0, "set: ");  // not what a backend or the balancer's own is about
+    std::scoped_lock const lock{mutex_};
+    std::erase_if(all_, [&](Warning const& each) { return each.about == about; });
+    if (!text.empty()) all_.push_back({std::move(about), std::move(text)});
+  }
+  void add_to(std::vector<Warning>& warnings) {
+    std::scoped_lock const lock{mutex_};
+    warnings.insert(warnings.end(), all_.begin(), all_.end());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Warning> all_{};
+};
+
 /// Which warnings were told. *Threads* any.
 class ToldWarnings {
  public:

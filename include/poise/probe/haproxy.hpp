@@ -67,7 +67,6 @@ namespace detail {
 /// What HAProxy's word for a state says of a server. Traffic that it keeps away in maintenance or
 /// while draining is to be kept away here, too. Without a check it knows nothing against it.
 [[nodiscard]] inline Probed verdict_of_haproxy(std::string const& status) {
-  if (status.empty()) return {.cause = "HAProxy has no such server", .inconclusive = true};
   bool const serves = status.starts_with("UP") || status == "no check";
   return {.passed = serves, .cause = "HAProxy says " + poise::detail::escaped(status)};
 }
@@ -75,7 +74,7 @@ namespace detail {
 }  // namespace detail
 
 /// For ProbeThreads. An HAProxy that can't be asked, or that has no such server, is no verdict: the
-/// backend may be well. *Threads* any.
+/// backend may be well. Stats::warnings says so if it lasts. *Threads* any.
 class HaproxyProbe {
  public:
   /// The path of its socket, and the name of its backend. *Errors* ConfigError: a name that HAProxy
@@ -94,7 +93,10 @@ class HaproxyProbe {
     std::string answer;
     if (auto error = ask("show stat " + backend_ + " 4 -1\n", deadline, answer); !error.empty())
       return {.cause = "HAProxy at " + path_ + ": " + std::move(error), .inconclusive = true};
-    return detail::verdict_of_haproxy(detail::stat_of_server(answer, backend_, server, "status"));
+    auto const status = detail::stat_of_server(answer, backend_, server, "status");
+    if (status.empty())
+      return {.cause = "HAProxy has no server " + backend_ + "/" + server, .inconclusive = true};
+    return detail::verdict_of_haproxy(status);
   }
 
  private:

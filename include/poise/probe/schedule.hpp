@@ -14,7 +14,8 @@
 // first probes come in random order within `spread` for every hundred backends: soon, but no storm.
 //
 // An answer that comes after the timeout is a failure, whatever it says. An answer that the client
-// could not ask for (Probed::inconclusive) counts neither way; it asks again after doubt_interval.
+// could not ask for (Probed::inconclusive) counts neither way; it asks again after doubt_interval,
+// and `fall` of them in a row are a warning.
 
 #include <algorithm>
 #include <chrono>
@@ -31,6 +32,7 @@
 #include <vector>
 
 #include <poise/base/check.hpp>
+#include <poise/error.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/random.hpp>
 #include <poise/time.hpp>
@@ -153,6 +155,8 @@ class Schedule {
     if (now > entry.due) return conclude_late(found->first, entry, now);
     entry.running = false;
     if (result.inconclusive) {
+      ++entry.unmade;
+      entry.why_unmade = result.cause;
       plan(entry, found->first, after(now, stretched(options_.doubt_interval)));
       return std::nullopt;
     }
@@ -160,6 +164,21 @@ class Schedule {
     bool const hangs = !result.passed && now - entry.started >= options_.timeout / 10 * 9;
     entry.pace = hangs ? Pace::hangs : Pace::answers;
     return conclude(found->first, entry, result, now);
+  }
+
+  /// Which backends could not be asked the last `fall` times, and why; empty if all could.
+  [[nodiscard]] std::string warning() const {
+    std::size_t count = 0;
+    Entries::value_type const* last = nullptr;
+    for (auto const& each : entries_) {
+      if (each.second.unmade < options_.fall) continue;
+      ++count;
+      last = &each;
+    }
+    if (last == nullptr) return {};
+    return "no probe of " + std::to_string(count) + " of " + std::to_string(entries_.size()) +
+           " backends can be made, so that only requests judge them; the last of " +
+           poise::detail::in_quotes(last->first) + ": " + last->second.why_unmade;
   }
 
   /// The next probe that took too long: it failed, and its driver may stop it.
@@ -188,6 +207,8 @@ class Schedule {
     Pace pace = Pace::unknown;
     std::optional<Time> down_since{};
     std::uint32_t streak = 0;  // answers in a row that speak for a change
+    std::uint64_t unmade = 0;  // probes in a row that the client could not make
+    std::string why_unmade{};
   };
   using Entries = std::map<std::string, Entry, std::less<>>;
 
@@ -199,6 +220,7 @@ class Schedule {
 
   std::optional<Report> conclude(std::string const& id, Entry& entry, Probed const& result,
                                  Time now) {
+    entry.unmade = 0;
     auto const signal = result.passed ? pass(entry) : fail(entry, now);
     // Counted from the start, so that slow answers don't make probes rare.
     plan(entry, id, std::max(now, after(entry.started, stretched(wait(entry, now)))));
@@ -318,6 +340,7 @@ struct Probing {
     return report.signal == Signal::down ? !out : report.signal == Signal::up && out;
   }
   void tick() const { balancer.tick(); }
+  void warn(std::string text) const { balancer.set_warning("probes", std::move(text)); }
 
   /// *Errors* ConfigError: a backend that is down would be probed so rarely that the monitor takes
   /// the prober for dead, and readmits the backend between two probes.
@@ -345,13 +368,15 @@ struct AnyProbing {
   AnyProbing(Probing<Balancer, Monitor> const& with, ProbeOptions const& options)
       : targets{[with] { return with.targets(); }},
         report{[with](Schedule::Report const& found) { return with.report(found); }},
-        tick{[with] { with.tick(); }} {
+        tick{[with] { with.tick(); }},
+        warn{[with](std::string text) { with.warn(std::move(text)); }} {
     with.check(options);
   }
 
   std::function<std::vector<Target>()> targets;
   std::function<bool(Schedule::Report const&)> report;
   std::function<void()> tick;
+  std::function<void(std::string)> warn;
   static constexpr Duration soon = std::chrono::milliseconds{10};  ///< From report() to tick().
 };
 

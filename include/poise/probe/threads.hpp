@@ -63,6 +63,7 @@ class ProbeThreads {
     }
     changed_.notify_all();
     for (auto& thread : threads_) thread.join();
+    probing_.warn({});
   }
 
   /// Probes, reports and readings of the set that threw.
@@ -78,6 +79,8 @@ class ProbeThreads {
         std::optional<std::vector<Target>> all;
         unlocked(lock, [&] { all = probing_.targets(); });
         if (all) schedule_.update(*all, now);
+        auto warning = schedule_.warning();
+        unlocked(lock, [&] { probing_.warn(std::move(warning)); });
       } else if (tick_due_ && now >= *tick_due_) {
         tick_due_.reset();
         unlocked(lock, [&] { probing_.tick(); });

@@ -214,6 +214,7 @@ TEST_CASE("a probe asks HAProxy's runtime socket") {
   haproxy.ask("set server web/d state drain");
   CHECK_FALSE(asked("d").passed);
   CHECK(asked("nobody").inconclusive);
+  CHECK(asked("nobody").cause == "HAProxy has no server web/nobody");
   CHECK(HaproxyProbe{haproxy.admin(), "other"}({.id = "a"}, poise::SteadyClock{}.now() + 2s)
             .inconclusive);
   auto const gone = HaproxyProbe{"/nowhere", "web"}({.id = "a"}, poise::SteadyClock{}.now() + 2s);
@@ -246,6 +247,30 @@ TEST_CASE("HAProxy's verdicts keep a backend out, and let it in again") {
   CHECK(servers.find("a")->health() == poise::HealthState::healthy);
   haproxy.ask("enable server web/b");
   CHECK(is(poise::HealthState::healthy));
+}
+
+TEST_CASE("a mistyped backend of HAProxy is heard of") {
+  Haproxy const haproxy{"backend web\n server a 127.0.0.1:1\n server b 127.0.0.1:1\n"};
+  poise::health::Standard monitor;
+  poise::Balancer<poise::RoundRobin, void, poise::health::Monitored> servers{
+      tests::letters("ab"), {}, {.clock = {}, .observers = {monitor}}};
+  {
+    poise::health::ProbeThreads probes{
+        servers,
+        monitor,
+        poise::health::HaproxyProbe{haproxy.admin(), "wbe"},
+        {.interval = 50ms, .timeout = 40ms, .doubt_interval = 50ms, .spread = 1ms}};
+    for (int tries = 0; tries < 300 && servers.stats().warnings.empty(); ++tries)
+      std::this_thread::sleep_for(20ms);
+    servers.tick();
+    auto const warnings = servers.stats().warnings;
+    REQUIRE(warnings.size() == 1);
+    CHECK(warnings[0] ==
+          "no probe of 2 of 2 backends can be made, so that only requests judge them; the last of "
+          "\"b\": HAProxy has no server wbe/b");
+  }
+  servers.tick();
+  CHECK(servers.stats().warnings.empty());
 }
 
 TEST_CASE("the agent answers peers that send nothing, too much, or too slowly") {

@@ -101,6 +101,28 @@ TEST_CASE("stats() tells what it lists, too, and a tick does not repeat it") {
   CHECK(watched.heard().empty());
 }
 
+TEST_CASE("a warning that is set is listed and told until it is taken back") {
+  Watched watched;
+  auto& balancer = watched.balancer;
+  CHECK(balancer.stats().warnings.empty());
+  balancer.set_warning("probes", "none can be made");
+  balancer.set_warning("a", "of another kind than a backend's");
+  balancer.set_warning("probes", "none of 2 can be made");
+  std::vector<std::string> const both{"of another kind than a backend's", "none of 2 can be made"};
+  CHECK(balancer.stats().warnings == both);
+  CHECK(watched.heard() == both);
+  auto const on_a = tests::pick_of(balancer, "a");
+  watched.clock.advance(2min);
+  balancer.tick();
+  CHECK(watched.heard().size() == 1);
+  balancer.set_warning("probes", "");
+  balancer.set_warning("never set", "");
+  CHECK(balancer.stats().warnings.size() == 2);
+  balancer.set_warning("probes", "again");
+  balancer.tick();
+  CHECK(watched.heard() == std::vector<std::string>{"again"});
+}
+
 TEST_CASE("a policy that is used in vain is told once") {
   using poise::AnyPolicy;
   auto const keys = warnings_of_picks(poise::Maglev{}, 1000);

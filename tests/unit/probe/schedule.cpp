@@ -311,6 +311,30 @@ TEST_CASE("probes that the client could not make are no verdict, and are made ag
   CHECK_FALSE(schedule.finish("0", probe->ticket, {true, "ok"}, now));  // there was no doubt
 }
 
+TEST_CASE("probes that can't be made as often as failures decide are a warning") {
+  Schedule schedule{exact, 1};
+  schedule.update(targets(3), Time{100s});
+  Time now{102s};
+  auto const go_round = [&](poise::health::Probed const& of_two) {
+    while (auto const probe = schedule.start(now))
+      (void)schedule.finish(probe->id, probe->ticket,
+                            probe->id == "1" ? poise::health::Probed{true, "ok"} : of_two, now);
+    now += 10s;
+  };
+  for (int i = 0; i < 2; ++i) go_round({.cause = "no descriptor", .inconclusive = true});
+  CHECK(schedule.warning().empty());
+  go_round({.cause = "no descriptor", .inconclusive = true});
+  CHECK(schedule.warning() ==
+        "no probe of 2 of 3 backends can be made, so that only requests judge them; the last of "
+        "\"2\": no descriptor");
+  go_round({.cause = "no"});  // a verdict
+  CHECK(schedule.warning().empty());
+  for (int i = 0; i < 3; ++i) go_round({.cause = "no descriptor", .inconclusive = true});
+  CHECK_FALSE(schedule.warning().empty());
+  schedule.update({}, now);
+  CHECK(schedule.warning().empty());
+}
+
 TEST_CASE("the longest duration is never, in every option of probes") {
   constexpr auto never = Duration::max();
   std::vector<ProbeOptions> const all{{.interval = never},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// A server for bench/gateway/run: `upstream MILLISECONDS PLACES` listens on a free port of loopback,
-// which it prints, and answers each GET after a time of service with an exponential distribution and
-// this mean; 0 answers at once. It serves so many requests at a time, and the others wait in turn.
-// After SIGUSR1 it fails each request at once with 500.
+// A server for bench/gateway/run: `upstream MILLISECONDS PLACES` listens on a free port of
+// loopback, which it prints, and answers each GET after a time of service with an exponential
+// distribution and this mean; 0 answers at once. It serves so many requests at a time, and the
+// others wait in turn. After SIGUSR1 it fails each request at once with 500.
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>

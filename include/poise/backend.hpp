@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/check.hpp>
 #include <poise/endpoint.hpp>
 #include <poise/outcome.hpp>
 #include <poise/sync/in_flight.hpp>
@@ -48,9 +49,14 @@ enum class HealthState : std::uint8_t { healthy, degraded, unhealthy };
 struct Admission {
   /// At most so many requests in flight; never more than 2^23.
   std::uint32_t max_in_flight = sync::InFlight::limit;
-  /// The share of its picks that it accepts, in 2^-32: lower while it warms up.
+  /// The share of its picks that it accepts, in 2^-32: lower while it warms up. See share_of().
   std::uint32_t share = ~std::uint32_t{0};
 
+  /// A fraction from 0 to 1 as a share. *Errors* ConfigError: another number.
+  [[nodiscard]] static std::uint32_t share_of(double fraction) {
+    detail::check_fraction("fraction of Admission::share_of", fraction);
+    return static_cast<std::uint32_t>(fraction * ~std::uint32_t{0});
+  }
   friend bool operator==(Admission const&, Admission const&) = default;
 };
 
@@ -169,6 +175,8 @@ class alignas(64) Backend {
   }
   [[nodiscard]] HealthState health() const noexcept { return condition().health(); }
   [[nodiscard]] bool drained() const noexcept { return condition().drained; }
+  /// True if health() is what set_health() said, false if it was found by rules and reports.
+  [[nodiscard]] bool health_is_declared() const noexcept { return condition().is_declared; }
   [[nodiscard, gnu::always_inline]] Admission admission() const noexcept {
     return std::bit_cast<Admission>(admission_.load());
   }

@@ -271,6 +271,8 @@ class Balancer {
   }
   /// What a rule or probe found; the operator's word beats it.
   void report_health(std::string_view id, HealthState health) { core().report_health(id, health); }
+  /// What the backend accepts, for instance {.share = Admission::share_of(0.25)}; {} is all. Rules,
+  /// such as a slow start, may lower it. *Errors* ConfigError: a share of 1, which is 2^-32.
   void set_admission(std::string_view id, Admission admission) {
     core().set_admission(id, admission);
   }

@@ -256,6 +256,19 @@ TEST_CASE("backends that accept no share still serve when no other is left") {
   CHECK(picks(balancer, 20).find('-') == std::string::npos);
 }
 
+TEST_CASE("a share is made of a fraction, and 1 is taken for a mistake") {
+  using poise::Admission;
+  CHECK(Admission::share_of(0) == 0);
+  CHECK(Admission::share_of(0.25) == (1U << 30U) - 1);
+  CHECK(Admission::share_of(1) == Admission{}.share);
+  CHECK_THROWS_AS(Admission::share_of(1.5), poise::ConfigError);
+  CHECK_THROWS_AS(Admission::share_of(std::nan("")), poise::ConfigError);
+  auto balancer = servers(letters("ab"));
+  CHECK_THROWS_WITH(balancer.set_admission("a", {.share = 1}),
+                    "share of \"a\" is 1, which is 2^-32: use Admission::share_of(0.25) for a "
+                    "quarter, and leave it out for all");
+}
+
 TEST_CASE("a full share refuses no request") {
   auto balancer = servers(letters("ab"));
   CHECK(picks(balancer, 1000).substr(0, 4) == "abab");

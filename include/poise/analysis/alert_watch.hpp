@@ -6,12 +6,19 @@
 //   poise::observe::add_page(handler, metrics, {.notices = poise::analysis::alert_notices()});
 //
 // For alerts without a page, call AlertWatch::update() once a second with what a Reader reads.
+//
+// Requests are attempts and picks that found no backend; both count as failures unless they
+// succeeded. PoolState::changed, unfair and breaching are what detectors say (peers.hpp,
+// forecast.hpp): a snapshot does not know them, so the rules "changed", "unfair" and "breach ahead"
+// are silent here.
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <iterator>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +30,7 @@
 #include <poise/analysis/default_rules.hpp>
 #include <poise/analysis/sample.hpp>
 #include <poise/backend.hpp>
+#include <poise/call.hpp>
 #include <poise/observe/event_log.hpp>
 #include <poise/observe/feed.hpp>
 #include <poise/observe/snapshot.hpp>
@@ -53,34 +61,53 @@ class AlertWatch {
                       .healthy = static_cast<std::size_t>(now.set.healthy + now.set.degraded),
                       .ejections = totals.ejections - before_->ejections,
                       .panic = now.facts.panicking,
-                      .latency = latency_of(now.last_60s.p99),
+                      .latency = in_seconds(now.last_60s.p99),
+                      .retry_budget = totals.unretried > before_->unretried ? 0.0 : 1.0,
+                      .tick_age = tick_age(now),
                       .list_age = list_age,
                       .unhealthy = unhealthy});
     before_ = totals;
   }
   /// The alerts in progress.
   [[nodiscard]] std::span<Alert const> alerts() const noexcept { return alerts_.alerts(); }
+  /// As Alerts::errors and callback_failures.
+  [[nodiscard]] std::span<RuleError const> errors() const noexcept { return alerts_.errors(); }
+  [[nodiscard]] std::uint64_t callback_failures() const noexcept {
+    return alerts_.callback_failures();
+  }
 
  private:
   /// What never decreases.
   struct Totals {
-    explicit Totals(observe::Snapshot const& now) : requests{now.requests.all_completed()} {
+    explicit Totals(observe::Snapshot const& now)
+        : failures{std::accumulate(now.refusals.begin(), now.refusals.end(), std::uint64_t{0})} {
+      requests = now.requests.all_completed() + failures;
+      unretried = now.stopped_calls[static_cast<std::size_t>(StopReason::budget)];
       for (std::size_t i = 0; i < result_count; ++i)
         if (is_failure(static_cast<Result>(i))) failures += now.requests.completed[i];
       for (auto const& each : now.ejections)
         if (each.enforcement == "enforced") ejections += each.count;
     }
-    std::uint64_t requests;
-    std::uint64_t failures = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t failures;
     std::uint64_t ejections = 0;
+    std::uint64_t unretried = 0;  // calls that the budget stopped: none of it was left
   };
 
-  static std::optional<double> latency_of(std::optional<Duration> time) {
+  static std::optional<double> in_seconds(std::optional<Duration> time) {
     if (!time) return std::nullopt;
     return seconds_of(*time);
   }
+  /// A snapshot knows only that there was no tick for ten seconds.
+  Duration tick_age(observe::Snapshot const& now) {
+    if (!now.facts.ticks_missing) ticks_missing_since_.reset();
+    else if (!ticks_missing_since_) ticks_missing_since_ = now.at;
+    return ticks_missing_since_ ? now.at - *ticks_missing_since_ + std::chrono::seconds{10}
+                                : Duration{};
+  }
 
   Alerts alerts_;
+  std::optional<Time> ticks_missing_since_{};
   std::optional<Totals> before_{};
 };
 

@@ -8,7 +8,9 @@
 //   two it stays as it is, so a number that swings about one limit is one alert.
 //
 //   Rules of one group share an alert: it begins with the first of them, lists all that fire, and
-//   ends with the last. It is announced again only if it becomes a page.
+//   ends with the last. It is a page while one of them pages, and announced again each time it
+//   becomes one. When the last of those has cleared, the page ends; what still fires is announced
+//   as a ticket.
 //
 // The default set, default_rules(), needs no tuning. docs/analysis.md lists it.
 //
@@ -92,7 +94,7 @@ struct Firing {
 /// All that fires in one group.
 struct Alert {
   std::string group;
-  Severity severity{};        ///< The highest that any of its rules had.
+  Severity severity{};        ///< The highest of its rules.
   Time since{};               ///< When its first rule fired.
   std::vector<Firing> rules;  ///< In the order in which they fired. Cleared ones are dropped.
 };
@@ -109,10 +111,13 @@ namespace detail {
 
 /// "errors: few healthy (0.5, limit 0.6): see the history of the listed backends"
 [[nodiscard]] inline std::string message(Alert const& alert) {
-  auto text = alert.group + ":";
-  for (auto const& each : alert.rules)
-    text += " " + each.rule + " (" + detail::three_digits(each.value) + ", limit " +
-            detail::three_digits(each.limit) + "): " + each.advice + ";";
+  std::string text = poise::detail::escaped(alert.group) + ":";
+  for (auto const& each : alert.rules) {
+    text += " " + poise::detail::escaped(each.rule) + " (" + detail::three_digits(each.value) +
+            ", limit " + detail::three_digits(each.limit) + ")";
+    if (!each.advice.empty()) text += ": " + each.advice;
+    text += ";";
+  }
   text.pop_back();
   return text;
 }
@@ -126,8 +131,10 @@ struct RuleError {
 
 /// What to call when an alert begins and ends.
 struct AlertCallbacks {
-  std::function<void(Alert const&)> on_fire{};   ///< It began, or became a page.
-  std::function<void(Alert const&)> on_clear{};  ///< It ended: the alert as it last was.
+  /// It began, or became a page; or its page was cleared, and it goes on as a ticket.
+  std::function<void(Alert const&)> on_fire{};
+  /// It ended, or stopped being a page: the alert as it last was.
+  std::function<void(Alert const&)> on_clear{};
 };
 
 /// Evaluates rules on the caller's time line.
@@ -232,12 +239,16 @@ class Alerts {
   }
   void note_clear(Rule const& rule) {
     auto const alert = std::ranges::find(alerts_, rule.group, &Alert::group);
-    if (alert->rules.size() == 1) {
-      auto const last = std::move(*alert);
+    auto const last = *alert;
+    std::erase_if(alert->rules, [&](Firing const& firing) { return firing.rule == rule.name; });
+    if (alert->rules.empty()) {
       alerts_.erase(alert);
       return notify(callbacks_.on_clear, last);
     }
-    std::erase_if(alert->rules, [&](Firing const& firing) { return firing.rule == rule.name; });
+    alert->severity = std::ranges::max(alert->rules, {}, &Firing::severity).severity;
+    if (alert->severity == last.severity) return;
+    notify(callbacks_.on_clear, last);
+    notify(callbacks_.on_fire, *alert);
   }
   Alert& alert_of(std::string const& group) {
     auto const found = std::ranges::find(alerts_, group, &Alert::group);

@@ -5,16 +5,23 @@
 //
 // An objective of 99.9 % leaves a budget of 0.1 % failures. A burn rate of 1 spends it in exactly
 // its period (30 days). The long window says that much was spent, the short one that it goes on:
-// so an alert fires only if both exceed the rate, and clears soon after the failures end.
+// so an alert fires only if both exceed the rate.
+//
+// A short window of 30 minutes, or of six hours, takes that long to forget an outage. So what came
+// last is looked at, too: four minutes, or as long as it takes for ten failures to be expected at
+// the rate. With less than a fifth of them the failures have ended, and the rate counts as that of
+// what came last until this reaches the rate again.
 //
 // Not for a few requests an hour: one failure is then a large fraction. See min_failures.
 //
-// Source: Google, The Site Reliability Workbook, chapter 5, table 5-8.
+// Source: Google, The Site Reliability Workbook, chapter 5, table 5-8; the look at what came last
+// is our own.
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,8 +69,8 @@ struct BurnOptions {
 
 /// The burn rate of a stream of requests over a long and a short window.
 ///
-/// *Threads* one. *Cost* of add(): one addition, and O(long / short * 30) each thirtieth of the
-/// short window; 9 kB for page_fast. Reads no clock.
+/// *Threads* one. *Cost* of add(): the sum of up to 30 slots, and O(long / short * 30) each
+/// thirtieth of the short window; 9 kB for page_fast. Reads no clock.
 class BurnRate {
  public:
   /// *Errors* ConfigError.
@@ -82,6 +89,10 @@ class BurnRate {
     }
     slots_.back().requests += static_cast<double>(requests);
     slots_.back().failures += static_cast<double>(std::min(failures, requests));
+    auto const last = last_rate();
+    if (!last) return;
+    if (*last < options_.window.rate / 5) has_ended_ = true;
+    else if (*last >= options_.window.rate) has_ended_ = false;
   }
 
   /// Of the window that ends at the last add(). Too few requests: 0.
@@ -101,8 +112,12 @@ class BurnRate {
     auto const sums = sums_of(options_.window.short_window);
     return burn(sums.failures, sums.requests);
   }
-  /// Fires above options().window.rate: the lower of the two.
-  [[nodiscard]] double rate() const noexcept { return std::min(long_rate(), short_rate()); }
+  /// Fires above options().window.rate: the lower of the two, or what came last if that is less and
+  /// the failures have ended.
+  [[nodiscard]] double rate() const noexcept {
+    auto const both = std::min(long_rate(), short_rate());
+    return has_ended_ ? std::min(both, last_rate().value_or(both)) : both;
+  }
   [[nodiscard]] BurnOptions const& options() const noexcept { return options_; }
 
  private:
@@ -128,6 +143,21 @@ class BurnRate {
     }
     return sums;
   }
+  /// Of what came last; nothing if that was too little to tell.
+  [[nodiscard]] std::optional<double> last_rate() const noexcept {
+    constexpr Duration least = std::chrono::minutes{4};
+    constexpr double expected = 10;
+    auto const requests = expected / (options_.window.rate * (1 - options_.objective));
+    Slot sums;
+    for (auto slot = slots_.rbegin();
+         slot != slots_.rend() && now_ - slot->begin < options_.window.short_window; ++slot) {
+      sums.requests += slot->requests;
+      sums.failures += slot->failures;
+      if (now_ - slot->begin >= least && sums.requests >= requests)
+        return burn(sums.failures, sums.requests);
+    }
+    return std::nullopt;
+  }
   /// Drops what is older than the long window, many at a time.
   void forget() {
     auto const old = [this](Slot const& slot) {
@@ -140,6 +170,7 @@ class BurnRate {
   BurnOptions options_;
   Duration slot_{};
   std::vector<Slot> slots_;
+  bool has_ended_ = false;
   Time first_{};
   Time now_{};
 };

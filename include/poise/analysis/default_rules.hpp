@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The rules that need no tuning. docs/analysis.md has them as a table, with the reason for each
-// number. A rule whose number is not known (PoolState) never fires.
+// The rules that need no tuning: docs/analysis.md has them as a table. A rule whose number is not
+// known (PoolState) never fires.
 
 #include <chrono>
 #include <cstdint>
@@ -108,9 +108,9 @@ inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
          return Reading{pool.panic ? 1.0 : 0.0, detail::copied(pool.unhealthy)};
        },
        1, 0, 5s, 60s,
-       "so few backends are healthy that all are used: restore some, or the balancer's list"},
+       "so few backends are left that ejections count for nothing: restore some, or the list"},
       {"few healthy", "errors", Severity::ticket, ill, 0.6, 0.75, 10s, 60s,
-       "see the history of the listed backends for what ejected them"},
+       "see the history of those that are listed; the others are drained"},
       {"ejections", "errors", Severity::ticket, detail::EjectionRate{}, 0.5, 0.2, 0s, 60s,
        "backends are ejected again and again: see their history"},
       {"changed", "latency", Severity::ticket,

@@ -46,12 +46,15 @@ struct Candidate {
 
 /// What a pick would do, and why.
 struct Explanation {
-  Time at{};                            ///< By the balancer's clock.
-  std::string policy{};                 ///< Its name.
-  std::string key{};                    ///< The request's; no longer than 256 bytes.
-  std::string winner{};                 ///< Its id; empty if the pick would fail ...
-  Error error{};                        ///< ... and why.
-  bool found_by_scan = false;           ///< By the balancer, not by the policy: see Rehearsed.
+  Time at{};                   ///< By the balancer's clock.
+  std::string policy{};        ///< Its name.
+  std::string key{};           ///< The request's; no longer than 256 bytes.
+  std::string winner{};        ///< Its id; empty if the pick would fail ...
+  Error error{};               ///< ... and why.
+  bool found_by_scan = false;  ///< By the balancer, not by the policy: see Rehearsed.
+  bool preferred = false;      ///< The request prefers the winner.
+  /// The winner is unhealthy: so few are healthy that ejections count for nothing.
+  bool panicking = false;
   bool explores = false;                ///< The policy took it in spite of its score, to learn.
   std::vector<Candidate> candidates{};  ///< All backends, in configured order.
 };
@@ -62,9 +65,11 @@ namespace detail {
 class Explaining {
  public:
   explicit Explaining(Rehearsed const& rehearsed) : rehearsed_{rehearsed} {
-    if (rehearsed.winner != nullptr)
-      winner_score_ = rehearsed.rehearsal.note(*rehearsed.winner).score;
+    if (rehearsed.winner == nullptr) return;
+    winner_score_ = rehearsed.rehearsal.note(*rehearsed.winner).score;
+    panicking_ = rehearsed.winner->health() == HealthState::unhealthy;
   }
+  [[nodiscard]] bool panicking() const noexcept { return panicking_; }
 
   [[nodiscard]] Candidate candidate(Backend const& backend, Health const& health,
                                     Request const& request) const {
@@ -81,7 +86,7 @@ class Explaining {
   /// `known`: of the backend itself. Reasons are tried in the order in which a pick meets them.
   [[nodiscard]] Why reason(Why known, Rehearsal::Note const& note) const {
     bool const ineligible = known.reason != Reason::none && known.reason <= Reason::excluded;
-    if (ineligible) return known;
+    if (ineligible && !(panicking_ && was_found_ill(known.reason))) return known;
     if (note.left_out_by == LeftOutBy::group && known.reason == Reason::degraded) return known;
     if (note.left_out_by != LeftOutBy::nothing) return because(known, left_out(note.left_out_by));
     bool const full = known.reason == Reason::full || known.reason == Reason::on_trial;
@@ -106,6 +111,10 @@ class Explaining {
     return why;
   }
 
+  /// What a panic disregards.
+  static bool was_found_ill(Reason reason) noexcept {
+    return reason == Reason::reported || reason == Reason::ejected || reason == Reason::down;
+  }
   static Why because(Why const& known, Reason reason) { return {.id = known.id, .reason = reason}; }
 
   static Reason left_out(LeftOutBy by) noexcept {
@@ -120,6 +129,7 @@ class Explaining {
 
   Rehearsed const& rehearsed_;
   std::optional<double> winner_score_{};
+  bool panicking_ = false;
 };
 
 template <class Balancer, class HealthOf>
@@ -135,6 +145,8 @@ template <class Balancer, class HealthOf>
                      .found_by_scan = rehearsed.scanned,
                      .explores = rehearsed.rehearsal.explores()};
   Explaining const explaining{rehearsed};
+  result.preferred = rehearsed.winner != nullptr && request.preferred == result.winner;
+  result.panicking = explaining.panicking();
   for (auto const* backend : rehearsed.backends)
     result.candidates.push_back(explaining.candidate(*backend, health_of(backend->id()), request));
   return result;
@@ -162,8 +174,10 @@ template <class Balancer, Monitors Monitor>
   auto text = of.policy + " picks " + (of.winner.empty() ? "nothing" : escaped(of.winner));
   if (!of.key.empty()) text += " for the key " + poise::detail::in_quotes(of.key);
   if (of.winner.empty()) text += ": " + message(of.error);
+  else if (of.preferred) text += ", which the request prefers";
   else if (of.found_by_scan) text += ", found by the balancer";
   else if (of.explores) text += ", to learn about it";
+  if (of.panicking) text += ", in a panic: so few are healthy that ejections count for nothing";
   for (auto const& each : of.candidates) {
     text += "\n  ";
     if (each.why.reason == Reason::none) text += escaped(each.why.id) + ": picked";

@@ -28,8 +28,10 @@ inline void write(JsonWriter& json, Why const& of, Time now) {
   json.text("id", of.id);
   json.text("reason", name(of.reason));
   json.text("cause", of.cause);
-  json.number("value", of.value);
-  json.number("limit", of.limit);
+  constexpr auto unknown = std::numeric_limits<double>::quiet_NaN();
+  bool const is_compared = of.limit != 0;
+  json.number("value", is_compared ? of.value : unknown);
+  json.number("limit", is_compared ? of.limit : unknown);
   json.time("since", of.since ? std::optional{now - *of.since} : std::nullopt);
   json.time("left", of.until ? std::optional{*of.until - now} : std::nullopt);
   json.text("ends_by", remedy(of.reason));
@@ -127,6 +129,8 @@ inline void write(JsonWriter& json, ShadowShare const& of) {
     json.text("winner", of.winner);
     if (of.winner.empty()) json.object("error", [&] { detail::write(json, of.error); });
     json.flag("found_by_scan", of.found_by_scan);
+    json.flag("preferred", of.preferred);
+    json.flag("panicking", of.panicking);
     json.flag("explores", of.explores);
     json.array("candidates", [&] {
       for (auto const& each : of.candidates)

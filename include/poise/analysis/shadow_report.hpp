@@ -100,16 +100,26 @@ class SharesDistance {
     auto const live = static_cast<double>(counts.live);
     auto const shadow = static_cast<double>(counts.shadow);
     value_ += std::abs(live - shadow) / samples_ / 2;
-    // In one pick the difference is +1, -1 or 0; picks where both chose the backend have 0. So its
-    // variance over equal shares is the fraction of picks where only one of the two chose it.
+    // In one pick the difference is +1, -1 or 0; picks where both chose the backend have 0. Where
+    // only one of the two chose it, equal shares toss a coin.
     auto const one_of_two = std::max(0.0, live + shadow - 2 * static_cast<double>(counts.both));
-    by_chance_ += mean_of_absolute * std::sqrt(one_of_two) / samples_ / 2;
+    by_chance_ += mean_distance(one_of_two) / samples_ / 2;
   }
   [[nodiscard]] double value() const noexcept { return value_; }
   [[nodiscard]] double by_chance() const noexcept { return by_chance_; }
 
  private:
-  static constexpr double mean_of_absolute = 0.7979;  // E|x| of a normal x: sqrt(2 / pi)
+  /// How far so many steps of +1 or -1 lead from the start, on average.
+  static double mean_distance(double steps) noexcept {
+    constexpr double mean_of_absolute = 0.7979;  // E|x| of a normal x: sqrt(2 / pi)
+    constexpr double many = 100;
+    if (steps > many) return mean_of_absolute * std::sqrt(steps);
+    auto const half = std::ceil(steps / 2);
+    auto mean = 2 * half;
+    for (double i = 1; i <= half; ++i) mean *= (2 * i - 1) / (2 * i);
+    return mean;
+  }
+
   double samples_;
   double value_ = 0;
   double by_chance_ = 0;

@@ -40,7 +40,8 @@ enum class Reason : std::uint8_t {
   none,        ///< It is eligible like any other.
   unknown,     ///< The balancer has no backend of this id.
   drained,     ///< By the operator.
-  declared,    ///< Declared unhealthy, by the operator or a rule that is not the monitor.
+  declared,    ///< Declared unhealthy by the operator.
+  reported,    ///< Reported unhealthy, and the monitor has not decided about it; or there is none.
   ejected,     ///< For a time.
   down,        ///< Probes call it down.
   weightless,  ///< Weight 0.
@@ -71,6 +72,7 @@ enum class Reason : std::uint8_t {
                                      "unknown",
                                      "drained",
                                      "declared unhealthy",
+                                     "reported unhealthy",
                                      "ejected",
                                      "down",
                                      "weight 0",
@@ -98,34 +100,34 @@ enum class Reason : std::uint8_t {
 }
 /// What ends it.
 [[nodiscard]] constexpr std::string_view remedy(Reason reason) noexcept {
-  constexpr std::string_view remedies[]{
-      "",
-      "add() or update()",
-      "undrain()",
-      "set_health(id, nullopt), or the report of whatever declared it",
-      "then one trial request decides",
-      "probes that pass",
-      "set_weight()",
-      "another request",
-      "replication",
-      "another request",
-      "the trial request in flight decides",
-      "requests in flight that end, or set_admission()",
-      "a trial request that succeeds",
-      "time",
-      "set_admission(), or the rule that limits it",
-      "time without failures",
-      "",
-      "another filter",
-      "another subset",
-      "tiers before it that can't carry the load",
-      "another draw of the zone",
-      "less load on it",
-      "",
-      "",
-      "",
-      "",
-      ""};
+  constexpr std::string_view remedies[]{"",
+                                        "add() or update()",
+                                        "undrain()",
+                                        "set_health(id, nullopt)",
+                                        "another report",
+                                        "then one trial request decides",
+                                        "a report that it is well, or probes that pass",
+                                        "set_weight()",
+                                        "another request",
+                                        "replication",
+                                        "another request",
+                                        "the trial request in flight decides",
+                                        "requests in flight that end, or set_admission()",
+                                        "a trial request that succeeds",
+                                        "",
+                                        "set_admission(), or the rule that limits it",
+                                        "time without failures",
+                                        "",
+                                        "another filter",
+                                        "another subset",
+                                        "tiers before it that can't carry the load",
+                                        "another draw of the zone",
+                                        "less load on it",
+                                        "",
+                                        "",
+                                        "",
+                                        "",
+                                        ""};
   return remedies[static_cast<std::size_t>(reason)];
 }
 
@@ -172,7 +174,8 @@ struct Health {
   auto const phase = health.phase.value_or(Phase::healthy);
   if (stats.drained) return because(Reason::drained);
   if (stats.health == HealthState::unhealthy) {
-    if (phase != Phase::ejected) return because(Reason::declared);
+    if (backend.health_is_declared()) return because(Reason::declared);
+    if (phase != Phase::ejected) return because(Reason::reported);
     return by_monitor(health.last && health.last->lasts ? Reason::ejected : Reason::down);
   }
   if (stats.weight == 0) return because(Reason::weightless);
@@ -247,7 +250,8 @@ template <class Balancer>
               poise::detail::in_words(why.limit);
     text += ')';
   }
-  if (why.until) text += ", for " + seconds(std::max(Duration{}, *why.until - now)) + " more";
+  if (why.until && *why.until > now) text += ", for " + seconds(*why.until - now) + " more";
+  else if (why.until) text += ", until the next tick";
   if (auto const what = remedy(why.reason); !what.empty())
     text += (why.until ? "; " : "; ends by: ") + std::string{what};
   return text;

@@ -27,6 +27,7 @@ namespace poise::inline v0_1_0::config {
 struct ProbeTarget {
   std::function<Stats()> stats;
   std::function<void()> tick;
+  std::function<void(std::string about, std::string text)> set_warning;
 };
 
 /// The source of this text, if it needs no library: list, env, file (lines) and dns.

@@ -320,7 +320,10 @@ class Service {
           "this program can't probe; use probe.kind = \"none\", or give it "
           "Parts::probes"};
     if (!starts) return {};
-    return parts_.probes({[this] { return balancer_.stats(); }, [this] { balancer_.tick(); }},
+    return parts_.probes({[this] { return balancer_.stats(); }, [this] { balancer_.tick(); },
+                          [this](std::string about, std::string text) {
+                            balancer_.set_warning(std::move(about), std::move(text));
+                          }},
                          monitor_, settings);
   }
   std::shared_ptr<void> server_of(MetricsSettings const& settings, bool starts) {

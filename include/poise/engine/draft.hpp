@@ -144,6 +144,10 @@ class Draft {
 
   void set_admission(std::string_view id, Admission admission) {
     auto& entry = entries[position_of(id, "set_admission")];
+    if (admission.share == 1)
+      throw ConfigError{"share of " + in_quotes(id) +
+                        " is 1, which is 2^-32: use Admission::share_of(0.25) for a quarter, and "
+                        "leave it out for all"};
     entry.admission = admission;
     entry.operator_admits = true;
   }

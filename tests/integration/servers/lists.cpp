@@ -176,7 +176,7 @@ TEST_CASE("HAProxy learns from the agent who is drained, down and warming up") {
     CHECK(becomes(haproxy, "a", "weight", "200"));
     servers.set_admission("a", {.share = 1U << 30U});
     CHECK(becomes(haproxy, "a", "weight", "50"));
-    servers.set_admission("a", {.share = 1});
+    servers.set_admission("a", {.share = 2});
     CHECK(becomes(haproxy, "a", "weight", "2"));  // never 0 while it is in service
     servers.set_admission("a", {});
     servers.set_health("a", poise::HealthState::degraded);

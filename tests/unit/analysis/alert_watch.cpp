@@ -3,9 +3,12 @@
 
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <poise/analysis/alerts.hpp>
+#include <poise/call.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/outcome.hpp>
 #include <support/catch.hpp>
@@ -63,6 +66,52 @@ TEST_CASE("what was counted before an alert watch began is not judged", "[alerts
     watch.update(now);
   }
   CHECK(watch.alerts().empty());
+}
+
+TEST_CASE("picks that found no backend are failures", "[alerts]") {
+  analysis::AlertWatch watch;
+  auto now = pool_at(0);
+  for (int second = 0; second < 120; ++second) {
+    now.at = pool_at(second).at;
+    now.refusals[0] += 100;
+    watch.update(now);
+  }
+  REQUIRE(watch.alerts().size() == 1);
+  CHECK(watch.alerts()[0].severity == analysis::Severity::page);
+}
+
+TEST_CASE("ticks that are missing page, and a spent retry budget is a ticket", "[alerts]") {
+  analysis::AlertWatch watch;
+  auto now = pool_at(0);
+  now.facts.ticks_missing = true;
+  for (int second = 0; second < 60; ++second) {
+    now.at = pool_at(second).at;
+    now.stopped_calls[static_cast<std::size_t>(StopReason::budget)] += 3;
+    watch.update(now);
+  }
+  REQUIRE(watch.alerts().size() == 2);
+  CHECK(watch.alerts()[0].group == "ticks");
+  CHECK(watch.alerts()[1].rules[0].rule == "retry budget");
+  now.facts.ticks_missing = false;
+  for (int second = 60; second < 180; ++second) {
+    now.at = pool_at(second).at;
+    watch.update(now);
+  }
+  CHECK(watch.alerts().empty());
+}
+
+TEST_CASE("an alert watch tells which of its rules and callbacks threw", "[alerts]") {
+  analysis::Rule bad{.name = "bad",
+                     .measure = [](auto&) -> std::optional<analysis::Reading> { throw 1; },
+                     .fire = 1};
+  analysis::Rule good{.name = "good",
+                      .measure = [](auto&) { return std::optional{analysis::Reading{2}}; },
+                      .fire = 1};
+  analysis::AlertWatch watch{{bad, good}, {.on_fire = [](auto&) { throw 1; }, .on_clear = {}}};
+  for (int second = 0; second < 3; ++second) watch.update(pool_at(second));
+  REQUIRE(watch.errors().size() == 1);
+  CHECK(watch.errors()[0].rule == "bad");
+  CHECK(watch.callback_failures() == 1);
 }
 
 TEST_CASE("each balancer has alerts of its own among the notices", "[alerts]") {

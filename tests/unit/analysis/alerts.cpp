@@ -280,8 +280,57 @@ TEST_CASE("300 dead backends are one alert with one list") {
 
   watch.state = PoolState{calm()};
   watch.state.now = Time{1h + 2min + 1s};
-  watch.run(7h);
-  CHECK(watch.log == Log{"fire errors", "fire errors", "clear errors"});
+  watch.run(7h);  // the page is cleared, then the ticket about the month's budget
+  CHECK(watch.log ==
+        Log{"fire errors", "fire errors", "clear errors", "fire errors", "clear errors"});
+}
+
+TEST_CASE("a page is cleared soon after an outage, and the next one is announced") {
+  auto const history = GENERATE(std::chrono::minutes{10}, std::chrono::hours{2}, 4 * 24h);
+  auto const outage = GENERATE(60s, 180s, 600s);
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.run(history);
+  for (int time = 0; time < 3; ++time) {
+    auto const announced = watch.log.size();
+    watch.state.failures = 100;
+    watch.run(1min);
+    REQUIRE(watch.log.size() > announced);
+    CHECK(watch.alerts.alerts()[0].severity == Severity::page);
+    watch.run(outage - 1min);
+    watch.state.failures = 0;
+    watch.run(5min + 10s);
+    for (auto const& each : watch.alerts.alerts()) CHECK(each.severity == Severity::ticket);
+  }
+}
+
+TEST_CASE("a page that ends goes on as a ticket of what still fires") {
+  auto ticket = latency_rule();
+  auto page = latency_rule();
+  ticket.group = page.group = "errors";
+  page.name = "slowest";
+  page.fire = 6;
+  page.clear = 5;
+  page.severity = Severity::page;
+  Watch watch{{ticket, page}};
+  watch.run(10s, 7);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::page);
+  watch.run(10s, 3);
+  CHECK(watch.log == Log{"fire errors", "fire errors", "clear errors", "fire errors"});
+  REQUIRE(watch.alerts.alerts().size() == 1);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::ticket);
+  CHECK(watch.alerts.alerts()[0].rules.size() == 1);
+  watch.run(10s, 7);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::page);
+  CHECK(watch.log.size() == 5);
+  watch.run(10s, 0);
+  CHECK(watch.alerts.alerts().empty());
+}
+
+TEST_CASE("what an alert says drives no terminal and has no loose ends") {
+  Alert const alert{
+      "a\x1b[2J", Severity::ticket, {}, {{"b\n", Severity::ticket, {}, 1, 2, {}, ""}}};
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (1, limit 2)");
 }
 
 TEST_CASE("a total outage pages within a minute by the default rules") {

@@ -77,6 +77,45 @@ TEST_CASE("the slow windows see what the fast one does not") {
   CHECK(days.firing());
 }
 
+TEST_CASE("the slow windows clear as soon as it is clear that the failures have ended") {
+  for (auto const& window : {analysis::page_slow, analysis::ticket}) {
+    Service service{BurnRate{{.window = window}}};
+    service.run(2h, 0);
+    service.run(30min, 100);
+    CHECK(service.firing());
+    service.run(10s, 0);
+    CHECK(service.firing());
+    service.run(window.short_window / 30 + 4min, 0);
+    CHECK_FALSE(service.firing());
+    service.run(window.short_window / 30 + 5min, 1, 1000);  // the budget, and no more
+    CHECK_FALSE(service.firing());
+    service.run(2min, 100);
+    CHECK(service.firing());
+  }
+}
+
+TEST_CASE("what is too little to tell that the failures have ended clears with its window") {
+  Service service{BurnRate{{.window = analysis::page_slow}}};
+  service.run(2h, 0, 1);
+  service.run(30min, 1, 1);
+  CHECK(service.firing());
+  service.run(10min, 0, 1);
+  CHECK(service.firing());
+  service.run(30min, 0, 1);
+  CHECK_FALSE(service.firing());
+}
+
+TEST_CASE("a slow burn that swings does not count as ended") {
+  Service service{BurnRate{{.window = analysis::page_slow}}};
+  service.run(7h, 1);  // 10 times the budget
+  REQUIRE(service.firing());
+  for (int minute = 0; minute < 300; ++minute) {
+    service.run(30s, 2);
+    service.run(30s, 0);
+    CHECK(service.firing());
+  }
+}
+
 TEST_CASE("one failure among three requests at night raises no page") {
   Service service;
   service.run(1h, 0, 0);

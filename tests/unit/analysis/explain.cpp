@@ -149,8 +149,37 @@ TEST_CASE("what keeps a backend out by itself is its first reason, whatever the 
         "  a: weight 0; ends by: set_weight()\n"
         "  b: at its limit; ends by: requests in flight that end, or set_admission()\n"
         "  c: drained; ends by: undrain()\n"
-        "  d: declared unhealthy; ends by: set_health(id, nullopt), or the report of whatever "
-        "declared it\n");
+        "  d: declared unhealthy; ends by: set_health(id, nullopt)\n");
+}
+
+TEST_CASE("a preferred backend is said to be preferred") {
+  auto servers = balancer<P2C>();
+  auto const explanation = explain(servers, {.preferred = "b"});
+  CHECK(explanation.preferred);
+  CHECK(message(explanation).find("p2c picks b, which the request prefers\n") == 0);
+  servers.drain("b");
+  CHECK_FALSE(explain(servers, {.preferred = "b"}).preferred);
+}
+
+TEST_CASE("in a panic those that were found ill are candidates, those declared ill are not") {
+  VirtualClock clock;
+  health::Standard const monitor{{.seed = 1}};
+  Balancer<LeastConnections, void, Runtime<VirtualClock, health::Standard>> servers{
+      endpoints({"a", "b", "c"}), {}, {.clock = clock, .seed = 1, .observers = {monitor}}};
+  servers.tick();
+  servers.set_health("c", HealthState::unhealthy);
+  for (auto const* id : {"a", "b"}) servers.report_health(id, HealthState::unhealthy);
+  for (int i = 0; i < 20; ++i) {
+    clock.advance(1s);
+    servers.tick();
+  }
+  auto const lease = servers.pick();
+  REQUIRE(lease);
+  auto const explanation = explain(servers, monitor);
+  CHECK(explanation.panicking);
+  CHECK(message(explanation).find(", in a panic: so few are healthy") != std::string::npos);
+  CHECK(reason_of(explanation, lease->id()) == Reason::outscored);
+  CHECK(reason_of(explanation, "c") == Reason::declared);
 }
 
 TEST_CASE("a backend that accepts none of its picks is limited, and one over its bound refused") {
@@ -236,15 +265,17 @@ TEST_CASE("explanations and reasons as JSON") {
   auto const text = json(explain(servers, {.route_key = "a\"b"}));
   CHECK(text.starts_with(
       R"({"policy":"least_connections","key":"a\"b","winner":"a","found_by_scan":false,)"
-      R"("explores":false,"candidates":[{"id":"a","reason":"eligible","cause":"","value":0,)"
-      R"("limit":0,"since":null,"left":null,"ends_by":"","score":0,"compared":false,)"
+      R"("preferred":false,"panicking":false,"explores":false,)"
+      R"("candidates":[{"id":"a","reason":"eligible","cause":"","value":null,)"
+      R"("limit":null,"since":null,"left":null,"ends_by":"","score":0,"compared":false,)"
       R"("weight":1,"in_flight":0},{"id":"b","reason":"drained",)"));
   servers.drain("a");
   CHECK(json(explain(servers))
             .find(R"("winner":"","error":{"text":"4 backends: 4 drained",)"
                   R"("drained":4,)") != std::string::npos);
   CHECK(json(analysis::why(servers, "x"), servers.now()) ==
-        R"x({"id":"x","reason":"unknown","cause":"","value":0,"limit":0,"since":null,"left":null,)x"
+        R"x({"id":"x","reason":"unknown","cause":"","value":null,"limit":null,)x"
+        R"x("since":null,"left":null,)x"
         "\"ends_by\":\"add() or update()\"}\n");
 }
 

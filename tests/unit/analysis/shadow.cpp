@@ -187,6 +187,15 @@ TEST_CASE("two policies that only chance tells apart move what chance moves") {
   }
 }
 
+TEST_CASE("what chance moves is right with fewer samples than backends, too") {
+  Whole<Random, Random> const shadow;
+  Balancer<Whole<Random, Random>, void, Seeded> servers{pool(2000), shadow, {.seed = 7}};
+  for (int i = 0; i < 500; ++i) servers.pick().finish();
+  auto const report = shadow.report();
+  CHECK(*report.moved > 0.7);
+  CHECK(*report.moved == Approx(report.moved_by_chance).epsilon(0.06));
+}
+
 TEST_CASE("one of 2^sampling picks is compared, at random and not in step with a rotation") {
   using Some = Shadow<RoundRobin, First, ShadowOptions{.sampling = 3}>;
   Some const shadow;
@@ -609,7 +618,7 @@ TEST_CASE("a report is told in lines and in JSON") {
   report.max_cost = 2us;
   CHECK(message(report) ==
         "ring beside p2c: 100 picks compared, one in 1024\n"
-        "  the same backend in 46.0 % +- 9.9 %; the shares would move by 40.0 % (by chance 6.2 %)\n"
+        "  the same backend in 46.0 % +- 9.9 %; the shares would move by 40.0 % (by chance 6.3 %)\n"
         "  a\\x0a: live 60.0 % +- 9.7 %, shadow 20.0 % +- 8.0 %\n"
         "  b: live 39.0 % +- 9.7 %, shadow 78.0 % +- 8.3 %\n"
         "  no backend: live 1 times, shadow 2 times\n"

@@ -177,6 +177,7 @@ TEST_CASE("a request that asks for what a backend has not is told so") {
 TEST_CASE("a report of ill health goes through the monitor and ends with the next one") {
   Pool pool;
   pool.servers.report_health("a:80", HealthState::unhealthy);
+  CHECK(pool.why().reason == Reason::reported);
   pool.pass(1s);
   CHECK(pool.why().reason == Reason::down);
   CHECK_FALSE(pool.why().until);
@@ -192,6 +193,8 @@ TEST_CASE("without a monitor there are fewer reasons, and they are right") {
   servers.report_health("a:80", HealthState::degraded);
   CHECK(analysis::why(servers, "a:80").reason == Reason::degraded);
   servers.report_health("a:80", HealthState::unhealthy);
+  CHECK(analysis::why(servers, "a:80").reason == Reason::reported);
+  servers.set_health("a:80", HealthState::unhealthy);
   CHECK(analysis::why(servers, "a:80").reason == Reason::declared);
 }
 
@@ -203,6 +206,24 @@ TEST_CASE("the message says since when, why, and for how long") {
   CHECK(message(why, pool.clock.now() + 12s) ==
         "a:80: ejected since 12.0 s (consecutive failures 5, limit 5), for 6.0 s more; then one "
         "trial request decides");
+}
+
+TEST_CASE("a backend that is ejected and declared unhealthy is out for as long as it is declared") {
+  Pool pool;
+  pool.run(5, Result::error);
+  pool.servers.set_health("a:80", HealthState::unhealthy);
+  CHECK(pool.why().reason == Reason::declared);
+  CHECK_FALSE(pool.why().until);
+  pool.servers.set_health("a:80", std::nullopt);
+  CHECK(pool.why().reason == Reason::ejected);
+}
+
+TEST_CASE("a time of return that has passed waits for a tick, and says so") {
+  Pool pool;
+  pool.run(5, Result::error);
+  auto why = pool.why();
+  CHECK(message(why, *why.until + 12s).find("until the next tick; then one trial") !=
+        std::string::npos);
 }
 
 // -- every way to be passed over, with the reason and the return ----------------------------------
@@ -284,7 +305,7 @@ std::vector<Way> ways() {
        [](Pool& pool) { pool.servers.set_admission("a:80", {.max_in_flight = 0}); },
        [](Pool& pool) { pool.servers.set_admission("a:80", {}); }},
       {"limited", Reason::limited,
-       [](Pool& pool) { pool.servers.set_admission("a:80", {.share = 1}); },
+       [](Pool& pool) { pool.servers.set_admission("a:80", {.share = 2}); },
        [](Pool& pool) { pool.servers.set_admission("a:80", {}); }},
       {"degraded", Reason::degraded,
        [](Pool& pool) {

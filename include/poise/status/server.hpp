@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,8 +46,11 @@ namespace poise::inline v0_1_0::status {
 /// Where to listen, and what to put up with.
 struct ServerOptions {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 0;                       ///< 0: a free one, see Server::url().
-  std::size_t max_connections = 64;             ///< More are closed at once.
+  std::uint16_t port = 0;  ///< 0: a free one, see Server::url().
+  /// With so many the one that has waited for a request for the longest is closed for the next;
+  /// if none does, the next is answered with 503.
+  std::size_t max_connections = 64;
+  std::size_t max_streams = 48;                 ///< Of these; more are answered with 503.
   std::uint32_t max_header = 16'384;            ///< Bytes; a longer one is answered with 431.
   Duration timeout = std::chrono::seconds{10};  ///< To send a whole request, or take a response.
 };
@@ -57,11 +61,15 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::asio::ip::tcp;
 
+class Session;
+
 /// What connections share. *Threads* the server's own.
 struct Shared {
   observe::Handler handler;
   ServerOptions options;
   std::size_t connections = 0;
+  std::size_t streams = 0;
+  std::list<Session*> waiting{};  // for a request, the longest first
 };
 
 /// One connection, request after request.
@@ -72,19 +80,35 @@ class Session : public std::enable_shared_from_this<Session> {
   }
   Session(Session const&) = delete;
   Session& operator=(Session const&) = delete;
-  ~Session() { --shared_.connections; }
+  ~Session() {
+    stop_waiting();
+    --shared_.connections;
+    if (stream_source_) --shared_.streams;
+  }
 
   void read() {
+    place_ = shared_.waiting.insert(shared_.waiting.end(), this);
     parser_.emplace();
     parser_->header_limit(shared_.options.max_header);
     parser_->body_limit(0);
     expire();
-    http::async_read(
-        stream_, buffer_, *parser_,
-        [self = shared_from_this()](auto error, std::size_t) { self->on_read(error); });
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = shared_from_this()](auto error, std::size_t) {
+                       self->stop_waiting();
+                       self->on_read(error);
+                     });
+  }
+  /// Ends the wait for a request.
+  void give_up() {
+    stop_waiting();
+    stream_.close();
   }
 
  private:
+  void stop_waiting() noexcept {
+    if (place_) shared_.waiting.erase(*place_);
+    place_.reset();
+  }
   void expire() { stream_.expires_after(shared_.options.timeout); }
 
   void on_read(beast::error_code error) {
@@ -97,17 +121,36 @@ class Session : public std::enable_shared_from_this<Session> {
       return write({.status = 400, .body = "this is no request of HTTP\n"}, false);
     if (error) return close();
     auto const& request = parser_->get();
+    if (request.count(http::field::host) > 1)
+      return write({.status = 400, .body = "a request has one Host\n"}, false);
+    write(shared_.handler(asked()), request.keep_alive());
+  }
+
+  [[nodiscard]] observe::HttpRequest asked() const {
+    auto const& request = parser_->get();
     auto const text = [](auto part) { return std::string_view{part.data(), part.size()}; };
-    write(shared_.handler({.method = text(request.method_string()),
-                           .target = text(request.target()),
-                           .host = text(request[http::field::host]),
-                           .accept = text(request[http::field::accept])}),
-          request.keep_alive());
+    observe::HttpRequest asked{.method = text(request.method_string()),
+                               .target = text(request.target()),
+                               .host = text(request[http::field::host]),
+                               .accept = text(request[http::field::accept])};
+    // Checkers of HTTP/1.0 need not name a host; a browser, which could be misled, does.
+    if (request.version() < 11 && asked.host.empty()) asked.host = "localhost";
+    constexpr std::string_view scheme = "http://";
+    if (asked.target.starts_with(scheme)) {  // the absolute form, whose host is the one that counts
+      asked.target.remove_prefix(scheme.size());
+      asked.host = asked.target.substr(0, asked.target.find_first_of("/?"));
+      asked.target.remove_prefix(asked.host.size());
+      if (asked.target.empty()) asked.target = "/";
+    }
+    return asked;
   }
 
   void write(observe::HttpResponse made, bool keep_alive) {
+    bool const streams = made.stream.has_value();
+    if (streams && shared_.streams >= shared_.options.max_streams)
+      return write({.status = 503, .body = "as many streams as there may be are open\n"}, false);
+    if (streams) ++shared_.streams;
     stream_source_ = std::move(made.stream);
-    bool const streams = stream_source_.has_value();
     bool const head = parser_->get().method() == http::verb::head;
     response_.emplace();
     response_->version(11);
@@ -142,7 +185,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // -- streams -----------------------------------------------------------------------------------
 
   void begin_stream(std::string first, bool head) {
-    response_->chunked(true);
+    in_chunks_ = parser_->get().version() >= 11;
+    if (in_chunks_) response_->chunked(true);
     // A client that does not read is noticed when these are full, after some events.
     constexpr int buffer_size = 128 * 1024;
     beast::error_code ignored;
@@ -161,10 +205,12 @@ class Session : public std::enable_shared_from_this<Session> {
   void write_part() {
     if (part_.empty()) return wait();
     expire();
-    boost::asio::async_write(stream_, http::make_chunk(boost::asio::buffer(part_)),
-                             [self = shared_from_this()](auto error, std::size_t) {
-                               if (!error) self->wait();
-                             });
+    auto const done = [self = shared_from_this()](auto error, std::size_t) {
+      if (!error) self->wait();
+    };
+    auto const part = boost::asio::buffer(part_);
+    if (in_chunks_) boost::asio::async_write(stream_, http::make_chunk(part), done);
+    else boost::asio::async_write(stream_, part, done);
   }
   /// Streams of one period take their turns together: twenty viewers cost one wake-up, not twenty.
   static std::chrono::steady_clock::time_point next_turn(Duration every) {
@@ -184,6 +230,7 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void end_stream() {
+    if (!in_chunks_) return close();
     expire();
     boost::asio::async_write(stream_, http::make_chunk_last(),
                              [self = shared_from_this()](auto, std::size_t) { self->close(); });
@@ -198,6 +245,8 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<observe::Stream> stream_source_{};
   std::optional<boost::asio::steady_timer> timer_{};
   std::string part_{};
+  bool in_chunks_ = true;
+  std::optional<std::list<Session*>::iterator> place_{};  // in Shared::waiting
 };
 
 }  // namespace detail
@@ -282,8 +331,7 @@ class Server {
     acceptor_.async_accept([this](boost::system::error_code error, Tcp::socket socket) {
       if (!error) {
         accept();  // first: what follows may throw
-        if (shared_.connections < shared_.options.max_connections)
-          std::make_shared<detail::Session>(std::move(socket), shared_)->read();
+        admit(std::move(socket));
         return;
       }
       // Out of descriptors, say: try again a little later.
@@ -292,6 +340,22 @@ class Server {
         if (!stopped) accept();
       });
     });
+  }
+
+  void admit(Tcp::socket socket) {
+    if (shared_.connections >= shared_.options.max_connections) {
+      if (shared_.waiting.empty()) return turn_away(socket);
+      shared_.waiting.front()->give_up();
+    }
+    std::make_shared<detail::Session>(std::move(socket), shared_)->read();
+  }
+  /// What it says fits into a socket's empty buffer.
+  static void turn_away(Tcp::socket& socket) {
+    constexpr std::string_view text =
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+        "Content-Length: 27\r\n\r\nno connection is left here\n";
+    boost::system::error_code ignored;
+    socket.write_some(boost::asio::buffer(text), ignored);
   }
 
   detail::Shared shared_;  // outlives the sessions, which the context holds

@@ -59,6 +59,9 @@ struct PoolState {
 /// How urgent an alert is: for the working day, or for whoever is on call.
 enum class Severity : std::uint8_t { ticket, page };
 
+/// What a rule's numbers are, for people.
+enum class Unit : std::uint8_t { number, fraction, seconds };
+
 /// What a rule measured. `backends` lists those that it is about.
 struct Reading {
   double value = 0;
@@ -78,6 +81,7 @@ struct Rule {
   Duration fire_after{};   ///< Beyond `fire` for so long.
   Duration clear_after{};  ///< Beyond `clear` for so long.
   std::string advice{};    ///< For people: what to do.
+  Unit unit = Unit::number;
 };
 
 /// A rule that fires, with the numbers behind it.
@@ -89,6 +93,7 @@ struct Firing {
   double limit = 0;  ///< Rule::fire.
   std::vector<std::string> backends;
   std::string advice;
+  Unit unit{};
 };
 
 /// All that fires in one group.
@@ -101,20 +106,25 @@ struct Alert {
 
 namespace detail {
 
-[[nodiscard]] inline std::string three_digits(double number) {
+[[nodiscard]] inline std::string three_digits(double number, Unit unit) {
   char text[32];
-  auto const size = std::snprintf(text, sizeof text, "%.3g", number);
-  return {text, static_cast<std::size_t>(size)};
+  bool const is_fraction = unit == Unit::fraction;
+  auto const size = std::snprintf(text, sizeof text, "%.3g", is_fraction ? 100 * number : number);
+  std::string result{text, static_cast<std::size_t>(size)};
+  if (is_fraction) result += " %";
+  if (unit == Unit::seconds) result += " s";
+  return result;
 }
 
 }  // namespace detail
 
-/// "errors: few healthy (0.5, limit 0.6): see the history of the listed backends"
+/// "errors: few healthy (50 %, limit 60 %): see the history of the listed backends"
 [[nodiscard]] inline std::string message(Alert const& alert) {
   std::string text = poise::detail::escaped(alert.group) + ":";
   for (auto const& each : alert.rules) {
-    text += " " + poise::detail::escaped(each.rule) + " (" + detail::three_digits(each.value) +
-            ", limit " + detail::three_digits(each.limit) + ")";
+    text += " " + poise::detail::escaped(each.rule) + " (" +
+            detail::three_digits(each.value, each.unit) + ", limit " +
+            detail::three_digits(each.limit, each.unit) + ")";
     if (!each.advice.empty()) text += ": " + each.advice;
     text += ";";
   }
@@ -230,8 +240,8 @@ class Alerts {
     bool const begins = alert.rules.empty();
     auto firing = std::ranges::find(alert.rules, rule.name, &Firing::rule);
     if (firing == alert.rules.end())
-      firing = alert.rules.insert(firing,
-                                  {rule.name, rule.severity, now_, 0, rule.fire, {}, rule.advice});
+      firing = alert.rules.insert(
+          firing, {rule.name, rule.severity, now_, 0, rule.fire, {}, rule.advice, rule.unit});
     firing->value = reading.value;
     firing->backends = std::move(reading.backends);
     alert.severity = std::max(alert.severity, rule.severity);

@@ -110,7 +110,7 @@ inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
        1, 0, 5s, 60s,
        "so few backends are left that ejections count for nothing: restore some, or the list"},
       {"few healthy", "errors", Severity::ticket, ill, 0.6, 0.75, 10s, 60s,
-       "see the history of those that are listed; the others are drained"},
+       "see the history of those that are listed; the others are drained", Unit::fraction},
       {"ejections", "errors", Severity::ticket, detail::EjectionRate{}, 0.5, 0.2, 0s, 60s,
        "backends are ejected again and again: see their history"},
       {"changed", "latency", Severity::ticket,
@@ -124,21 +124,22 @@ inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
        "latency rises towards its objective: add capacity before it is reached"},
       {"retry budget", "errors", Severity::ticket,
        [](PoolState const& pool) { return detail::reading_of(pool.retry_budget); }, 0.05, 0.3, 10s,
-       60s, "retries are refused: the failures are more than retries can hide"},
+       60s, "retries are refused: the failures are more than retries can hide", Unit::fraction},
       {"ticks", "", Severity::page,
        [](PoolState const& pool) { return detail::reading_of(pool.tick_age); }, 10, 3, 0s, 10s,
-       "nothing calls tick(): see poise::Ticker; ejections do not end without it"},
+       "nothing calls tick(): see poise::Ticker; ejections do not end without it", Unit::seconds},
       {"stale list", "", Severity::ticket,
        [](PoolState const& pool) { return detail::reading_of(pool.list_age); },
        seconds_of(objectives.list_age), seconds_of(objectives.list_age) / 2, 0s, 0s,
-       "discovery has not confirmed the list of backends: look at its source"},
+       "discovery has not confirmed the list of backends: look at its source", Unit::seconds},
   };
   if (objectives.latency) {
     poise::detail::check_positive("latency of analysis::Objectives", *objectives.latency);
     auto const limit = seconds_of(*objectives.latency);
     rules.push_back({"latency", "latency", Severity::page,
                      [](PoolState const& pool) { return detail::reading_of(pool.latency); }, limit,
-                     0.9 * limit, 30s, 60s, "the pool is slower than its objective"});
+                     0.9 * limit, 30s, 60s, "the pool is slower than its objective",
+                     Unit::seconds});
   }
   detail::add_burn_rules(rules, objectives.success);
   return rules;

@@ -128,7 +128,7 @@ TEST_CASE("each balancer has alerts of its own among the notices", "[alerts]") {
   CHECK(notices[0].since == Time{} + 10s);
   CHECK(
       notices[0].text.starts_with("errors: ejections (0.6, limit 0.5): backends are ejected "
-                                  "again and again: see their history; few healthy (0.4, "));
+                                  "again and again: see their history; few healthy (40 %, "));
 }
 
 }  // namespace unit_analysis_alert_watch

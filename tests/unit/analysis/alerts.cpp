@@ -328,9 +328,13 @@ TEST_CASE("a page that ends goes on as a ticket of what still fires") {
 }
 
 TEST_CASE("what an alert says drives no terminal and has no loose ends") {
-  Alert const alert{
-      "a\x1b[2J", Severity::ticket, {}, {{"b\n", Severity::ticket, {}, 1, 2, {}, ""}}};
-  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (1, limit 2)");
+  Alert alert{
+      "a\x1b[2J", Severity::ticket, {}, {{"b\n", Severity::ticket, {}, 0.5, 2, {}, "", {}}}};
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (0.5, limit 2)");
+  alert.rules[0].unit = analysis::Unit::fraction;
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (50 %, limit 200 %)");
+  alert.rules[0].unit = analysis::Unit::seconds;
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (0.5 s, limit 2 s)");
 }
 
 TEST_CASE("a total outage pages within a minute by the default rules") {

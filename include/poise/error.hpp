@@ -4,6 +4,7 @@
 // The errors of picks and of configuration, and their messages.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -93,13 +94,41 @@ class UpdateRefused : public std::logic_error {
 
 namespace detail {
 
-/// Makes foreign text fit for a log line: escapes quotes, backslashes and control characters, and
-/// cuts it off after 80 bytes.
+/// How many bytes the character at the front has that changes the direction of the text around it:
+/// U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069. 0 if it is another one.
+[[nodiscard]] constexpr std::size_t bidi_control_length(std::string_view text) noexcept {
+  if (text.starts_with("\xd8\x9c")) return 2;
+  if (text.size() < 3 || text[0] != '\xe2') return 0;
+  auto const last = static_cast<unsigned char>(text[2]);
+  bool const mark_or_embedding =
+      text[1] == '\x80' && (last == 0x8e || last == 0x8f || (last >= 0xaa && last <= 0xae));
+  bool const isolate = text[1] == '\x81' && last >= 0xa6 && last <= 0xa9;
+  return mark_or_embedding || isolate ? 3 : 0;
+}
+
+/// Such a character as "\u202e".
+[[nodiscard]] inline std::string bidi_escape(std::string_view control) {
+  if (control.size() == 2) return "\\u061c";
+  constexpr std::string_view digits = "0123456789abcdef";
+  auto const code = (static_cast<unsigned char>(control[1]) & 0x3fU) << 6U |
+                    (static_cast<unsigned char>(control[2]) & 0x3fU);
+  return std::string{"\\u20"} + digits[code >> 4U & 15U] + digits[code & 15U];
+}
+
+/// Makes foreign text fit for a log line: escapes quotes, backslashes, control characters and those
+/// that turn the direction of text, and cuts it off after 80 bytes.
 inline std::string escaped(std::string_view text) {
   constexpr std::size_t max_size = 80;
   constexpr std::string_view digits = "0123456789abcdef";
   std::string result;
-  for (char const letter : text.substr(0, max_size)) {
+  auto const kept = text.substr(0, max_size);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (auto const length = bidi_control_length(kept.substr(i)); length != 0) {
+      result += bidi_escape(kept.substr(i, length));
+      i += length - 1;
+      continue;
+    }
+    char const letter = kept[i];
     auto const byte = static_cast<unsigned char>(letter);
     if (byte >= 0x20U && byte != 0x7fU) {
       if (letter == '"' || letter == '\\') result += '\\';

@@ -221,6 +221,17 @@ TEST_CASE("control characters of hostile texts are shown and not sent to the ter
   CHECK(poise::detail::in_quotes(std::string_view{"\0\x7f", 2}) == R"("\x00\x7f")");
 }
 
+TEST_CASE("characters that turn the direction of text are shown and turn nothing") {
+  CHECK(poise::detail::in_quotes("a\u202eb") == R"("a\u202eb")");
+  std::string_view const all =
+      "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069";
+  CHECK(poise::detail::escaped(all) ==
+        R"(\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069)");
+  for (std::string_view const other : {"\u05d0", "\u061b", "\u200d", "\u2010", "\u2029", "\u202f",
+                                       "\u2065", "\u206a", "\xe2", "\xe2\x80"})
+    CHECK(poise::detail::escaped(other) == other);
+}
+
 TEST_CASE("very long texts are cut in messages") {
   auto const text = poise::detail::in_quotes(std::string(10'000, 'x'));
   CHECK(text.size() < 100);

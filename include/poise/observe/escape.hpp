@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include <poise/error.hpp>
 #include <poise/hash/xxhash.hpp>
 
 namespace poise::inline v0_1_0::observe {
@@ -91,8 +92,8 @@ namespace poise::inline v0_1_0::observe {
   return result + '"';
 }
 
-/// For a terminal: control characters become dots, and what is longer than `max` characters ends
-/// with three of them.
+/// For a terminal: control characters become dots, those that turn the direction of text escapes
+/// such as "\u202e", and what is longer than `max` characters ends with three dots.
 [[nodiscard]] inline std::string as_cell(std::string_view text, std::size_t max) {
   std::string result;
   std::size_t characters = 0;
@@ -104,8 +105,16 @@ namespace poise::inline v0_1_0::observe {
     bool const control =
         byte < 0x20 || byte == 0x7f ||
         (byte == 0xc2 && length == 2 && static_cast<unsigned char>(rest[1]) < 0xa0);
-    if (control) result += '.';
-    else result += rest.substr(0, length);
+    if (control) {
+      result += '.';
+    } else if (poise::detail::bidi_control_length(rest) != 0) {
+      auto const escape = poise::detail::bidi_escape(rest.substr(0, length));
+      if (characters + escape.size() > max) return result + "...";
+      result += escape;
+      characters += escape.size() - 1;
+    } else {
+      result += rest.substr(0, length);
+    }
     rest.remove_prefix(length);
   }
   return result;

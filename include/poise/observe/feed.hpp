@@ -74,7 +74,7 @@ namespace detail {
   return std::round(value * step) / step;
 }
 
-/// Events per second, of about the last three seconds.
+/// Events per second, of about the last three seconds; 0 if there was none in five.
 class Rate {
  public:
   void update(std::uint64_t count, double seconds) noexcept {
@@ -83,6 +83,8 @@ class Rate {
       per_second_ +=
           started_ ? (current - per_second_) * (1 - std::exp(-seconds / memory_s)) : current;
       started_ = true;
+      quiet_s_ = count == before_ ? quiet_s_ + seconds : 0;
+      if (quiet_s_ >= forgotten_after_s) per_second_ = 0;  // else many fade away for a minute
     }
     counted_ = true;
     before_ = count;
@@ -91,8 +93,10 @@ class Rate {
 
  private:
   static constexpr double memory_s = 3;
+  static constexpr double forgotten_after_s = 5;
   std::uint64_t before_ = 0;
   double per_second_ = 0;
+  double quiet_s_ = 0;
   bool counted_ = false;
   bool started_ = false;
 };

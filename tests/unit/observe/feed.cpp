@@ -132,6 +132,20 @@ TEST_CASE("an ejected backend's row says why, since when and until when", "[page
   CHECK_FALSE(has(world.feed->next(seen), R"(c: healthy -\u003e ejected for)"));
 }
 
+TEST_CASE("nothing is told of traffic that ended seconds ago", "[page]") {
+  World world{endpoints({"a"})};
+  world.advance();
+  for (int i = 0; i < 5000; ++i) world.servers.pick().finish(Result::cancelled);
+  for (int i = 0; i < 5000; ++i) world.servers.pick().finish(Result::success);
+  Feed::Seen seen;
+  for (int second = 0; second < 5; ++second) {
+    world.advance();
+    CHECK_FALSE(has(world.feed->next(seen), R"("rate":0,)"));
+  }
+  world.advance();
+  CHECK(has(world.feed->next(seen), R"("rate":0,)"));
+}
+
 TEST_CASE("a set that changes is told as a whole, without the past", "[page]") {
   World world{endpoints({"a", "b"})};
   world.advance();

@@ -358,6 +358,7 @@ class BalancerFeed {
       order_.push_back(row.get());
     }
     hidden_ = now.backends.size() - order_.size();
+    without_row_ = all_but(now, std::span{now.backends}.first(order_.size()));
     if (rows_.size() == order_.size()) return moved;
     std::vector<Row const*> staying{order_.begin(), order_.end()};
     std::ranges::sort(staying);
@@ -392,6 +393,8 @@ class BalancerFeed {
       json.count("unhealthy", now.set.unhealthy);
       json.count("drained", now.set.drained);
       json.count("unlisted", now.unlisted + hidden_);
+      json.count("unlisted_unhealthy", without_row_.unhealthy);
+      json.count("unlisted_degraded", without_row_.degraded);
       json.flag("panic", now.facts.panicking);
       json.flag("ticks_missing", now.facts.ticks_missing);
       json.count("observer_failures", now.facts.observer_failures);
@@ -460,6 +463,7 @@ class BalancerFeed {
   std::vector<Row*> order_{};  // as configured
   std::uint64_t last_slot_ = 0;
   std::size_t hidden_ = 0;
+  BackendCounts without_row_{};
   std::size_t next_ = 0;  // the row whose turn it is, when not all fit into one event
   std::string figures_{};
   std::deque<std::string> points_{};

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -155,5 +156,19 @@ struct Snapshot {
   std::vector<BudgetUse> budgets{};
   std::optional<pool::Numbers> pools{};  ///< Of all connection pools, also of those that are gone.
 };
+
+/// How many backends of each state are not among these, which are the snapshot's or some of them.
+[[nodiscard]] inline BackendCounts all_but(Snapshot const& of,
+                                           std::span<BackendSnapshot const> listed) noexcept {
+  auto rest = of.set;
+  for (auto const& each : listed) {
+    auto& count = each.drained                            ? rest.drained
+                  : each.health == HealthState::unhealthy ? rest.unhealthy
+                  : each.health == HealthState::degraded  ? rest.degraded
+                                                          : rest.healthy;
+    if (count > 0) --count;  // one may have changed between the two readings
+  }
+  return rest;
+}
 
 }  // namespace poise::inline v0_1_0::observe

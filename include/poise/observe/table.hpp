@@ -139,6 +139,19 @@ inline std::string table_of_pools(Snapshot const& of) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Which of those that have no row are ill; empty if none is.
+inline std::string ill_without_row(Snapshot const& of) {
+  auto const rest = all_but(of, of.backends);
+  if (of.unlisted == 0 || rest.unhealthy + rest.degraded == 0) return {};
+  return "WITHOUT A ROW: " + std::to_string(rest.unhealthy) + " unhealthy, " +
+         std::to_string(rest.degraded) +
+         " degraded: raise ReaderOptions::cap, in TOML metrics.series\n";
+}
+
+}  // namespace detail
+
 /// *Cost* sorts the backends.
 [[nodiscard]] inline std::string table(Snapshot const& of) {
   using namespace detail;  // NOLINT(google-build-using-namespace)
@@ -151,6 +164,7 @@ inline std::string table_of_pools(Snapshot const& of) {
               " drained\n";
   if (of.facts.panicking) text += "PANIC: too few backends are left; health is ignored\n";
   if (of.facts.ticks_missing) text += "NO TICKS: let a poise::Ticker watch this balancer\n";
+  text += ill_without_row(of);
   std::uint64_t refusals = 0;
   for (auto const count : of.refusals) refusals += count;
   text += std::to_string(of.retries) + " retries, " + std::to_string(of.hedges) + " hedges (" +

@@ -146,6 +146,18 @@ TEST_CASE("nothing is told of traffic that ended seconds ago", "[page]") {
   CHECK(has(world.feed->next(seen), R"("rate":0,)"));
 }
 
+TEST_CASE("ill backends without a row are counted", "[page]") {
+  World world{endpoints({"a", "b", "c"})};
+  auto const reader = std::make_shared<Reader>("orders", world.servers, ReaderOptions{.cap = 1});
+  Feed feed{Metrics{.readers = {reader}}};
+  world.eject("c");
+  feed.advance();
+  Feed::Seen seen;
+  auto const event = feed.next(seen);
+  CHECK(has(event, R"("unhealthy":1,)"));
+  CHECK(has(event, R"("unlisted":2,"unlisted_unhealthy":1,"unlisted_degraded":0)"));
+}
+
 TEST_CASE("a set that changes is told as a whole, without the past", "[page]") {
   World world{endpoints({"a", "b"})};
   world.advance();

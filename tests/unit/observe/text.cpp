@@ -162,6 +162,28 @@ TEST_CASE("the table has the worst backends first", "[observe]") {
   CHECK(text.find("orders, policy p2c: ") == 0);
 }
 
+TEST_CASE("the table says how many ill backends have no row", "[observe]") {
+  auto snapshot = small();
+  snapshot.backends.push_back({.id = "sick", .health = HealthState::unhealthy});
+  snapshot.set = {.unhealthy = 1, .healthy = 1};
+  CHECK(table(snapshot).find("WITHOUT A ROW") == std::string::npos);
+  snapshot.set = {.unhealthy = 45, .degraded = 3, .healthy = 954};
+  snapshot.unlisted = 1000;
+  CHECK(table(snapshot).find("WITHOUT A ROW: 44 unhealthy, 3 degraded: raise ") !=
+        std::string::npos);
+}
+
+TEST_CASE("no id turns the direction of the table, and JSON has it as it is", "[observe]") {
+  auto snapshot = small();
+  snapshot.backends[0].id = "\u202egnp.exe";
+  CHECK(table(snapshot).find(R"(\u202egnp.exe)") != std::string::npos);
+  CHECK(table(snapshot).find("\u202e") == std::string::npos);
+  CHECK(json({&snapshot, 1}).find("\"\u202egnp.exe\"") != std::string::npos);
+  CHECK(as_cell("a\u2066b", 8) == R"(a\u2066b)");
+  CHECK(as_cell("a\u2066b", 7) == R"(a\u2066...)");
+  CHECK(as_cell("a\u2066b", 6) == "a...");
+}
+
 TEST_CASE("a scrape of 1000 backends has at most 2500 lines, one of 100,000 300 kB", "[observe]") {
   using Counting = Meter<MeterOptions{.latency = false}>;
   auto const many = [](int count) {

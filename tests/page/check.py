@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from browser import PATIENCE, Browser  # noqa: E402
+from told import DRAINED, EJECTED, Told  # noqa: E402
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 FIRST_ROW = "(document.querySelector('#rows tr') || {}).textContent || ''"
@@ -413,6 +414,156 @@ def faults(check, file, program):
     return again
 
 
+def log_is(check, sentence, where, log):
+    """Exactly these events are listed, the newest first."""
+    expected = [f" \u25b2 {backend}: {what}" for backend, what in reversed(log)]
+    check.that(sentence, f"""JSON.stringify([...document.querySelectorAll('{where} li')]
+        .map(e => e.lastChild.textContent)) === JSON.stringify({json.dumps(expected)})""")
+
+
+def open_row(check, backend):
+    check.browser.evaluate("[...document.querySelectorAll('#rows button')]"
+                           f".find(e => e.textContent === {backend!r}).click()")
+
+
+def restarts(check, told):
+    """Of a process that ended nothing stays, neither its events nor details of another backend."""
+    def events(of, count):
+        return [("b", f"{of} {i}") for i in range(count)]
+
+    told.restart(["a", "b", "c"], log=events("old", 30))
+    check.browser.open(told.url)
+    log_is(check, "30 events are listed", "#log", events("old", 30))
+    open_row(check, "b")
+    log_is(check, "and those of one backend", "#detail-log", events("old", 20 + 10)[-20:])
+    told.restart(["z", "a", "b"], log=events("new", 5))
+    log_is(check, "after a restart only the new events, if they are fewer", "#log",
+           events("new", 5))
+    log_is(check, "those of one backend too", "#detail-log", events("new", 5))
+    check.that("the details are still the same backend's", has("#detail-title", "b"))
+    told.restart(["z", "a", "b"], log=events("newer", 40))
+    log_is(check, "only the new events, if they are more", "#log", events("newer", 40))
+    told.restart(["x", "y", "z"])
+    log_is(check, "none if there are none", "#log", [])
+    check.that("details of a backend that is gone are closed",
+               "document.querySelector('#detail').hidden")
+
+
+def headlines(check, told):
+    """What the headline says is true of all backends, whether or not they have a row."""
+    ids = [f"s{i}" for i in range(100)]
+    told.restart(ids, {"s3": EJECTED}, healthy=955, unhealthy=45, unlisted=900,
+                 unlisted_unhealthy=44)
+    check.browser.open(told.url)
+    check.that("backends without a row count", has(
+        "#verdict-title", "45 of 1000 backends are not well, 45 of them out, 44 without a row"))
+    check.that("it is said below, too", has("#troubles", "and 44 without a row: 44 unhealthy"))
+    check.that("and what to do", has("#unlisted", "ReaderOptions::cap", "metrics.series"))
+    told.say(ids, healthy=940, unhealthy=57, degraded=3, unlisted=900, unlisted_unhealthy=57,
+             unlisted_degraded=3)
+    check.that("also if none has a row", has(
+        "#verdict-title", "60 of 1000 backends are not well, 57 of them out, 60 without a row"))
+    drained = {each: DRAINED for each in "abc"}
+    told.say("abc", drained, rate=0)
+    check.that("all are drained", has("#verdict-title", "All 3 backends are drained: there is"))
+    told.say("abc", drained, rate=0, refusals={"drained": 50})
+    check.that("and requests fail", has(
+        "#verdict-title", "All 3 backends are drained, and requests fail"))
+
+
+RTL = "\u05d0\u05d1\u05d2-1"
+TURNED = "\u202egnp.exe"
+LONG = "orders-" + "x" * 100 + "-7"
+
+
+def odd_ids(check, told):
+    """An id turns nothing but itself, and is not wider than what it stands in."""
+    told.restart([TURNED, "b"], {TURNED: EJECTED}, [(r"\u202egnp.exe", "left")])
+    check.browser.open(told.url)
+    for where in ("#verdict-title", "#troubles", "#log", "#rows"):
+        check.that(f"a control of direction is shown and does nothing in {where}",
+                   has(where, r"\u202egnp.exe") + " && !document.body.textContent.includes('\u202e')")
+    check.browser.evaluate("document.querySelector('#rows button').click()")
+    check.that("nor in the details", has("#detail-title", r"\u202egnp.exe"))
+    check.browser.press("Escape")
+    told.restart([RTL, "b"], {RTL: EJECTED}, [(RTL, "left")])
+    for where in ("#verdict-title", "#troubles", "#log"):
+        check.that(f"an id from right to left stands for itself in {where}",
+                   has(where, f"\u2068{RTL}\u2069"))
+    told.restart([LONG, "b"], {LONG: EJECTED}, [(LONG, "left")])
+    for where in ("#verdict-title", "#troubles", "#log", "#rows"):
+        check.that(f"a long id is cut in {where}",
+                   has(where, "orders-xx", "\u2026", "xx-7") + " && " +
+                   f"!document.querySelector('{where}').textContent.includes({LONG!r})")
+    check.equal("its row has all of it", check.browser.evaluate(
+        "document.querySelector('#rows button').title"), LONG)
+
+
+def silence(check, told):
+    """A page that hears nothing says so, wherever one looks."""
+    title = "document.title.includes"
+    told.restart("abc")
+    check.browser.open(told.url)
+    check.that("the title is the balancer's", "document.title === '\u25cf orders'")
+    told.silent = True
+    check.that("a stale page's title says so", f"{title}('stale since') && {title}('orders')")
+    check.that("its headline too", has("#verdict-title", "Stale since", "Before: \u25cf All is well"))
+    check.browser.open(told.url)
+    check.that("a page that never hears anything says so", has(
+        "#verdict-title", "The server does not answer, since "))
+    check.that("at its top, too", has("#live", "no answer since"))
+    told.silent = False
+    check.that("and is live when it does", has("#live", "live") + " && " +
+               has("#verdict-title", "All is well") + " && document.title === '\u25cf orders'")
+
+
+def pausing(check, told):
+    """While it is paused no number changes, whatever is opened or sorted."""
+    browser = check.browser
+    shown = ("['#verdict-title', '#figures', '#log', '#rows'].map("
+             "e => document.querySelector(e).textContent).join()")
+    told.restart("abc")
+    browser.open(told.url)
+    check.that("it is live", has("#verdict-title", "All is well"))
+    browser.evaluate("document.querySelector('#pause').click()")
+    check.that("it says that it is paused", has("#live", "paused"))
+    before = browser.evaluate(shown)
+    told.restart("abc", {"b": EJECTED}, [("b", "left")], rate=555)
+    time.sleep(1)
+    browser.evaluate("document.querySelector('#columns button').click()")
+    open_row(check, "b")
+    time.sleep(0.5)
+    check.equal("nothing moves", browser.evaluate(shown), before)
+    browser.evaluate("document.querySelector('#pause').click()")
+    check.that("what was missed is shown afterwards", has("#verdict-title", "b is ejected") +
+               " && " + has("#figures", "555") + " && " + has("#log", "b: left"))
+
+
+def without_script(check, told):
+    """Without JavaScript the first words say what to do."""
+    check.browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    check.browser.open(told.url)
+    heard = Heard(check.browser)
+    texts = [name for role, name, _ in heard.of("StaticText", "button")]
+    check.equal(f"the explanation comes first: {texts[0]!r}", "JavaScript" in texts[0], True)
+    check.equal("then a link", heard.of("link")[0][1], "the same numbers are there as text")
+    check.equal("nothing pretends to work", [each for each in texts if each in (
+        "connecting", "Pause", "Waiting for the first numbers")], [])
+    check.browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def told_things(check, program):
+    """What no balancer says when a test wants it."""
+    told = Told(program)
+    try:
+        for part in (restarts, headlines, odd_ids, silence, pausing, without_script):
+            part(check, told)
+    finally:
+        check.browser.open("about:blank")
+        told.close()
+    check.browser.errors.clear()  # that the server answered 503
+
+
 def small(check, program, axe):
     """What does not depend on how many backends there are."""
     numbers(check, program)
@@ -422,6 +573,7 @@ def small(check, program, axe):
     alerts(check, program)
     if axe:
         accessible(check, axe)
+    told_things(check, program)
 
 
 def simulated(check):

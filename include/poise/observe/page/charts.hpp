@@ -152,7 +152,7 @@ class ShareChart extends Chart {
     this.trim(groups.length);
     this.explain(groups.map((group, g) => {
       const key = element('span', {class: 'key filled'},
-        g < chosen.length ? shortened(chosen[g].id) : `${rest.length} others`);
+        g < chosen.length ? brief(chosen[g].id, 28) : `${rest.length} others`);
       key.style.setProperty('--hue', `var(${g < chosen.length ? HUES[g] : '--rest'})`);
       return key;
     }));

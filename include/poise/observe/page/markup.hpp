@@ -17,16 +17,19 @@ inline constexpr std::string_view page_head = R"html(<!doctype html>
 <link rel="icon" href="data:,">
 )html";
 
+// What needs a script is hidden until there is one.
 inline constexpr std::string_view page_body = R"html(</head>
 <body>
+<noscript><p>This page needs JavaScript; <a href="text">the same numbers are there as text</a>.</p>
+</noscript>
 <header>
   <h1 id="name">poise</h1>
   <span id="policy"></span>
   <nav id="balancers" aria-label="Balancers" hidden></nav>
-  <span id="live" role="status">connecting</span>
-  <button id="pause" type="button" aria-pressed="false">Pause</button>
+  <span id="live" role="status" hidden>connecting</span>
+  <button id="pause" type="button" aria-pressed="false" hidden>Pause</button>
 </header>
-<main>
+<main hidden>
   <section id="verdict" aria-labelledby="verdict-title" data-level="unknown">
     <h2 id="verdict-title">Waiting for the first numbers</h2>
     <p id="traffic"></p>
@@ -70,7 +73,6 @@ inline constexpr std::string_view page_body = R"html(</head>
 </footer>
 <p id="spoken" class="unseen" aria-live="polite"></p>
 <p id="alarm" class="unseen" role="alert"></p>
-<noscript><p>This page needs JavaScript; /text has the same numbers.</p></noscript>
 )html";
 
 }  // namespace poise::inline v0_1_0::observe::detail

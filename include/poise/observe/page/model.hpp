@@ -118,6 +118,8 @@ class Balancer {
   get troubled() {
     return this.order.filter(row => row.troubled).sort(by_trouble);
   }
+  // How many are ill of those that have no row.
+  get unseen() { return this.now.unlisted_unhealthy + this.now.unlisted_degraded; }
   get level() {
     const {panic, healthy, degraded, unhealthy, drained, ticks_missing} = this.now;
     const all = healthy + degraded + unhealthy + drained;
@@ -141,9 +143,12 @@ function by_trouble(a, b) {
 class Stream {
   constructor(onEvent, onState) {
     Object.assign(this, {onEvent, onState, source: null, timer: 0, delay: 500, opened: 0, heard: 0,
-      epoch: '', number: 0});
-    document.addEventListener('visibilitychange', () => document.hidden ? this.close()
-      : this.open());
+      began: Date.now(), epoch: '', number: 0});
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) return this.close();
+      this.began = Date.now();
+      this.open();
+    });
     setInterval(() => this.watch(), 500);
     this.open();
   }
@@ -177,6 +182,7 @@ class Stream {
     if (document.hidden) return;
     const now = Date.now();
     if (this.heard && now - this.heard > 3000) this.onState('stale', this.heard);
+    if (!this.heard && now - this.began > 5000) this.onState('silent', this.began);
     if (this.source && now - Math.max(this.heard, this.opened) > 5000) this.retry();
   }
 }

@@ -9,6 +9,7 @@ namespace poise::inline v0_1_0::observe::detail {
 
 inline constexpr std::string_view page_style = R"css(
 * { box-sizing: border-box; }
+[hidden] { display: none !important; }
 body { margin: 0; background: var(--back); color: var(--text);
   font: 14px/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 h1, h2, h3, p, ul, ol, dl, dd, pre { margin: 0; padding: 0; }
@@ -26,12 +27,14 @@ button[aria-pressed=true] { background: var(--text); color: var(--card); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 header { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; padding: 7px 16px;
   background: var(--card); border-bottom: 1px solid var(--line); }
+noscript p { padding: 12px 16px; font-size: 16px; font-weight: 600; }
 #policy { color: var(--faint); }
 #balancers { display: flex; gap: 4px; flex-wrap: wrap; }
 #live { margin-left: auto; font-weight: 600; }
 #live[data-state=live] { color: var(--good); }
-#live[data-state=stale] { background: var(--bad-back); color: var(--bad); font-weight: 700;
-  padding: 2px 8px; border: 2px solid var(--bad); border-radius: 6px; }
+#live[data-state=stale], #live[data-state=silent] { background: var(--bad-back);
+  color: var(--bad); font-weight: 700; padding: 2px 8px;
+  border: 2px solid var(--bad); border-radius: 6px; }
 main { display: grid; gap: 10px; padding: 10px 16px;
   grid-template-columns: minmax(0, 1fr) 340px;
   grid-template-areas: "verdict recent" "figures recent" "charts charts" "detail detail"

@@ -12,7 +12,25 @@ const MARKS = {good: '\u25cf', warn: '\u25b2', bad: '\u25a0'};
 
 // -- words ----------------------------------------------------------------------------------------
 
-const shortened = id => id.length > 28 ? `${id.slice(0, 25)}\u2026` : id;
+// An id that turns the direction of text shows its controls, and turns nothing but itself.
+const CONTROLS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const visible = text => text.replace(CONTROLS,
+  control => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const isolated = text => /[^\0-\x7f]/.test(text) ? `\u2068${text}\u2069` : text;
+// The two ends of what is long: ids of one service often begin alike.
+function shortened(text, max) {
+  const letters = Array.from(text);
+  if (letters.length <= max) return text;
+  const end = Math.floor((max - 1) / 2);
+  return `${letters.slice(0, max - 1 - end).join('')}\u2026${letters.slice(-end).join('')}`;
+}
+const MAX_ID = 48;
+const brief = (id, max = MAX_ID) => isolated(shortened(visible(id), max));
+function set_id(node, id) {
+  const whole = visible(id);
+  set_text(node, shortened(whole, MAX_ID));
+  if (whole !== node.textContent) node.title = whole;
+}
 function number(value) {
   if (value === null || value === undefined) return '-';
   if (value === 0) return '0';
@@ -93,8 +111,9 @@ class Line {
   constructor(row, onOpen, observer) {
     this.row = row;
     this.cells = COLUMNS.slice(1).map(([name]) => element('td', {'data-name': name}));
-    this.button = element('button', {type: 'button'}, row.id);
-    this.button.addEventListener('click', () => onOpen(row.slot));
+    this.button = element('button', {type: 'button'});
+    set_id(this.button, row.id);
+    this.button.addEventListener('click', () => onOpen(row.id));
     this.element = element('tr', {}, element('th', {scope: 'row'}, this.button), ...this.cells);
     const [state, share, flight, rate, failures, p50, p99, past, weight] = this.cells;
     this.state = element('span', {class: 'state'});
@@ -124,7 +143,6 @@ class Line {
     this.element.dataset.level = level;
     this.state_drawn = row.shown;
     this.state.className = `state ${level}`;
-    set_text(this.button, row.id);
     set_text(this.state, `${shape} ${name}`);
     set_text(this.why, explanation(balancer, row));
     set_text(this.share, `${(row.share / 10).toFixed(1)} / ${(row.intended / 10).toFixed(1)} %`);
@@ -171,6 +189,7 @@ class Table {
     }
     this.draw();
   }
+  line_of(id) { return [...this.lines.values()].find(line => line.row.id === id); }
   clear() {
     for (const line of this.lines.values()) line.element.remove();
     this.lines.clear();
@@ -209,22 +228,25 @@ class Table {
 
 // -- the rest of the page -------------------------------------------------------------------------
 
-function log_item(balancer, [, at, level, , text]) {
+function log_item(balancer, [, at, level, id, text]) {
   const wall = balancer.wall(at);
   const mark = ['', '\u25b2 ', '\u25a0 '][level];
-  return element('li', {class: ['', 'warn', 'bad'][level]},
+  const shown = id ? text.replace(visible(id), () => brief(id)) : text;
+  const item = element('li', {class: ['', 'warn', 'bad'][level]},
     element('time', {datetime: new Date(wall * 1000).toISOString()}, clock(wall)),
-    ` ${mark}${text}`);
+    ` ${mark}${shown}`);
+  if (shown.length < text.length) item.title = text;
+  return item;
 }
-// New entries are put in front of those that are there.
+// New entries are put in front of those that are there, unless they are another balancer's: also
+// one of the same name, of a process that was started anew, counts its events from 1.
 function draw_log(list, balancer, entries, count) {
-  const known = list.newest && list.of === balancer.name ? list.newest : 0;
-  const added = entries.filter(entry => entry[0] > known).slice(-count);
-  if (!known || (entries.length && entries[entries.length - 1][0] < known)) list.replaceChildren();
+  if (list.of !== balancer) [list.of, list.newest] = [balancer, 0];
+  if (!list.newest) list.replaceChildren();
+  const added = entries.filter(entry => entry[0] > list.newest).slice(-count);
   for (const entry of added) list.prepend(log_item(balancer, entry));
   while (list.children.length > count) list.lastChild.remove();
   if (entries.length) list.newest = entries[entries.length - 1][0];
-  list.of = balancer.name;
 }
 function draw_terms(list, terms) {
   while (list.children.length > terms.length) list.lastChild.remove();
@@ -242,19 +264,27 @@ function draw_items(list, texts) {
   });
 }
 
+function all_drained(balancer, all) {
+  const {affected, now} = balancer;
+  const which = all === 1 ? 'The only backend is' : `All ${all} backends are`;
+  return `\u25a0 ${which} drained` + (affected >= 0.001 ? ', and requests fail'
+    : now.rate === 0 ? ': there is none for a request' : '');
+}
 function headline(balancer, troubled) {
-  const {now} = balancer;
+  const {now, unseen} = balancer;
   const all = now.healthy + now.degraded + now.unhealthy + now.drained;
   const drained = now.drained ? `, ${now.drained} drained` : '';
   if (all === 0) return '\u25b2 There are no backends';
+  if (now.drained === all) return all_drained(balancer, all);
   if (now.panic) return '\u25a0 Panic: too few backends are left, so health is ignored';
-  if (troubled.length === 1)
-    return `${troubled[0].shown[1]} ${troubled[0].id} is ${troubled[0].shown[4]}` +
+  if (troubled.length === 1 && unseen === 0)
+    return `${troubled[0].shown[1]} ${brief(troubled[0].id)} is ${troubled[0].shown[4]}` +
       (all > 1 ? `; ${now.healthy} of ${all} are healthy${drained}` : '');
-  if (troubled.length > 1) {
-    const out = troubled.filter(row => row.rank < 2).length;
-    return `\u25a0 ${troubled.length} of ${all} backends are not well, ` +
-      `${out || 'none'} of them out${drained}`;
+  const ill = troubled.length + unseen;
+  if (ill > 0) {
+    const out = troubled.filter(row => row.rank < 2).length + now.unlisted_unhealthy;
+    return `\u25a0 ${ill} of ${all} backends ${ill === 1 ? 'is' : 'are'} not well, ` +
+      `${out || 'none'} of them out` + (unseen ? `, ${unseen} without a row` : '') + drained;
   }
   if (now.unhealthy + now.degraded > 0)
     return `\u25a0 ${now.unhealthy} of ${all} backends are unhealthy, ${now.degraded} degraded`;
@@ -275,10 +305,10 @@ function traffic(balancer) {
 
 class Page {
   constructor() {
-    Object.assign(this, {balancers: new Map(), shown: null, chosen: false, opened: null,
-      paused: false, due: false, notices: [], announced: new Set(),
+    Object.assign(this, {balancers: new Map(), shown: null, chosen: null, opened: null,
+      paused: false, missed: [], due: false, lost: '', notices: [], announced: new Set(),
       unspoken: [], spokenAt: 0});
-    this.table = new Table(slot => this.open(slot));
+    this.table = new Table(id => this.open({id, of: this.shown.name}));
     this.explanations = new Explanations();
     const charts = $('charts');
     this.charts = [
@@ -291,15 +321,22 @@ class Page {
     $('pause').addEventListener('click', () => this.pause(!this.paused));
     $('close').addEventListener('click', () => this.open(null));
     document.addEventListener('keydown', event => event.key === 'Escape' && this.open(null));
-    this.stream = new Stream((kind, data) => this.take(kind, data),
-      (state, heard) => this.tell(state, heard));
+    this.stream = new Stream((kind, data) => this.hear(kind, data),
+      (state, since) => this.tell(state, since));
+    for (const part of [$('live'), $('pause'), document.querySelector('main')])
+      part.hidden = false;
+  }
+  // While it is paused nothing changes, whatever is clicked: events wait.
+  hear(kind, data) {
+    if (!this.paused) return this.take(kind, data);
+    if (kind === 'full') this.missed = [];
+    this.missed.push([kind, data]);
+    if (this.missed.length > 300) this.stream.open();  // one `full` stands for them all
   }
   take(kind, data) {
-    if (kind === 'full' && this.stream.lastEpoch !== data.epoch) {
-      this.balancers.clear();  // another process: its backends are others
-      this.table.clear();
-      this.shown = null;
-      this.stream.lastEpoch = data.epoch;
+    if (this.epoch !== data.epoch) {  // another process: its backends and events are others
+      this.balancers.clear();
+      [this.epoch, this.drawn, this.unspoken] = [data.epoch, null, []];
     }
     data.balancers.forEach((from, i) => {
       if (!this.balancers.has(i)) this.balancers.set(i, new Balancer(from.name));
@@ -309,49 +346,66 @@ class Page {
         .map(entry => entry[4]));
     });
     this.notices = data.notices;
-    if (this.due || this.paused) return;
+    if (this.due) return;
     this.due = true;
     requestAnimationFrame(() => { this.due = false; this.draw(); });
   }
-  tell(state, heard) {
-    const live = state === 'live';
-    document.body.classList.toggle('stale', !live);
+  tell(state, since) {
+    const at = clock(since / 1000);
+    this.lost = {live: '', stale: `stale since ${at}`, silent: `no answer since ${at}`}[state];
+    document.body.classList.toggle('stale', state !== 'live');
     $('live').dataset.state = state;
-    set_text($('live'), !live ? `\u25a0 stale since ${clock(heard / 1000)}`
-      : this.paused ? '\u275a\u275a paused' : '\u25cf live');
+    this.draw_state();
+    if (state === 'silent')
+      set_text($('verdict-title'), `\u25a0 The server does not answer, since ${at}`);
+  }
+  draw_state() {
+    const {lost, shown} = this;
+    set_text($('live'), lost ? `\u25a0 ${lost}` : this.paused ? '\u275a\u275a paused'
+      : this.stream.heard ? '\u25cf live' : 'connecting');
+    const name = shown?.name || 'poise';
+    document.title = lost ? `\u25a0 ${lost}: ${name}` : shown ? `${MARKS[shown.level]} ${name}`
+      : name;
+    if (!shown) return;
+    const words = headline(shown, shown.troubled);
+    set_text($('verdict-title'), lost ? `\u25a0 S${lost.slice(1)}. Before: ${words}` : words);
   }
   pause(paused) {
     this.paused = paused;
     $('pause').setAttribute('aria-pressed', paused);
-    if (!paused) this.draw();
+    for (const [kind, data] of this.missed.splice(0)) this.take(kind, data);
+    this.draw_state();
   }
-  open(slot) {
+  // Details of a backend: {id, of: the balancer's name}, or of none: null.
+  open(which) {
     const was = this.opened;
-    this.opened = slot;
-    $('detail').hidden = slot === null;
+    this.opened = which;
+    $('detail').hidden = which === null;
     $('detail-log').newest = 0;
-    if (slot !== null) { this.draw(); $('close').focus(); }
-    else if (was !== null) this.table.lines.get(was)?.button.focus();
+    if (which !== null) { this.draw(); $('close').focus(); }
+    else if (was !== null) this.table.line_of(was.id)?.button.focus();
   }
   draw() {
     const all = [...this.balancers.values()];
     if (all.length === 0) return;
-    if (!this.chosen || !all.includes(this.shown))
-      this.shown = all.find(each => each.level === 'bad') || all.find(each => each.level === 'warn')
-        || all[0];
+    const wanted = this.opened ? this.opened.of : this.chosen;
+    const worst = level => all.find(each => each.level === level);
+    this.shown = all.find(each => each.name === wanted) || worst('bad') || worst('warn') || all[0];
     const balancer = this.shown;
     const {now} = balancer;
-    document.title = `${MARKS[balancer.level]} ${balancer.name || 'poise'}`;
     set_text($('name'), balancer.name || 'poise');
     set_text($('policy'), now.policy ? `policy ${now.policy}` : 'the balancer is gone');
     this.draw_choice(all);
     const troubled = balancer.troubled;
     $('verdict').dataset.level = balancer.level;
-    set_text($('verdict-title'), headline(balancer, troubled));
+    this.draw_state();
     set_text($('traffic'), traffic(balancer));
-    const lines = troubled.slice(0, 3).map(row => `${row.shown[1]} ${row.id}, ${row.shown[4]}: ` +
-      explanation(balancer, row));
+    const lines = troubled.slice(0, 3).map(row =>
+      `${row.shown[1]} ${brief(row.id)}, ${row.shown[4]}: ${explanation(balancer, row)}`);
     if (troubled.length > 3) lines.push(`and ${troubled.length - 3} more, first in the table`);
+    if (balancer.unseen > 0)
+      lines.push(`and ${balancer.unseen} without a row: ${now.unlisted_unhealthy} unhealthy, ` +
+        `${now.unlisted_degraded} degraded`);
     if (now.observer_failures) lines.push(`${now.observer_failures} hooks of observers threw`);
     draw_items($('troubles'), lines);
     this.draw_notices();
@@ -366,7 +420,7 @@ class Page {
     this.draw_charts(balancer);
     $('unlisted').hidden = now.unlisted === 0;
     set_text($('unlisted'), `${now.unlisted} more backends have no row: raise ` +
-      'ReaderOptions::cap; rows are at most 1000.');
+      'ReaderOptions::cap, in TOML metrics.series; rows are at most 1000.');
     this.table.show(balancer);
     this.draw_detail(balancer);
     this.speak();
@@ -401,7 +455,7 @@ class Page {
         nav.append(element('button', {type: 'button'}));
         nav.children[i].addEventListener('click', () => {
           this.shown = [...this.balancers.values()][i];
-          this.chosen = true;
+          this.chosen = this.shown.name;
           this.open(null);
           this.draw();
         });
@@ -412,12 +466,14 @@ class Page {
   }
   draw_detail(balancer) {
     if (this.opened === null) return;
-    const row = balancer.rows.get(this.opened);
+    const row = balancer.name === this.opened.of
+      && balancer.order.find(each => each.id === this.opened.id);
     if (!row) return this.open(null);
-    set_text($('detail-title'), row.id);
+    set_text($('detail-title'), visible(row.id));
     draw_terms($('detail-figures'), [
       ['state', `${row.shown[1]} ${row.shown[0]} ${explanation(balancer, row)}`],
-      ['address', row.address || '-'], ['zone', row.zone || '-'], ['tier', String(row.tier)],
+      ['address', visible(row.address) || '-'], ['zone', visible(row.zone) || '-'],
+      ['tier', String(row.tier)],
       ['weight', String(row.weight)], ['admitted', percent(row.admitted / 1000)],
       ['share', percent(row.share / 1000)], ['intended', percent(row.intended / 1000)],
       ['in flight', `${row.inFlight}${row.limit ? ` of ${row.limit}` : ''}`],

@@ -199,6 +199,9 @@ class Row {
   /// The phase, or 6 drained, 7 unhealthy without a phase that says so.
   static std::uint64_t state_code(BackendSnapshot const& now) noexcept {
     if (now.drained) return 6;
+    bool const is_new = now.phase == health::Phase::slow_start && now.transition &&
+                        now.transition->from == health::Phase::healthy;
+    if (is_new) return 8;
     if (now.phase != health::Phase::healthy) return static_cast<std::uint64_t>(now.phase);
     if (now.health == HealthState::unhealthy) return 7;
     return static_cast<std::uint64_t>(now.health == HealthState::degraded ? health::Phase::degraded
@@ -247,9 +250,12 @@ class Row {
   }
   /// An outage lasts from the first ejection until a trial request succeeds.
   void note_outage(BackendSnapshot const& now) {
-    bool const is_out = health::is_out(now.phase) || now.phase == health::Phase::probation;
-    if (!is_out) out_since_.reset();
-    else if (!out_since_ && now.transition) out_since_ = now.transition->at;
+    if (!is_in_outage(now.phase)) out_since_.reset();
+    else if (now.transition && !(out_since_ && is_in_outage(now.transition->from)))
+      out_since_ = now.transition->at;
+  }
+  static bool is_in_outage(health::Phase phase) noexcept {
+    return health::is_out(phase) || phase == health::Phase::probation;
   }
 
   std::uint64_t slot_;

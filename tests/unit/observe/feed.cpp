@@ -255,6 +255,35 @@ TEST_CASE("an outage began with its first ejection, whatever trial requests did"
   CHECK(has(world.feed->next(other), began_text));
 }
 
+TEST_CASE("a backend of the same id that is ejected anew has an outage of its own", "[page]") {
+  World world{endpoints({"a", "b"})};
+  world.eject("a");
+  world.advance();
+  Feed::Seen seen;
+  (void)world.feed->next(seen);
+  for (int second = 0; second < 9; ++second) world.advance();
+  world.servers.update({{.id = "a", .address = "elsewhere:1"}, {.id = "b", .address = "b"}});
+  world.servers.tick();
+  world.eject("a");
+  auto const began = world.clock.now().time_since_epoch();
+  world.advance();
+  CHECK(has(world.feed->next(seen), "," + std::to_string(began / 1s) + "]"));
+}
+
+TEST_CASE("a backend that joins is new, one that comes back is in slow start", "[page]") {
+  World world{endpoints({"a", "b"})};
+  world.servers.tick();
+  world.clock.advance(1min);
+  world.servers.tick();
+  world.servers.add({.id = "c", .address = "c"});
+  world.servers.tick();
+  world.advance();
+  Feed::Seen seen;
+  auto const told = world.feed->next(seen);
+  CAPTURE(told);
+  CHECK(has(told, "[3,8,0,"));
+}
+
 TEST_CASE("notices are told as long as they hold", "[page]") {
   std::vector<Notice> notices;
   World world{endpoints({"a"}), {.notices = [&](auto const&) { return notices; }}};

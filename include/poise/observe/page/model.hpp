@@ -16,6 +16,7 @@ const STATES = [
   ['probation', '\u25c7', 'bad', 1, 'on probation'],
   ['slow start', '\u25b2', 'warn', 4, 'in slow start'],
   ['drained', '\u25cb', '', 7, 'drained'], ['unhealthy', '\u25a0', 'bad', 0, 'unhealthy'],
+  ['new', '\u25b3', 'good', 6, 'new'],
 ];
 // Picked like others, and fails: what a monitor has not seen yet, or none is there to see.
 const FAILING = ['failing', '\u25bc', 'bad', 2, 'failing'];

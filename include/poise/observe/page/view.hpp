@@ -76,7 +76,7 @@ function explanation(balancer, row) {
     case 'ejected': parts.push(then ? `trial request ${then}` : left !== null
       ? 'trial request next' : 'until probes reach it'); break;
     case 'probation': parts.push('one trial request decides'); break;
-    case 'slow start': parts.push(`gets ${percent(row.admitted / 1000)} of its share` +
+    case 'new': case 'slow start': parts.push(`gets ${percent(row.admitted / 1000)} of its share` +
       (then ? `, all of it ${then}` : '')); break;
     case 'degraded': parts.push('gets what healthy ones can\u2019t carry'); break;
     case 'drained': parts.push('by the operator'); break;

@@ -34,6 +34,7 @@ class Rules {
         if constexpr (arranges<std::remove_reference_t<decltype(rule)>>) {
           views = views_of(draft, index, views, false);
           rule.arrange(std::span{views});
+          keep_declared(draft, views);
           keep_admissions(draft, views);
         }
       });
@@ -57,6 +58,13 @@ class Rules {
   }
 
  private:
+  /// No rule overrides the operator, and the next rules see that.
+  template <class P>
+  static void keep_declared(Draft<Record, P> const& draft, std::vector<BackendView>& views) {
+    for (std::size_t i = 0; i < views.size(); ++i)
+      if (auto const& condition = draft.entries[i].condition; condition.is_declared)
+        views[i].health = condition.declared;
+  }
   template <class P>
   static void keep_admissions(Draft<Record, P>& draft, std::vector<BackendView> const& views) {
     draft.admissions.resize(views.size());

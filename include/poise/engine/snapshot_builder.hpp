@@ -111,8 +111,7 @@ class SnapshotBuilder {
     return views_.empty() ? draft_.entries[i].weight : views_[i].weight;
   }
   [[nodiscard]] HealthState health(std::size_t i) const {
-    auto const& condition = draft_.entries[i].condition;  // no rule overrides the operator
-    return views_.empty() || condition.is_declared ? condition.health() : views_[i].health;
+    return views_.empty() ? draft_.entries[i].condition.health() : views_[i].health;
   }
   [[nodiscard]] bool counts(std::size_t i) const {
     return !draft_.entries[i].condition.drained && weight(i) != 0;

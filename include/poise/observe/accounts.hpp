@@ -212,6 +212,7 @@ class Accounts {
     into.other_latency = other_.latency();
     into.unlisted = into.set.all() - named_.size();
     for (auto const& life : named_) into.backends.push_back(describe(*life, shares, age));
+    if (into.unlisted > 0) describe_ill(into, shares);
     if (age >= window_.length) restart_window(now);
   }
 
@@ -232,12 +233,12 @@ class Accounts {
       return life.weight.load() * admitted_part(life);
     }
     void add(Life const& life, BackendCounts& set) noexcept {
+      auto const found = life.account->health;
+      ++(life.drained.load()               ? set.drained
+         : found == HealthState::unhealthy ? set.unhealthy
+         : found == HealthState::degraded  ? set.degraded
+                                           : set.healthy);
       auto const health = life.health.load();
-      auto const drained = life.drained.load();
-      ++(drained                            ? set.drained
-         : health == HealthState::unhealthy ? set.unhealthy
-         : health == HealthState::degraded  ? set.degraded
-                                            : set.healthy);
       if (life.weight.load() == 0) return;  // or drained
       ++count;
       if (health == HealthState::unhealthy) return;
@@ -312,9 +313,10 @@ class Accounts {
   void take_requests(Life& life) {
     auto& taken = life.account->taken;
     auto& series = series_of(life);
-    auto const [now, admission] = life.current();
+    auto const [now, admission, health] = life.current();
     life.account->counted = true;
     life.account->admission = admission;
+    life.account->health = health;
     // No result ever falls: if their sum is the same, all of them are.
     if (now.total - now.in_flight == taken.total - taken.in_flight) {
       taken = now;
@@ -385,29 +387,49 @@ class Accounts {
 
   // -- what is told of a backend -----------------------------------------------------------------
 
+  /// Those of "other" that someone should look at.
+  void describe_ill(Snapshot& into, Shares const& shares) const {
+    constexpr std::size_t most = 20;
+    for (auto const& life : followed_) {
+      auto const& account = *life->account;
+      bool const is_ill = account.health != HealthState::healthy && !life->drained.load();
+      if (!account.listed || account.series != nullptr || !is_ill) continue;
+      if (into.unlisted_ill.size() == most) return;
+      into.unlisted_ill.push_back(describe(*life, shares));
+      auto& requests = into.unlisted_ill.back().requests;
+      requests.in_flight = account.taken.in_flight;
+      std::ranges::copy(account.taken.results, requests.completed.begin());
+    }
+  }
+
   [[nodiscard]] BackendSnapshot describe(Life& life, Shares const& shares, Duration age) {
+    auto told = describe(life, shares);
     auto& series = *life.account->series;
+    told.requests = series.requests;
+    told.latency = series.latency();
+    if (options_.histograms) told.attempts = series.all_buckets;
+    auto const all = all_.all_completed() - completed_before_;
+    auto const own = series.requests.all_completed() - series.completed_before;
+    auto const share = all == 0 ? 0 : static_cast<double>(own) / static_cast<double>(all);
+    told.observed_share = series.recent_share.read(share, age, window_.length);
+    return told;
+  }
+  /// All but what was counted.
+  [[nodiscard]] static BackendSnapshot describe(Life& life, Shares const& shares) {
     BackendSnapshot told{.id = life.id,
-                         .requests = series.requests,
-                         .latency = series.latency(),
-                         .health = life.health.load(),
+                         .health = life.account->health,
                          .phase = life.phase.load(),
                          .transition = life.transition(),
                          .drained = life.drained.load(),
                          .weight = life.weight.load(),
                          .admitted = admitted_part(life),
                          .max_in_flight = life.account->admission.max_in_flight,
-                         .intended_share = shares.of(life),
-                         .attempts = options_.histograms ? series.all_buckets : std::nullopt};
+                         .intended_share = shares.of(life)};
     life.with_backend([&](Backend const& backend) {
       told.address = backend.address();
       told.zone = backend.zone();
       told.tier = backend.tier();
     });
-    auto const all = all_.all_completed() - completed_before_;
-    auto const own = series.requests.all_completed() - series.completed_before;
-    auto const share = all == 0 ? 0 : static_cast<double>(own) / static_cast<double>(all);
-    told.observed_share = series.recent_share.read(share, age, window_.length);
     return told;
   }
 

@@ -356,15 +356,16 @@ class BalancerFeed {
   bool update_rows(Snapshot const& now, double seconds) {
     bool moved = false;
     order_.clear();
-    for (auto const& backend : now.backends) {
-      if (order_.size() == max_rows) break;
+    auto const listed = std::span{now.backends}.first(std::min(now.backends.size(), max_rows));
+    auto const add = [&](BackendSnapshot const& backend) {
       auto& row = rows_[backend.id];
       if (!row) row = std::make_unique<Row>(++last_slot_);
       moved = row->update(backend, order_.size(), seconds) || moved;
       order_.push_back(row.get());
-    }
-    hidden_ = now.backends.size() - order_.size();
-    without_row_ = all_but(now, std::span{now.backends}.first(order_.size()));
+    };
+    std::ranges::for_each(listed, add);
+    std::ranges::for_each(now.unlisted_ill, add);  // so that the page names them
+    without_row_ = all_but(all_but(now.set, listed), now.unlisted_ill);
     if (rows_.size() == order_.size()) return moved;
     std::vector<Row const*> staying{order_.begin(), order_.end()};
     std::ranges::sort(staying);
@@ -398,7 +399,7 @@ class BalancerFeed {
       json.count("degraded", now.set.degraded);
       json.count("unhealthy", now.set.unhealthy);
       json.count("drained", now.set.drained);
-      json.count("unlisted", now.unlisted + hidden_);
+      json.count("unlisted", now.set.all() - std::min(now.set.all(), std::uint64_t{order_.size()}));
       json.count("unlisted_unhealthy", without_row_.unhealthy);
       json.count("unlisted_degraded", without_row_.degraded);
       json.flag("panic", now.facts.panicking);
@@ -468,7 +469,6 @@ class BalancerFeed {
   std::map<std::string, std::unique_ptr<Row>, std::less<>> rows_{};
   std::vector<Row*> order_{};  // as configured
   std::uint64_t last_slot_ = 0;
-  std::size_t hidden_ = 0;
   BackendCounts without_row_{};
   std::size_t next_ = 0;  // the row whose turn it is, when not all fit into one event
   std::string figures_{};

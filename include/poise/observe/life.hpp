@@ -38,6 +38,7 @@ struct Account {
   bool counted = false;      // has a reading taken anything of it?
   Series* series = nullptr;  // null: counted as "other"
   Admission admission{};     // as of the last reading
+  HealthState health{};      // the same
   // What is in the reader's sums already.
   RequestCounts taken{};
   std::vector<std::uint32_t> taken_latencies{};  // by bucket; empty if none is measured
@@ -85,12 +86,14 @@ class Life {
   struct Current {
     RequestCounts counts{};
     Admission admission{};
+    HealthState health{};  // as found or declared; a panic leaves it as it is
   };
   /// What changes without arrange(): a tick may set another admission and publish nothing.
   [[nodiscard]] Current current() const {
     std::scoped_lock const lock{mutex_};
     if (living_.empty()) return {.counts = last_};
-    return {living_.back()->counts(), living_.back()->admission()};
+    auto const& newest = *living_.back();
+    return {newest.counts(), newest.admission(), newest.health()};
   }
 
   /// Calls visit(backend) for the newest backend, if there is one; not for long.
@@ -109,7 +112,7 @@ class Life {
 
   std::string const id;
   sync::Relaxed<std::uint32_t> weight{0};  // 0 if drained
-  sync::Relaxed<HealthState> health{};
+  sync::Relaxed<HealthState> health{};     // as picks see it
   sync::Relaxed<bool> drained{};
   sync::Relaxed<health::Phase> phase{};
 

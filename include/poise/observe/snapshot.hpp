@@ -133,6 +133,9 @@ struct Snapshot {
   Requests other{};                         ///< All the rest, also what left.
   LatencySummary other_latency{};
   std::uint64_t unlisted = 0;  ///< How many backends `other` stands for now.
+  /// Up to 20 of these that are unhealthy or degraded, for people. Their counts are in `other`, and
+  /// begin anew when a backend is replaced.
+  std::vector<BackendSnapshot> unlisted_ill{};
   BackendCounts set{};
   std::uint64_t set_changes = 0;
   std::uint64_t fingerprint = 0;  ///< Of ids and addresses, 53 bits; the same in any order.
@@ -157,10 +160,9 @@ struct Snapshot {
   std::optional<pool::Numbers> pools{};  ///< Of all connection pools, also of those that are gone.
 };
 
-/// How many backends of each state are not among these, which are the snapshot's or some of them.
-[[nodiscard]] inline BackendCounts all_but(Snapshot const& of,
+/// How many backends of each state are not among these, which are of the snapshot.
+[[nodiscard]] inline BackendCounts all_but(BackendCounts rest,
                                            std::span<BackendSnapshot const> listed) noexcept {
-  auto rest = of.set;
   for (auto const& each : listed) {
     auto& count = each.drained                            ? rest.drained
                   : each.health == HealthState::unhealthy ? rest.unhealthy

@@ -143,7 +143,7 @@ namespace detail {
 
 /// Which of those that have no row are ill; empty if none is.
 inline std::string ill_without_row(Snapshot const& of) {
-  auto const rest = all_but(of, of.backends);
+  auto const rest = all_but(all_but(of.set, of.backends), of.unlisted_ill);
   if (of.unlisted == 0 || rest.unhealthy + rest.degraded == 0) return {};
   return "WITHOUT A ROW: " + std::to_string(rest.unhealthy) + " unhealthy, " +
          std::to_string(rest.degraded) +
@@ -171,7 +171,8 @@ inline std::string ill_without_row(Snapshot const& of) {
           std::to_string(of.hedges_won) + " won), " + std::to_string(refusals) + " refusals\n\n";
 
   std::vector<BackendSnapshot const*> sorted;
-  for (auto const& each : of.backends) sorted.push_back(&each);
+  for (auto const* some : {&of.backends, &of.unlisted_ill})
+    for (auto const& each : *some) sorted.push_back(&each);
   std::ranges::stable_sort(sorted, {}, [](auto const* each) { return badness_of(*each); });
   Columns columns;
   columns.add({"backend", "state", "weight", "share %", "got %", "in flight", "completed", "failed",

@@ -146,16 +146,32 @@ TEST_CASE("nothing is told of traffic that ended seconds ago", "[page]") {
   CHECK(has(world.feed->next(seen), R"("rate":0,)"));
 }
 
-TEST_CASE("ill backends without a row are counted", "[page]") {
-  World world{endpoints({"a", "b", "c"})};
-  auto const reader = std::make_shared<Reader>("orders", world.servers, ReaderOptions{.cap = 1});
+TEST_CASE("ill backends beyond the cap have rows, and of very many the rest is counted", "[page]") {
+  World world{many(60)};
+  auto const reader = std::make_shared<Reader>("orders", world.servers, ReaderOptions{.cap = 10});
   Feed feed{Metrics{.readers = {reader}}};
-  world.eject("c");
+  world.eject("b33");
   feed.advance();
   Feed::Seen seen;
-  auto const event = feed.next(seen);
-  CHECK(has(event, R"("unhealthy":1,)"));
-  CHECK(has(event, R"("unlisted":2,"unlisted_unhealthy":1,"unlisted_degraded":0)"));
+  auto const one = feed.next(seen);
+  CHECK(has(one, R"("unhealthy":1,)"));
+  CHECK(has(one, R"("unlisted":49,"unlisted_unhealthy":0,"unlisted_degraded":0)"));
+  CHECK(has(one, R"("b33")"));
+  CAPTURE(one);
+  CHECK(has(one, R"("consecutive failures",)"));
+  for (int i = 0; i < 40; ++i)
+    world.servers.set_health("b" + std::to_string(20 + i), HealthState::unhealthy);
+  world.advance();
+  feed.advance();
+  auto const many_ill = feed.next(seen);
+  CAPTURE(many_ill);
+  CHECK(has(many_ill, R"("unhealthy":40,)"));
+  CHECK(has(many_ill, R"("unlisted":30,"unlisted_unhealthy":20,"unlisted_degraded":0)"));
+  for (int i = 0; i < 40; ++i) world.servers.set_health("b" + std::to_string(20 + i), std::nullopt);
+  world.clock.advance(10min);
+  world.servers.tick();
+  feed.advance();
+  CHECK(has(feed.next(seen), R"("unlisted_unhealthy":0)"));
 }
 
 TEST_CASE("a set that changes is told as a whole, without the past", "[page]") {

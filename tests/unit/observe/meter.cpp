@@ -416,6 +416,23 @@ TEST_CASE("ejections are counted by cause, and phases told", "[observe]") {
   CHECK_FALSE(snapshot.facts.panicking);
 }
 
+TEST_CASE("in a panic those that are ill are counted as such, and intended to serve", "[observe]") {
+  World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c", "d", "e"})};
+  world.servers->tick();
+  world.servers->set_health("a", HealthState::unhealthy);
+  for (auto const* id : {"b", "c", "d"}) world.servers->report_health(id, HealthState::unhealthy);
+  world.clock.advance(1s);
+  world.servers->tick();
+  auto const snapshot = Reader{"x", *world.servers}.read();
+  REQUIRE(snapshot.facts.panicking);
+  CHECK(snapshot.set.unhealthy == 4);
+  CHECK(snapshot.set.healthy == 1);
+  CHECK(snapshot.backends[0].health == HealthState::unhealthy);
+  CHECK(snapshot.backends[0].intended_share == 0);  // as the operator wants it
+  CHECK(snapshot.backends[1].health == HealthState::unhealthy);
+  CHECK(snapshot.backends[1].intended_share == Approx(0.25));
+}
+
 TEST_CASE("a reading has what slow start admits now, also if no tick published it", "[observe]") {
   World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c"})};
   Reader const reader{"", *world.servers};

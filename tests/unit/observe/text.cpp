@@ -169,7 +169,9 @@ TEST_CASE("the table says how many ill backends have no row", "[observe]") {
   CHECK(table(snapshot).find("WITHOUT A ROW") == std::string::npos);
   snapshot.set = {.unhealthy = 45, .degraded = 3, .healthy = 954};
   snapshot.unlisted = 1000;
-  CHECK(table(snapshot).find("WITHOUT A ROW: 44 unhealthy, 3 degraded: raise ") !=
+  snapshot.unlisted_ill.push_back({.id = "sick too", .health = HealthState::unhealthy});
+  CHECK(table(snapshot).find("sick too") < table(snapshot).find("\na "));
+  CHECK(table(snapshot).find("WITHOUT A ROW: 43 unhealthy, 3 degraded: raise ") !=
         std::string::npos);
 }
 

@@ -249,13 +249,15 @@ class Alerts {
   }
   void note_clear(Rule const& rule) {
     auto const alert = std::ranges::find(alerts_, rule.group, &Alert::group);
-    auto const last = *alert;
-    std::erase_if(alert->rules, [&](Firing const& firing) { return firing.rule == rule.name; });
-    if (alert->rules.empty()) {
+    auto rest = *alert;
+    std::erase_if(rest.rules, [&](Firing const& firing) { return firing.rule == rule.name; });
+    if (rest.rules.empty()) {
+      auto const last = std::move(*alert);
       alerts_.erase(alert);
       return notify(callbacks_.on_clear, last);
     }
-    alert->severity = std::ranges::max(alert->rules, {}, &Firing::severity).severity;
+    rest.severity = std::ranges::max(rest.rules, {}, &Firing::severity).severity;
+    auto const last = std::exchange(*alert, std::move(rest));
     if (alert->severity == last.severity) return;
     notify(callbacks_.on_clear, last);
     notify(callbacks_.on_fire, *alert);

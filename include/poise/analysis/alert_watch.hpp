@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -80,18 +79,18 @@ class AlertWatch {
   /// What never decreases.
   struct Totals {
     explicit Totals(observe::Snapshot const& now)
-        : failures{std::accumulate(now.refusals.begin(), now.refusals.end(), std::uint64_t{0})} {
-      requests = now.requests.all_completed() + failures;
-      unretried = now.stopped_calls[static_cast<std::size_t>(StopReason::budget)];
+        : requests{now.requests.all_completed() + now.all_refusals()},
+          failures{now.all_refusals()},
+          unretried{now.stopped_calls[static_cast<std::size_t>(StopReason::budget)]} {
       for (std::size_t i = 0; i < result_count; ++i)
         if (is_failure(static_cast<Result>(i))) failures += now.requests.completed[i];
       for (auto const& each : now.ejections)
         if (each.enforcement == "enforced") ejections += each.count;
     }
-    std::uint64_t requests = 0;
+    std::uint64_t requests;
     std::uint64_t failures;
+    std::uint64_t unretried;  // calls that the budget stopped: none of it was left
     std::uint64_t ejections = 0;
-    std::uint64_t unretried = 0;  // calls that the budget stopped: none of it was left
   };
 
   static std::optional<double> in_seconds(std::optional<Duration> time) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -158,6 +159,10 @@ struct Snapshot {
   std::vector<Ejections> ejections{};
   std::vector<BudgetUse> budgets{};
   std::optional<pool::Numbers> pools{};  ///< Of all connection pools, also of those that are gone.
+
+  [[nodiscard]] std::uint64_t all_refusals() const noexcept {
+    return std::accumulate(refusals.begin(), refusals.end(), std::uint64_t{0});
+  }
 };
 
 /// How many backends of each state are not among these, which are of the snapshot.

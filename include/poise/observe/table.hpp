@@ -165,10 +165,9 @@ inline std::string ill_without_row(Snapshot const& of) {
   if (of.facts.panicking) text += "PANIC: too few backends are left; health is ignored\n";
   if (of.facts.ticks_missing) text += "NO TICKS: let a poise::Ticker watch this balancer\n";
   text += ill_without_row(of);
-  std::uint64_t refusals = 0;
-  for (auto const count : of.refusals) refusals += count;
   text += std::to_string(of.retries) + " retries, " + std::to_string(of.hedges) + " hedges (" +
-          std::to_string(of.hedges_won) + " won), " + std::to_string(refusals) + " refusals\n\n";
+          std::to_string(of.hedges_won) + " won), " + std::to_string(of.all_refusals()) +
+          " refusals\n\n";
 
   std::vector<BackendSnapshot const*> sorted;
   for (auto const* some : {&of.backends, &of.unlisted_ill})

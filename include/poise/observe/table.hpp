@@ -105,10 +105,6 @@ inline Columns::Row row_of(std::string name, std::string_view state, std::string
           in_ms(recent.p99)};
 }
 
-}  // namespace detail
-
-namespace detail {
-
 inline Columns::Row row_of(std::string name, pool::Numbers const& of) {
   auto const waited = static_cast<Duration::rep>(of.waited);
   return {std::move(name),
@@ -136,10 +132,6 @@ inline std::string table_of_pools(Snapshot const& of) {
   columns.add(row_of("all", *of.pools));
   return '\n' + columns.write();
 }
-
-}  // namespace detail
-
-namespace detail {
 
 /// Which of those that have no row are ill; empty if none is.
 inline std::string ill_without_row(Snapshot const& of) {

@@ -209,8 +209,16 @@ mutant line_that_begins_below_the_old_one short sync/counted_time.hpp cycle_cloc
     auto const base = seen.time - fresh;
 END
 
-mutant line_read_while_it_changes all sync/counted_time.hpp cycle_clock plain asymmetric <<'END'
-    if (passed < length && !is_odd(version) &&
+mutant readers_held_back_before_the_line_is_stored short sync/counted_time.hpp cycle_clock tsan asymmetric <<'END'
+      if (phase(version) == storing) {
+        time = std::min(time, limit + fresh);
+=>
+      if (phase(version) != stable) {
+        time = std::min(time, limit);
+END
+
+mutant line_read_while_it_changes all sync/counted_time.hpp cycle_clock tsan asymmetric <<'END'
+    if (passed < length && phase(version) == stable &&
         version == version_.load(std::memory_order_relaxed)) {
 =>
     if (passed < length) {

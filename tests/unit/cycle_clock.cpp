@@ -38,6 +38,7 @@ struct PlayedMachine {
   bool fit = true;
   std::int64_t looks = 0;
   std::function<void()> before_reference{};
+  std::function<void()> after_reference{};
 };
 
 struct PlayedSource {
@@ -50,7 +51,9 @@ struct PlayedSource {
     if (machine->before_reference) machine->before_reference();
     machine->pass(20);
     ++machine->looks;
-    return static_cast<std::int64_t>(machine->clock);
+    auto const told = static_cast<std::int64_t>(machine->clock);
+    if (machine->after_reference) machine->after_reference();
+    return told;
   }
   PlayedMachine* machine;
 };
@@ -217,6 +220,39 @@ TEST_CASE("a look that was interrupted draws no line") {
   CHECK(std::abs(played.error()) < 5 * ms);
   played.machine.before_reference = {};
   CHECK(played.looks_in(9'000, ms) < 100);
+}
+
+TEST_CASE("counted time goes back for no thread that reads while another one draws a line") {
+  for (unsigned seed = 1; seed != 100; ++seed) {
+    CAPTURE(seed);
+    std::mt19937_64 random{seed};
+    PlayedTime played;
+    auto& machine = played.machine;
+    played.settle();
+    std::int64_t latest = 0;
+    bool is_another = false;
+    int backwards = 0;
+    // A thread loses the processor for a while, and another one reads before it goes on.
+    auto const turn = [&] {
+      if (is_another || random() % 4 != 0) return;
+      is_another = true;
+      machine.pass(static_cast<std::int64_t>(random() % 200) * us);
+      auto const now = played.now();
+      if (now < latest) ++backwards;
+      latest = now;
+      is_another = false;
+    };
+    machine.before_reference = turn;
+    machine.after_reference = turn;
+    for (int each = 0; each != 2'000; ++each) {
+      machine.pass(static_cast<std::int64_t>(random() % 10) * ms);
+      auto const known = latest;  // what others read meanwhile may be later
+      auto const now = played.now();
+      REQUIRE(now >= known);
+      latest = std::max(latest, now);
+    }
+    CHECK(backwards == 0);
+  }
 }
 
 TEST_CASE("counted time never goes back, whatever becomes of machine and clock") {

@@ -19,12 +19,18 @@
 //   C4  After `max_faults` looks in a row at which the counter ran back or had another rate it is
 //       given up: each read takes the reference's time from then on.
 //
-// One writer at a time, the holder of the flag `looking_`, changes the line. Meanwhile the version
-// is odd. A reader's copy of the line, and a time of the reference that is taken in its place, are
-// good if the version is the same before and after. Such a time is at most `fresh` above that of
-// the writer's look: a writer that comes later gives up, and while the version is odd readers go no
-// further. In that time no error of the rate adds up to `lead`, so the new line is above (C1). No
-// reader waits.
+// One writer at a time, the holder of the flag `looking_`, changes the line. A version, modulo 4:
+//
+//   stable   the line may be read
+//   pending  a writer wants to change it, and the line is as before
+//   storing  the line is being changed
+//
+// A reader's copy of the line, and a time of the reference that is taken in its place, are good if
+// the version is the same before and after. A writer's look is good for `fresh`. Who sees a later
+// time while the version is pending, reader or writer, calls the change off, and the line stays. So
+// no time above that was told when the line is stored, but by a read that was under way, for which
+// as much is added; and while the line is stored no read goes above that either. In twice `fresh`
+// no error of the rate adds up to `lead`, so the new line is above (C1). No reader waits.
 
 #include <algorithm>
 #include <atomic>
@@ -71,7 +77,7 @@ class CountedTime {
     auto const length = length_.load(std::memory_order_acquire);
     auto const passed = source_.count() - begin;
     // relaxed: see (1)
-    if (passed < length && !is_odd(version) &&
+    if (passed < length && phase(version) == stable &&
         version == version_.load(std::memory_order_relaxed)) {
       return base + along(rate, passed);
     }
@@ -98,18 +104,30 @@ class CountedTime {
   }
   static bool is_before(std::uint64_t passed) noexcept { return passed >> 63U != 0; }
 
-  static bool is_odd(std::uint64_t version) noexcept { return (version & 1U) != 0; }
+  // What a version adds up to, modulo 4.
+  static constexpr std::uint64_t stable = 0;
+  static constexpr std::uint64_t pending = 1;
+  static constexpr std::uint64_t storing = 2;
+  static constexpr std::uint64_t next = 4;  // stable again
+  static std::uint64_t phase(std::uint64_t version) noexcept { return version & 3U; }
 
   /// The reference's time, but at least `end`, that of the version's line (C1).
   [[gnu::noinline, gnu::cold]] std::int64_t slow(std::uint64_t version, std::int64_t end) noexcept {
     auto time = source_.reference();
-    if (is_odd(version)) {
-      // relaxed: acquire (1) saw the odd version, and so what was stored before it
-      time = std::min(time, cap_.load(std::memory_order_relaxed));
+    if (phase(version) == stable) {
+      if (is_due(time) && state() == State::counting && lock()) {
+        if (is_due(source_.reference())) draw();
+        unlock();
+      }
+    } else {
+      // relaxed: acquire (1) saw the version, and so what was stored before it
       end = end_.load(std::memory_order_relaxed);
-    } else if (is_due(time) && state() == State::counting && lock()) {
-      if (is_due(source_.reference())) draw();
-      unlock();
+      auto const limit = limit_.load(std::memory_order_relaxed);
+      if (phase(version) == storing) {
+        time = std::min(time, limit + fresh);
+      } else if (time > limit) {
+        call_off(version);
+      }
     }
     if (version_.load(std::memory_order_acquire) != version) return now();
     return std::max(time, end);
@@ -170,14 +188,27 @@ class CountedTime {
   /// Draws a line from `seen` on for `time`, of `nominal` ns a count; with 0, one without length.
   /// False: the look is too old, and the line is as before.
   bool publish(Look const& seen, std::int64_t end, double nominal, double time) noexcept {
-    auto const version = version_.load(std::memory_order_relaxed);
+    auto version = version_.load(std::memory_order_relaxed) + pending;
     end_.store(end, std::memory_order_relaxed);
-    cap_.store(seen.time + fresh, std::memory_order_relaxed);
-    version_.store(version + 1, std::memory_order_release);  // release (1)
-    bool const in_time = source_.reference() <= seen.time + fresh;
-    if (in_time) store_line(seen, end, nominal, time);
-    version_.store(in_time ? version + 2 : version, std::memory_order_release);
-    return in_time;
+    limit_.store(seen.time + fresh, std::memory_order_relaxed);
+    // release (1); seq_cst: other threads see it before this one reads the reference
+    version_.exchange(version, std::memory_order_seq_cst);
+    if (source_.reference() > seen.time + fresh) call_off(version);
+    // acquire (2): what called it off; release (1)
+    if (!version_.compare_exchange_strong(version, version - pending + storing,
+                                          std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      return false;
+    }
+    store_line(seen, end, nominal, time);
+    version_.store(version - pending + next, std::memory_order_release);
+    return true;
+  }
+
+  /// A pending change shall not be made: a time that is too late for it was seen.
+  void call_off(std::uint64_t version) noexcept {
+    // release (2). If it fails another thread called it off, or it is too late to.
+    version_.compare_exchange_strong(version, version - pending, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed);
   }
 
   void store_line(Look const& seen, std::int64_t end, double nominal, double time) noexcept {
@@ -216,8 +247,8 @@ class CountedTime {
   std::atomic<std::uint64_t> length_{0};  // in counts
   [[no_unique_address]] Source source_{};
 
-  alignas(64) std::atomic<std::int64_t> end_{0};  // of the line, while the version is odd
-  std::atomic<std::int64_t> cap_{0};              // of the reference's time, likewise
+  alignas(64) std::atomic<std::int64_t> end_{0};  // of the line, unless the version is stable
+  std::atomic<std::int64_t> limit_{0};            // of the time at which it may change, likewise
   std::atomic<std::int64_t> due_{0};
   std::atomic<State> state_{State::idle};
   std::atomic<bool> looking_{false};

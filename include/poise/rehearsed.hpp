@@ -27,6 +27,8 @@ class Rehearsed {
   /// True if the policy's proposals were refused, or if the request prefers the winner, or if the
   /// winner is due for a trial: the balancer found it, not the policy.
   bool scanned = false;
+  /// Policy and request leave only backends that rules keep out: see BackendView::last_resort.
+  bool last_resort = false;
   bool keyed = false;  ///< The policy maps keys, and the request has one.
 
  private:

@@ -48,9 +48,7 @@ class AlertWatch {
   /// `list_age`: since discovery last confirmed the list, if there is a source. The first snapshot
   /// is only where the next one counts from.
   void update(observe::Snapshot const& now, std::optional<Duration> list_age = {}) {
-    std::vector<std::string_view> unhealthy;
-    for (auto const& each : now.backends)
-      if (each.health == HealthState::unhealthy) unhealthy.emplace_back(each.id);
+    auto const unhealthy = unhealthy_of(now);
     Totals const totals{now};
     if (before_)
       alerts_.update({.now = now.at,
@@ -76,6 +74,14 @@ class AlertWatch {
   }
 
  private:
+  static std::vector<std::string_view> unhealthy_of(observe::Snapshot const& now) {
+    std::vector<std::string_view> result;
+    for (auto const* some : {&now.backends, &now.unlisted_ill})
+      for (auto const& each : *some)
+        if (each.health == HealthState::unhealthy) result.emplace_back(each.id);
+    return result;
+  }
+
   /// What never decreases.
   struct Totals {
     explicit Totals(observe::Snapshot const& now)

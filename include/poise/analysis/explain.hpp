@@ -55,7 +55,8 @@ struct Explanation {
   bool preferred = false;      ///< The request prefers the winner.
   /// The winner is unhealthy: so few are healthy that ejections count for nothing.
   bool panicking = false;
-  bool explores = false;                ///< The policy took it in spite of its score, to learn.
+  bool last_resort = false;  ///< Policy and request leave only backends that are ejected.
+  bool explores = false;     ///< The policy took it in spite of its score, to learn.
   std::vector<Candidate> candidates{};  ///< All backends, in configured order.
 };
 
@@ -67,7 +68,7 @@ class Explaining {
   explicit Explaining(Rehearsed const& rehearsed) : rehearsed_{rehearsed} {
     if (rehearsed.winner == nullptr) return;
     winner_score_ = rehearsed.rehearsal.note(*rehearsed.winner).score;
-    panicking_ = rehearsed.winner->health() == HealthState::unhealthy;
+    panicking_ = rehearsed.winner->health() == HealthState::unhealthy && !rehearsed.last_resort;
   }
   [[nodiscard]] bool panicking() const noexcept { return panicking_; }
 
@@ -143,6 +144,7 @@ template <class Balancer, class HealthOf>
                      .winner = rehearsed.winner == nullptr ? "" : rehearsed.winner->id(),
                      .error = rehearsed.error,
                      .found_by_scan = rehearsed.scanned,
+                     .last_resort = rehearsed.last_resort,
                      .explores = rehearsed.rehearsal.explores()};
   Explaining const explaining{rehearsed};
   result.preferred = rehearsed.winner != nullptr && request.preferred == result.winner;
@@ -175,6 +177,7 @@ template <class Balancer, Monitors Monitor>
   if (!of.key.empty()) text += " for the key " + poise::detail::in_quotes(of.key);
   if (of.winner.empty()) text += ": " + message(of.error);
   else if (of.preferred) text += ", which the request prefers";
+  else if (of.last_resort) text += ", as a last resort: only ejected backends suit the request";
   else if (of.found_by_scan) text += ", found by the balancer";
   else if (of.explores) text += ", to learn about it";
   if (of.panicking) text += ", in a panic: so few are healthy that ejections count for nothing";

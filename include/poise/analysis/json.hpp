@@ -131,6 +131,7 @@ inline void write(JsonWriter& json, ShadowShare const& of) {
     json.flag("found_by_scan", of.found_by_scan);
     json.flag("preferred", of.preferred);
     json.flag("panicking", of.panicking);
+    json.flag("last_resort", of.last_resort);
     json.flag("explores", of.explores);
     json.array("candidates", [&] {
       for (auto const& each : of.candidates)

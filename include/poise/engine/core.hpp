@@ -189,9 +189,12 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     context.rehearse(rehearsal, rehearsal);
     auto const found = Selector::pick_traced(*snapshot, context);
     result.winner = found.claimed;
-    if (found.claimed == nullptr)
+    if (found.claimed == nullptr) {
       result.error = Selector::explain_failure(*snapshot, request, context.suggested_retry());
-    else result.scanned = (low_half(found.path_and_rest) & Run::scanned) != 0;
+    } else {
+      result.scanned = (low_half(found.path_and_rest) & Run::scanned) != 0;
+      result.last_resort = Selector::is_last_resort(*snapshot, *found.claimed);
+    }
     result.keyed = hooks::traits(*snapshot->policy).keyed && !request.key().empty();
     return result;
   }

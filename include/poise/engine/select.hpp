@@ -157,6 +157,14 @@ struct Selector {
     return {};
   }
 
+  [[nodiscard]] static bool is_last_resort(Snapshot const& snapshot, Backend const& backend) {
+    auto const& group = snapshot.last_resort;
+    bool is_one = false;
+    for (std::size_t i = 0; i < group.roster.eligible && !is_one; ++i)
+      is_one = record_at(group, i) == &backend;
+    return is_one;
+  }
+
   /// Do policy and request allow any eligible backend, be it tried or at its limit?
   [[nodiscard]] static bool reaches_any(Snapshot const& snapshot, Context const& context) {
     auto open = context.request;

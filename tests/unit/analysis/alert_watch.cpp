@@ -31,8 +31,9 @@ observe::Snapshot ill_pool_at(int second) {
   auto now = pool_at(second);
   if (second < 10) return now;
   now.set = {.unhealthy = 3, .healthy = 2};
-  for (auto const* id : {"a", "b", "c"})
+  for (auto const* id : {"a", "b"})
     now.backends.push_back({.id = id, .health = HealthState::unhealthy});
+  now.unlisted_ill.push_back({.id = "c", .health = HealthState::unhealthy});  // beyond the cap
   now.ejections = {{"refused", "enforced", 3}, {"refused", "watched", 9}};
   return now;
 }

@@ -182,6 +182,25 @@ TEST_CASE("in a panic those that were found ill are candidates, those declared i
   CHECK(reason_of(explanation, "c") == Reason::declared);
 }
 
+TEST_CASE("an ejected backend that alone suits the request is a last resort, not a panic") {
+  VirtualClock clock;
+  health::Standard const monitor{{.seed = 1}};
+  Balancer<LeastConnections, void, Runtime<VirtualClock, health::Standard>> servers{
+      endpoints({"a", "b", "c"}), {}, {.clock = clock, .seed = 1, .observers = {monitor}}};
+  clock.advance(1h);
+  servers.tick();
+  for (int i = 0; i < 5; ++i) servers.record("a", Result::error);
+  servers.tick();
+  auto const is_a = [](Backend const& each) { return each.id() == "a"; };
+  auto const explanation = explain(servers, monitor, {.condition = is_a});
+  CHECK(explanation.winner == "a");
+  CHECK(explanation.last_resort);
+  CHECK_FALSE(explanation.panicking);
+  CHECK(reason_of(explanation, "b") == Reason::condition);
+  CHECK(message(explanation).find("least_connections picks a, as a last resort: ") == 0);
+  CHECK_FALSE(explain(servers, monitor).last_resort);
+}
+
 TEST_CASE("a backend that accepts none of its picks is limited, and one over its bound refused") {
   auto servers = balancer<LeastConnections>();
   servers.set_admission("a", {.share = 0});
@@ -265,7 +284,7 @@ TEST_CASE("explanations and reasons as JSON") {
   auto const text = json(explain(servers, {.route_key = "a\"b"}));
   CHECK(text.starts_with(
       R"({"policy":"least_connections","key":"a\"b","winner":"a","found_by_scan":false,)"
-      R"("preferred":false,"panicking":false,"explores":false,)"
+      R"("preferred":false,"panicking":false,"last_resort":false,"explores":false,)"
       R"("candidates":[{"id":"a","reason":"eligible","cause":"","value":null,)"
       R"("limit":null,"since":null,"left":null,"ends_by":"","score":0,"compared":false,)"
       R"("weight":1,"in_flight":0},{"id":"b","reason":"drained",)"));

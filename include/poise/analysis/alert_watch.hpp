@@ -8,9 +8,7 @@
 // For alerts without a page, call AlertWatch::update() once a second with what a Reader reads.
 //
 // Requests are attempts and picks that found no backend; both count as failures unless they
-// succeeded. PoolState::changed, unfair and breaching are what detectors say (peers.hpp,
-// forecast.hpp): a snapshot does not know them, so the rules "changed", "unfair" and "breach ahead"
-// are silent here.
+// succeeded. PoolState::changed, unfair and breaching are what detectors.hpp finds.
 
 #include <algorithm>
 #include <chrono>
@@ -27,6 +25,7 @@
 
 #include <poise/analysis/alerts.hpp>
 #include <poise/analysis/default_rules.hpp>
+#include <poise/analysis/detectors.hpp>
 #include <poise/analysis/sample.hpp>
 #include <poise/backend.hpp>
 #include <poise/call.hpp>
@@ -41,15 +40,20 @@ namespace poise::inline v0_1_0::analysis {
 /// Evaluates rules on the snapshots of one balancer. *Threads* one at a time.
 class AlertWatch {
  public:
-  /// *Errors* ConfigError: see Alerts.
-  explicit AlertWatch(std::vector<Rule> rules = default_rules(), AlertCallbacks callbacks = {})
-      : alerts_{std::move(rules), std::move(callbacks)} {}
+  /// *Errors* ConfigError: see Alerts and the detectors.
+  explicit AlertWatch(std::vector<Rule> rules = default_rules(), AlertCallbacks callbacks = {},
+                      DetectorOptions const& detectors = {})
+      : alerts_{std::move(rules), std::move(callbacks)}, detectors_{detectors} {}
+  /// With the default rules, and a forecast of when the objective's latency is reached.
+  explicit AlertWatch(Objectives const& objectives, AlertCallbacks callbacks = {})
+      : AlertWatch{default_rules(objectives), std::move(callbacks), detectors(objectives)} {}
 
   /// `list_age`: since discovery last confirmed the list, if there is a source. The first snapshot
   /// is only where the next one counts from.
   void update(observe::Snapshot const& now, std::optional<Duration> list_age = {}) {
     auto const unhealthy = unhealthy_of(now);
     Totals const totals{now};
+    detectors_.add(now);
     if (before_)
       alerts_.update({.now = now.at,
                       .requests = totals.requests - before_->requests,
@@ -62,7 +66,10 @@ class AlertWatch {
                       .retry_budget = totals.unretried > before_->unretried ? 0.0 : 1.0,
                       .tick_age = tick_age(now),
                       .list_age = list_age,
-                      .unhealthy = unhealthy});
+                      .unhealthy = unhealthy,
+                      .changed = detectors_.changed(),
+                      .unfair = detectors_.unfair(),
+                      .breaching = detectors_.breaching()});
     before_ = totals;
   }
   /// The alerts in progress.
@@ -74,6 +81,11 @@ class AlertWatch {
   }
 
  private:
+  static DetectorOptions detectors(Objectives const& objectives) {
+    auto const latency = objectives.latency.value_or(Duration{});  // 0: learnt
+    return {.forecast = {.objective = seconds_of(latency)}};
+  }
+
   static std::vector<std::string_view> unhealthy_of(observe::Snapshot const& now) {
     std::vector<std::string_view> result;
     for (auto const* some : {&now.backends, &now.unlisted_ill})
@@ -112,6 +124,7 @@ class AlertWatch {
   }
 
   Alerts alerts_;
+  Detectors detectors_;
   std::optional<Time> ticks_missing_since_{};
   std::optional<Totals> before_{};
 };
@@ -129,19 +142,47 @@ class AlertWatch {
   return notices;
 }
 
+namespace detail {
+
+/// Of each balancer that a page shows, in its order; names may occur twice.
+class AlertWatches {
+ public:
+  explicit AlertWatches(Objectives const& objectives) : fresh_{objectives} {}
+
+  /// That of this name, from here on, or a fresh one.
+  AlertWatch& at(std::size_t i, std::string const& balancer) {
+    auto const from = watches_.begin() + static_cast<std::ptrdiff_t>(i);
+    auto const found = std::find_if(from, watches_.end(),
+                                    [&](auto const& each) { return each.first == balancer; });
+    if (found == watches_.end()) watches_.emplace(from, balancer, fresh_);
+    else std::rotate(from, found, found + 1);
+    return watches_[i].second;
+  }
+  /// Forgets all but the first ones.
+  void keep(std::size_t count) {
+    watches_.erase(watches_.begin() + static_cast<std::ptrdiff_t>(count), watches_.end());
+  }
+
+ private:
+  AlertWatch fresh_;
+  std::vector<std::pair<std::string, AlertWatch>> watches_;
+};
+
+}  // namespace detail
+
 /// For FeedOptions::notices: the page shows the alerts of the default rules, of each balancer.
 /// *Errors* ConfigError: see default_rules().
 [[nodiscard]] inline std::function<std::vector<observe::Notice>(std::span<observe::Snapshot const>)>
 alert_notices(Objectives const& objectives = {}) {
-  AlertWatch const fresh{default_rules(objectives)};
-  return [fresh, watches = std::vector<AlertWatch>{}](
+  return [watches = detail::AlertWatches{objectives}](
              std::span<observe::Snapshot const> readings) mutable {
-    watches.resize(readings.size(), fresh);
     std::vector<observe::Notice> notices;
     for (std::size_t i = 0; i < readings.size(); ++i) {
-      watches[i].update(readings[i]);
-      std::ranges::move(notices_of(watches[i], readings[i].balancer), std::back_inserter(notices));
+      auto& watch = watches.at(i, readings[i].balancer);
+      watch.update(readings[i]);
+      std::ranges::move(notices_of(watch, readings[i].balancer), std::back_inserter(notices));
     }
+    watches.keep(readings.size());
     return notices;
   };
 }

@@ -10,9 +10,13 @@
 //              spread (median absolute deviation). A pool of different machines has a wide spread,
 //              so none of them is odd. Needs three others.
 //   failures,  fraction against that of all others together, as two proportions: beyond a gap and
-//   rejections beyond 4 standard errors. Needs one other.
-//   share      fraction of the picks against the intended one, beyond the sum of 5 % of it and
-//              4 standard errors, sqrt(p (1 - p) / n). A limit, for policies that are more even.
+//   rejections beyond chance. Needs one other.
+//   share      fraction of the picks against the intended one: beyond 5 % of it, and from there on
+//              beyond chance. A limit, for policies that are more even than random picks.
+//
+// Beyond chance: by a likelihood ratio, which holds for few failures too, where standard errors
+// would find something in every large pool. The limit corresponds to 5 standard errors for two
+// backends and to 6 for 300: the more are judged, the more of them are far off by chance.
 //
 // Not for changes that are to be seen within seconds: see change.hpp.
 
@@ -64,13 +68,20 @@ enum class Aspect : std::uint8_t { latency, failures, rejections, share };
 struct Difference {
   std::string_view id;  ///< Valid until the next add().
   Aspect aspect{};
-  double value = 0;       ///< Seconds, or a fraction.
-  double expected = 0;    ///< The same of its peers, or the intended share.
-  double deviations = 0;  ///< The difference, in standard deviations of what it was compared with.
+  double value = 0;           ///< Seconds, or a fraction.
+  double expected = 0;        ///< The same of its peers, or the intended share.
+  double deviations = 0;      ///< How sure: in standard deviations of what it was compared with.
   std::uint64_t samples = 0;  ///< Requests or picks behind `value`.
 };
 
 namespace detail {
+
+/// How far a fraction is from the expected one: 2 n times this is the square of its standard score
+/// where the normal law holds.
+[[nodiscard]] inline double divergence(double value, double expected) noexcept {
+  auto const part = [](double of, double from) { return of > 0 ? of * std::log(of / from) : 0.0; };
+  return part(value, expected) + part(1 - value, 1 - expected);
+}
 
 /// The last minutes of one backend, as sums in slots.
 class RecentSums {
@@ -158,7 +169,6 @@ class PeerComparison {
  private:
   using Sums = detail::RecentSums::Sums;
   static constexpr double spread_limit = 5;
-  static constexpr double error_limit = 4;
 
   void total() {
     sums_.clear();
@@ -169,6 +179,10 @@ class PeerComparison {
     }
   }
   [[nodiscard]] double volume() const noexcept { return static_cast<double>(options_.volume); }
+  /// In standard deviations: what one of the backends reaches by chance in years.
+  [[nodiscard]] double chance_limit() const noexcept {
+    return std::sqrt(24 + 2 * std::log(static_cast<double>(sums_.size())));
+  }
 
   void compare_latencies() {
     judged_.clear();
@@ -196,7 +210,7 @@ class PeerComparison {
     return mad_to_sigma * median(distances_);
   }
 
-  /// Two proportions, each with one more success and failure, so that none is 0 or 1 for sure.
+  /// Two proportions against what both have together.
   void compare_fractions(Aspect aspect) {
     auto const counts = [aspect](Sums const& sums) {
       return aspect == Aspect::failures ? std::pair{sums.failures, sums.requests}
@@ -209,10 +223,12 @@ class PeerComparison {
       if (count < volume() || others < volume()) continue;
       auto const value = bad / count;
       auto const expected = (all_bad - bad) / others;
-      auto const both = (all_bad + 1) / (all + 2);
-      auto const error = std::sqrt(both * (1 - both) * (1 / count + 1 / others));
-      if (value - expected > options_.fraction_gap && value - expected > error_limit * error)
-        add_difference(i, aspect, value, expected, (value - expected) / error, count);
+      if (value - expected <= options_.fraction_gap) continue;
+      auto const both = all_bad / all;
+      auto const deviations = std::sqrt(2 * (count * detail::divergence(value, both) +
+                                             others * detail::divergence(expected, both)));
+      if (deviations > chance_limit())
+        add_difference(i, aspect, value, expected, deviations, count);
     }
   }
   void compare_shares() {
@@ -221,11 +237,11 @@ class PeerComparison {
       auto const intended = std::min(1.0, sums_[i].intended / all_.picks);
       if (!(intended > 0)) continue;
       auto const value = sums_[i].picks / all_.picks;
-      auto const error = std::sqrt(intended * (1 - intended) / all_.picks);
-      auto const off = std::abs(value - intended);
-      if (off > options_.share_gap * intended + error_limit * error)
-        add_difference(i, Aspect::share, value, intended, error > 0 ? off / error : 0,
-                       sums_[i].picks);
+      auto const gap = options_.share_gap * intended;
+      auto const nearest = std::clamp(value, intended - gap, std::min(1.0, intended + gap));
+      auto const deviations = std::sqrt(2 * all_.picks * detail::divergence(value, nearest));
+      if (deviations > chance_limit())
+        add_difference(i, Aspect::share, value, intended, deviations, sums_[i].picks);
     }
   }
   void add_difference(std::size_t i, Aspect aspect, double value, double expected,

@@ -26,7 +26,7 @@ class AlertWatch {
   using Log = std::function<void(std::string const& line)>;
 
   AlertWatch(AlertSettings const& settings, Log const& log)
-      : watch_{analysis::default_rules(objectives(settings)),
+      : watch_{objectives(settings),
                {.on_fire = [log](auto const& alert) { log("alert " + message(alert)); },
                 .on_clear = [log](auto const& alert) { log("cleared " + message(alert)); }}} {}
 

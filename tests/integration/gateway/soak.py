@@ -14,6 +14,7 @@ from support import Backend, Gateway, Load, eventually
 
 CLIENTS = 64
 NAMES = "abcde"  # at most two of them are dead at a time: three attempts find one that lives
+SETTLED = 1  # seconds; and no third one dies while a request may have met the first two
 SETTINGS = RETRY + """
 attempt_timeout = "5s"
 [health.ejection]
@@ -29,6 +30,8 @@ class Backends:
         self.alive = {name: Backend(name) for name in NAMES}
         self.ports = {name: each.port for name, each in self.alive.items()}
         self.back_at = {}
+        self.last_back = {}
+        self.history = []
         self.kills = 0
         self.answered = 0  # by those that were killed; a few of their answers never arrived
 
@@ -38,8 +41,12 @@ class Backends:
         for name in [each for each, at in self.back_at.items() if at <= now]:
             del self.back_at[name]
             self.alive[name] = Backend(name, self.ports[name])
-        if len(self.alive) > 3 and random.random() < 0.02:
-            name = random.choice(list(self.alive))
+            self.last_back[name] = now
+            self.history.append(f"{now:.3f} {name} is back")
+        settled = [each for each in self.alive if now - self.last_back.get(each, 0) > SETTLED]
+        if len(settled) > 3 and random.random() < 0.02:
+            name = random.choice(settled)
+            self.history.append(f"{now:.3f} {name} is killed")
             killed = self.alive.pop(name)
             killed.kill()
             killed.reserved.close()
@@ -62,7 +69,7 @@ def soak(program, seconds):
         while (passed := time.monotonic() - began) < seconds:
             backends.turn()
             time.sleep(0.02)
-            assert not load.failures, load.failures[:3]
+            check_failures(load, gateway, backends)
             if memory is None and passed > seconds / 10:
                 memory, descriptors = gateway.memory(), gateway.descriptors()
             if passed >= shown + 10:
@@ -71,13 +78,19 @@ def soak(program, seconds):
                       f"{gateway.memory()} KiB, {gateway.descriptors()} descriptors", flush=True)
         load.stop()
         backends.turn()
-        assert not load.failures, load.failures[:3]
+        check_failures(load, gateway, backends)
         check_counts(gateway, load, backends)
         assert gateway.memory() < memory + 8192, f"{memory} KiB became {gateway.memory()}"
         most = descriptors + len(NAMES) * CLIENTS  # a backend that returns gets connections again
         assert gateway.descriptors() <= most, f"{descriptors} descriptors, {gateway.descriptors()}"
         print(f"{load.answered} answers, {backends.kills} kills, no failure; memory {memory} to "
               f"{gateway.memory()} KiB")
+
+
+def check_failures(load, gateway, backends):
+    if load.failures:
+        told = backends.history[-12:] + gateway.said().splitlines()[-30:] + load.failures[:3]
+        raise AssertionError("\n".join([f"it is {time.monotonic():.3f}", *told]))
 
 
 def check_counts(gateway, load, backends):

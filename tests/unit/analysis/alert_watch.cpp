@@ -132,4 +132,22 @@ TEST_CASE("each balancer has alerts of its own among the notices", "[alerts]") {
                                   "again and again: see their history; few healthy (40 %, "));
 }
 
+TEST_CASE("alerts stay with their balancer when another one leaves", "[alerts]") {
+  auto const notices_of = analysis::alert_notices();
+  auto well = pool_at(0);
+  well.balancer = "users";
+  std::vector<observe::Notice> notices;
+  for (int second = 0; second < 25; ++second) {
+    well.at = Time{} + std::chrono::seconds{second};
+    notices = notices_of(std::vector{well, ill_pool_at(second)});
+  }
+  REQUIRE(notices.size() == 1);
+  notices = notices_of(std::vector{ill_pool_at(25)});
+  REQUIRE(notices.size() == 1);
+  CHECK(notices[0].balancer == "orders");
+  CHECK(notices[0].since == Time{} + 10s);
+  well.at = Time{} + 26s;
+  CHECK(notices_of(std::vector{well}).empty());
+}
+
 }  // namespace unit_analysis_alert_watch

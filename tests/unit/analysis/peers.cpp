@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include <support/catch.hpp>
@@ -135,6 +136,28 @@ TEST_CASE("random picks do not differ from their shares in hours") {
     for (int pick = 0; pick < 20; ++pick)
       ++pool[static_cast<std::size_t>(random.uniform() * 8)].picks;
     peers.add({now += std::chrono::seconds{1}, pool});
+    differences += peers.differences().size();
+  }
+  CHECK(differences == 0);
+}
+
+TEST_CASE("in a large pool with few requests chance makes no difference") {
+  test::Normal random{9};
+  std::vector<std::string> ids;
+  for (int i = 0; i < 300; ++i) ids.push_back("backend-" + std::to_string(i));
+  PeerComparison peers;
+  Time now{};
+  std::size_t differences = 0;
+  for (int minute = 0; minute < 500; ++minute) {  // at 200 requests a window, of which 1 % fail
+    std::vector<BackendSample> pool;
+    for (auto const& id : ids) {
+      BackendSample each{.id = id, .requests = 40, .picks = 0, .intended_share = 1.0 / 300};
+      for (int request = 0; request < 40; ++request) each.failures += random.uniform() < 0.01;
+      pool.push_back(each);
+    }
+    for (int pick = 0; pick < 300; ++pick)
+      ++pool[static_cast<std::size_t>(random.uniform() * 300)].picks;
+    peers.add({now += std::chrono::minutes{1}, pool});
     differences += peers.differences().size();
   }
   CHECK(differences == 0);

@@ -218,6 +218,12 @@ class Balancer {
               std::chrono::duration<Rep, Period> latency) noexcept {
     return core_ && core_->record(id, outcome, detail::sample_of(latency));
   }
+  /// What a backend said about its load, outside of an answer. Returns false if there is no such
+  /// backend. Does not compile if no observer of the runtime takes load reports.
+  bool report_load(std::string_view id, LoadReport const& report) noexcept {
+    return core_ && core_->report_load(id, report);
+  }
+
   /// Does not compile: says what to write for a status or a reply.
   template <class T, class... More>
     requires(!std::convertible_to<T, Outcome>)

@@ -20,6 +20,7 @@
 #include <poise/backend.hpp>
 #include <poise/base/bits.hpp>
 #include <poise/error.hpp>
+#include <poise/load_report.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy/pick_info.hpp>
 #include <poise/time.hpp>
@@ -113,6 +114,12 @@ class Lease {
     requires(!std::convertible_to<T, Outcome>)
   void finish(T const&, More const&...) {
     detail::require_outcome<T>();
+  }
+
+  /// What the backend said about its load in this answer, before finish(). Ignored by a lease that
+  /// is finished. Does not compile if no observer of the runtime takes load reports.
+  void report_load(LoadReport const& report) noexcept {
+    if (record_ != nullptr) Core::report_load(*record_, report);
   }
 
   /// Gives the pick away without ending it.

@@ -11,6 +11,7 @@
 //   on_sampled_pick(SampledPick)       how a pick was made, if wants_pick() said true before it;
 //                                      one observer may have these two
 //   on_finish(Finished)                a request was completed
+//   on_load_report(Reported, State&)   a backend said how loaded it is; runs where that was told
 //   on_event(Event)                    a backend was added, removed, changed or emptied, or all
 //                                      backends reached their limits
 //   on_call(Called)                    a call failed, or needed more than one attempt
@@ -54,6 +55,7 @@
 #include <poise/call.hpp>
 #include <poise/classify.hpp>
 #include <poise/error.hpp>
+#include <poise/load_report.hpp>
 #include <poise/outcome.hpp>
 #include <poise/policy/hooks.hpp>
 #include <poise/policy/sampled_pick.hpp>
@@ -107,6 +109,12 @@ struct Finished {
   void review() const noexcept { reporter.review(reporter.balancer, now); }
 
   detail::Reporter reporter;
+};
+
+/// What a backend said about its load.
+struct Reported {
+  Backend const& backend;
+  LoadReport const& report;  ///< Unchecked.
 };
 
 /// A call that failed, or needed more than one attempt.
@@ -230,6 +238,11 @@ inline constexpr bool observes_finish =
     observes_finish_with_state<O> ||
     requires(O& observer, Finished const& event) { observer.on_finish(event); };
 template <class O>
+inline constexpr bool takes_load_reports =
+    requires(O& observer, Reported const& event, hooks::StateOf<O>& state) {
+      observer.on_load_report(event, state);
+    };
+template <class O>
 inline constexpr bool rules_on_tick =
     requires(O& rule, Time now, std::span<BackendView> all) { rule.on_tick(now, all); };
 template <class O>
@@ -254,7 +267,8 @@ inline constexpr bool has_unknown_observer_hook =
     requires { &O::on_ended; } || requires { &O::on_done; } || requires { &O::on_complete; } ||
     requires { &O::on_completed; } || requires { &O::on_events; } || requires { &O::on_called; } ||
     requires { &O::on_transitions; } || requires { &O::on_after_tick; } ||
-    requires { &O::on_arrange; } || requires { &O::on_warning; } || requires { &O::warnings; };
+    requires { &O::on_arrange; } || requires { &O::on_warning; } || requires { &O::warnings; } ||
+    requires { &O::on_report; } || requires { &O::on_load_reported; };
 
 /// An argument of any type, for hooks whose parameter is not known here.
 struct AnyArgument {
@@ -265,7 +279,8 @@ template <class O>
 inline constexpr bool has_known_hook =
     observes_pick<O> || observes_refused<O> || samples_picks<O> || observes_event<O> ||
     observes_call<O> || observes_tick<O> || observes_finish<O> || rules_on_tick<O> || arranges<O> ||
-    warns<O> || hooks::declares_time<O> || is_classifier<O> || requires { &O::on_transition; } ||
+    warns<O> || takes_load_reports<O> || hooks::declares_time<O> || is_classifier<O> ||
+    requires { &O::on_transition; } ||
     requires(O& observer, AnyArgument const& news) { observer.on_transition(news); };
 
 /// Rejects hooks that can't be called as poise calls them: they would be ignored in silence.
@@ -289,6 +304,10 @@ consteval bool check_observer() {
   if constexpr (requires { &O::on_finish; })
     static_assert(observes_finish<O>,
                   "a poise observer's on_finish: void on_finish(Finished const&[, State&])");
+  if constexpr (requires { &O::on_load_report; })
+    static_assert(
+        takes_load_reports<O>,
+        "a poise observer's on_load_report: void on_load_report(Reported const&, State&)");
   if constexpr (requires { &O::on_event; })
     static_assert(observes_event<O>, "a poise observer's on_event: void on_event(Event const&)");
   if constexpr (requires { &O::on_call; })
@@ -308,11 +327,13 @@ consteval bool check_observer() {
   static_assert(
       !has_unknown_observer_hook<O>,
       "poise has no hook of this name. An observer's hooks are on_pick, on_refused, "
-      "on_finish, on_event, on_call, on_transition, on_sampled_pick, wants_pick, after_tick and "
+      "on_finish, on_load_report, on_event, on_call, on_transition, on_sampled_pick, wants_pick, "
+      "after_tick and "
       "warning; a rule's are on_tick and arrange");
   static_assert(
       has_known_hook<O>,
-      "this observer has no hook that poise calls: on_pick, on_refused, on_finish, on_event, "
+      "this observer has no hook that poise calls: on_pick, on_refused, on_finish, "
+      "on_load_report, on_event, "
       "on_call, on_transition, after_tick, warning, on_tick or arrange (or uses_time = true)");
   return true;
 }
@@ -334,6 +355,7 @@ struct ObserverTraits<std::tuple<Observers...>> {
   static constexpr bool refused = (observes_refused<Observers> || ...);
   static constexpr bool samples = (samples_picks<Observers> || ...);
   static constexpr bool finish = (observes_finish<Observers> || ...);
+  static constexpr bool load_report = (takes_load_reports<Observers> || ...);
   static constexpr bool event = (observes_event<Observers> || ...);
   static constexpr bool call = (observes_call<Observers> || ...);
   static constexpr bool tick = (rules_on_tick<Observers> || ...);

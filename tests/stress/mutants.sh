@@ -224,6 +224,15 @@ mutant line_read_while_it_changes all sync/counted_time.hpp cycle_clock tsan asy
     if (passed < length) {
 END
 
+# -- load reports ------------------------------------------------------------------------------------
+
+mutant report_that_writes_what_ticks_own short weighted_by_reports.hpp load_reports tsan asymmetric <<'END'
+    state.reported.store(weight);
+=>
+    state.reported.store(weight);
+    state.smooth = weight;
+END
+
 # -- pools -------------------------------------------------------------------------------------------
 
 mutant pool_forgets_its_waiters short pool/ledger.hpp pool plain asymmetric <<'END'

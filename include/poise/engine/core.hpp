@@ -242,6 +242,22 @@ class Core : public Writer<Core<P, Payload, R>, P, Payload, R> {
     return true;
   }
 
+  /// What a backend said about its load.
+  static void report_load(Record& record, LoadReport const& report) noexcept {
+    static_assert(Observed::load_report,
+                  "no observer of this balancer takes load reports: list one in its Runtime, such "
+                  "as poise::WeightedByReports");
+    record.owner().observers_.notify_of_load_report(record, report);
+  }
+  bool report_load(std::string_view id, LoadReport const& report) noexcept {
+    // As record().
+    auto const membership = this->current_membership().membership;
+    auto* record = membership == nullptr ? nullptr : membership->find(id);
+    if (record == nullptr) return false;
+    report_load(*record, report);
+    return true;
+  }
+
   /// As Writer's; what was found wrong since is told, too.
   void tick(Time now) {
     Base::tick(now);

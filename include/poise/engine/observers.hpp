@@ -86,6 +86,15 @@ class ObserverList {
                 std::make_index_sequence<std::tuple_size_v<Observers>>{});
   }
 
+  template <class Record>
+  void notify_of_load_report(Record& record, LoadReport const& report) noexcept {
+    Reported const event{record, report};
+    notify_with_state(record, [&](auto& observer, auto& state) {
+      if constexpr (takes_load_reports<std::remove_reference_t<decltype(observer)>>)
+        observer.on_load_report(event, state);
+    });
+  }
+
   void notify_of_call(Called const& called) noexcept {
     if constexpr (Observed::call)
       notify([&](auto& observer) {

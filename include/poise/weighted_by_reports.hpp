@@ -37,6 +37,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <poise/backend.hpp>
@@ -104,7 +105,10 @@ class WeightedByReports {
   }
 
   void on_load_report(Reported const& reported, State& state) const noexcept {
-    auto const weight = weight_of(reported.report);
+    note(reported.report, options_.error_penalty, state);
+  }
+  static void note(LoadReport const& report, double error_penalty, State& state) noexcept {
+    auto const weight = weight_of(report, error_penalty);
     state.invalid.store(!std::isfinite(weight));
     if (!(weight > 0) || !std::isfinite(weight)) return;
     state.reported.store(weight);
@@ -118,13 +122,27 @@ class WeightedByReports {
     updated_ = now;
     return update(all);
   }
-  void arrange(std::span<BackendView> all) const {
+  static void arrange(std::span<BackendView> all) {
     for (auto& each : all)
       if (auto const weight = each.state<State>().in_force; weight != 0 && each.weight != 0)
         each.weight = weight;
   }
 
-  [[nodiscard]] std::string warning(Backend const& backend, State const& state, Time) const {
+  /// Back to the configured weights; true if there were others.
+  static bool forget(std::span<BackendView> all) {
+    bool changed = false;
+    for (auto const& each : all) {
+      auto& state = each.state<State>();
+      changed |= std::exchange(state.in_force, 0) != 0;
+      state.since.reset();
+      state.smooth = 0;
+      state.stopped.store(false);
+      state.invalid.store(false);
+    }
+    return changed;
+  }
+
+  [[nodiscard]] static std::string warning(Backend const& backend, State const& state, Time) {
     auto const of = "backend " + detail::in_quotes(backend.id());
     if (state.invalid.load())
       return of +
@@ -139,11 +157,11 @@ class WeightedByReports {
   static constexpr double scale = 256;  // the mean of weights in force
 
   /// 0 if it does not say; not finite if it makes no sense.
-  [[nodiscard]] double weight_of(LoadReport const& report) const noexcept {
+  [[nodiscard]] static double weight_of(LoadReport const& report, double error_penalty) noexcept {
     if (!report.is_valid()) return std::numeric_limits<double>::quiet_NaN();
     auto const utilization = report.utilization();
     if (utilization == 0 || report.rps == 0) return 0;
-    return report.rps / (utilization + options_.error_penalty * report.eps / report.rps);
+    return report.rps / (utilization + error_penalty * report.eps / report.rps);
   }
 
   void note_age(State& state, Time now) const {

@@ -206,6 +206,7 @@ class DocumentChecks {
     check_probe();
     check_retry();
     check_limits();
+    check_load_reports();
     check_switches();
     check_credentials();
     auto const& follower = settings_.discovery.follower;
@@ -317,6 +318,14 @@ class DocumentChecks {
           {place_of(each.name), "[" + std::string{each.name} + "] has no effect: set " +
                                     std::string{each.switch_path} + ", or remove the table"});
     }
+  }
+
+  void check_load_reports() {
+    auto const& policy = settings_.policy;
+    bool const is_deaf =
+        policy == "round_robin" || policy == "exact_round_robin" || policy == "random";
+    refuse(settings_.load_reports.enabled && is_deaf, "load_reports.enabled", "true",
+           "the policy " + policy + " looks at no weights; use smooth_weighted");
   }
 
   void check_limits() {

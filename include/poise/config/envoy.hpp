@@ -46,8 +46,7 @@ inline constexpr std::array envoy_policies{
                 "keys move to other backends once: the hash is another one"},
     EnvoyPolicy{"MAGLEV", "maglev_lb_config", ".Maglev", "maglev",
                 "keys move to other backends once: the hash is another one"},
-    EnvoyPolicy{"", "", ".ClientSideWeightedRoundRobin", "adaptive",
-                "adaptive weighs by latency that it measures, not by reports of backends"},
+    EnvoyPolicy{"", "", ".ClientSideWeightedRoundRobin", "smooth_weighted", ""},
 };
 
 /// Reads one file.
@@ -276,6 +275,7 @@ class EnvoyReader {
     for (auto const& each : envoy_policies)
       if (type->text.ends_with(each.type)) {
         choose(each, type->at);
+        has_reports_ = each.type == ".ClientSideWeightedRoundRobin";
         return read_options(extension.path_of("typed_config"), *config);
       }
     to_.ignore(type->at, path + " is " + in_words(*type) + ": it is not known here");
@@ -293,6 +293,7 @@ class EnvoyReader {
       if (scaled(unwrapped(*count), 1).integer != 2)
         to_.ignore(count->at, options.path_of("choice_count") + ": p2c always draws two");
     if (options.text("selection_method") == "FULL_SCAN") policy_ = "least";
+    if (has_reports_) take_load_reports(to_, options);
     if (auto const* const slow = options.find("slow_start_config")) {
       Members config{to_, options.path_of("slow_start_config"), *slow};
       config.take({{"slow_start_window", "health.slow_start.window"},
@@ -322,7 +323,7 @@ class EnvoyReader {
   /// are read.
   void put_policy(Position at) {
     if (policy_.empty()) policy_ = "adaptive";
-    if (policy_ == "smooth_weighted" && !has_weights_) policy_ = "round_robin";
+    if (policy_ == "smooth_weighted" && !has_weights_ && !has_reports_) policy_ = "round_robin";
     auto policy = table_node(policy_at_.line == 0 ? at : policy_at_);
     add_member(policy, "name", text_node(policy_, policy.at));
     if (percent_ != 0 && (policy_ == "ring" || policy_ == "maglev")) {
@@ -454,6 +455,7 @@ class EnvoyReader {
   std::int64_t percent_ = 0;  // of bounded()
   Position percent_at_{};
   bool has_tiers_ = false;
+  bool has_reports_ = false;
   bool has_weights_ = false;
   bool has_waiting_ = false;
 };

@@ -344,6 +344,37 @@ template <class Criterion>
   };
 }
 
+[[nodiscard]] inline Section load_reports_section() {
+  using S = Settings;
+  return {
+      "load_reports",
+      "Weights from what backends say about their load (ORCA).",
+      {
+          field<S>(
+              "enabled", [](S& s) -> auto& { return s.load_reports.enabled; },
+              "Whether they replace the weights of backends."),
+          field<S>(
+              "blackout", [](S& s) -> auto& { return s.load_reports.weights.blackout; },
+              "Reports count after they came for this long."),
+          field<S>("expiration", [](S& s) -> auto& { return s.load_reports.weights.expiration; },
+                   "They count until none came for this long.", {.above = true}),
+          field<S>("update_period",
+                   [](S& s) -> auto& { return s.load_reports.weights.update_period; },
+                   "How often weights follow them, in whole ticks.", {.above = true}),
+          field<S>(
+              "error_penalty", [](S& s) -> auto& { return s.load_reports.weights.error_penalty; },
+              "What a failing request costs, in parts of a backend's capacity.", {.max = 1000}),
+          field<S>("max_ratio", [](S& s) -> auto& { return s.load_reports.weights.max_ratio; },
+                   "No weight is further from the median of all.", {.min = 1, .max = 1000}),
+          field<S>("max_step", [](S& s) -> auto& { return s.load_reports.weights.max_step; },
+                   "No weight changes by a larger factor in an update.", {.min = 1, .max = 1000}),
+          fraction<S>("min_change", [](S& s) -> auto& { return s.load_reports.weights.min_change; },
+                      "Weights that differ less stay.", {.max = 1}),
+      },
+      "load_reports.enabled",
+      [](S const& s) { return s.load_reports.enabled; }};
+}
+
 [[nodiscard]] inline std::vector<Section> discovery_sections() {
   using S = Settings;
   return {
@@ -545,6 +576,7 @@ template <class Criterion>
     add(detail::criteria_sections());
     add({detail::probe_section(), detail::retry_section()});
     add(detail::limits_sections());
+    add({detail::load_reports_section()});
     add(detail::discovery_sections());
     add(detail::telling_sections());
     add(detail::gateway_sections());

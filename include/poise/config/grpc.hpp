@@ -39,8 +39,7 @@ struct GrpcPolicy {
 
 inline constexpr std::array grpc_policies{
     GrpcPolicy{"round_robin", "round_robin", ""},
-    GrpcPolicy{"weighted_round_robin", "adaptive",
-               "adaptive weighs by latency that it measures, not by reports of backends"},
+    GrpcPolicy{"weighted_round_robin", "smooth_weighted", ""},
     GrpcPolicy{"least_request_experimental", "p2c", ""},
     GrpcPolicy{"ring_hash_experimental", "ring",
                "keys move to other backends once: the hash is another one"},
@@ -135,6 +134,7 @@ class GrpcReader {
     if (auto const* const count = members.find("choiceCount"))
       if (scaled(unwrapped(*count), 1).integer != 2)
         to_.ignore(count->at, members.path_of("choiceCount") + ": p2c always draws two");
+    if (name == "weighted_round_robin") take_load_reports(to_, members);
     members.done();
     return true;
   }

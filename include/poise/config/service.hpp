@@ -39,6 +39,7 @@
 #include <poise/config/diff.hpp>
 #include <poise/config/document.hpp>
 #include <poise/config/limits.hpp>
+#include <poise/config/load_reports.hpp>
 #include <poise/config/node.hpp>
 #include <poise/config/pages.hpp>
 #include <poise/config/parts.hpp>
@@ -149,7 +150,8 @@ struct Scope {
 template <class Payload = void>
 class Service {
  public:
-  using Runtime = poise::Runtime<CycleClock, health::Standard, Limits, observe::Meter<>>;
+  using Runtime =
+      poise::Runtime<CycleClock, health::Standard, Limits, LoadReports, observe::Meter<>>;
   using Balancer = poise::Balancer<AnyPolicy, Payload, Runtime>;
 
   explicit Service(Document const& document, Parts parts = {})
@@ -236,6 +238,7 @@ class Service {
         document_{checked(document)},
         monitor_{monitor_of(document.settings.health)},
         limits_{document.settings.limits},
+        load_reports_{document.settings.load_reports},
         balancer_{balancer_of(document.settings, std::move(make))} {
     std::vector<Problem> problems;
     auto prepared = prepare(document, {}, true, problems);
@@ -259,7 +262,7 @@ class Service {
             settings.success_rate, settings.latency,     settings.rejections};
   }
   Balancer balancer_of(Settings const& settings, [[maybe_unused]] Factory<Payload> make) {
-    Runtime runtime{.observers = {monitor_, limits_, observe::Meter<>{}}};
+    Runtime runtime{.observers = {monitor_, limits_, load_reports_, observe::Meter<>{}}};
     auto policy = policy_named(policy_text(settings));
     if constexpr (std::is_void_v<Payload>)
       return Balancer{settings.backends, std::move(policy), std::move(runtime)};
@@ -354,6 +357,7 @@ class Service {
   /// What can no longer be refused.
   void start(Settings const& settings, detail::Scope const& scope, Prepared prepared) {
     limits_.set(settings.limits);
+    load_reports_.set(settings.load_reports);
     balancer_.set_max_waiting(settings.limits.max_waiting);
     if (scope.source) follow(settings, std::move(prepared.feed));
     if (scope.probes) probes_ = std::move(prepared.probes);
@@ -423,6 +427,7 @@ class Service {
   Document document_;
   health::Standard monitor_;
   Limits limits_;
+  LoadReports load_reports_;
   Balancer balancer_;
   std::shared_ptr<detail::Pages> pages_ = std::make_shared<detail::Pages>();
   mutable std::mutex source_mutex_;  // of source_, which alerts read during reloads

@@ -18,6 +18,7 @@
 #include <poise/health/pool.hpp>
 #include <poise/probe/schedule.hpp>
 #include <poise/time.hpp>
+#include <poise/weighted_by_reports.hpp>
 
 namespace poise::inline v0_1_0::config {
 
@@ -65,6 +66,12 @@ struct LimitSettings {
   std::uint32_t max_waiting = 1024;
   bool adapts = false;
   health::AdaptiveLimitOptions adaptive{};
+};
+
+/// [load_reports]
+struct LoadReportSettings {
+  bool enabled = false;
+  WeightedByReportsOptions weights{};
 };
 
 /// [metrics]
@@ -131,6 +138,7 @@ struct Settings {
   ProbeSettings probe{};
   RetrySettings retry{};
   LimitSettings limits{};
+  LoadReportSettings load_reports{};
   discovery::FeedOptions discovery{};
   CredentialSettings credentials{};
   MetricsSettings metrics{};

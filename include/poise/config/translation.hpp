@@ -51,6 +51,9 @@ namespace detail {
 [[nodiscard]] inline Node number_node(double value, Position at) {
   return {.kind = Node::Kind::number, .at = at, .number = value};
 }
+[[nodiscard]] inline Node flag_node(bool value, Position at) {
+  return {.kind = Node::Kind::flag, .at = at, .flag = value};
+}
 [[nodiscard]] inline Node table_node(Position at) { return {.kind = Node::Kind::table, .at = at}; }
 
 inline Node& add_member(Node& table, std::string name, Node value) {
@@ -232,6 +235,19 @@ class Members {
   Node const& table_;
   std::vector<bool> taken_;
 };
+
+/// Weights by load reports, which have the same options in Envoy and gRPC.
+inline void take_load_reports(Translator& to, Members& options) {
+  to.put("load_reports.enabled", flag_node(true, options.at()));
+  options.take({{"blackout_period", "load_reports.blackout"},
+                {"weight_expiration_period", "load_reports.expiration"},
+                {"weight_update_period", "load_reports.update_period"},
+                {"error_utilization_penalty", "load_reports.error_penalty"}});
+  for (auto const* name : {"enable_oob_load_report", "oob_reporting_period"})
+    options.ignore(name, "reports are read from answers");
+  options.ignore("metric_names_for_computing_utilization",
+                 "the utilization is the application's, else the processor's");
+}
 
 }  // namespace detail
 

@@ -66,6 +66,11 @@ max_waiting = 10
 enabled = true
 tolerance = 2
 
+[load_reports]
+enabled = true
+blackout = "3s"
+max_ratio = 4.5
+
 [metrics]
 listen = "127.0.0.1:9100"
 histograms = true

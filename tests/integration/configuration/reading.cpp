@@ -80,7 +80,7 @@ TEST_CASE("all problems come at once, in order, with their places") {
       problems("nam = 1\n[[backends]]\naddress = \"a\"\nwight = 1\n[probe]\nkind = \"htp\"\n"
                "interval = 2\n") ==
       "f:1:1: unknown key \"nam\"; did you mean name? There are name, policy, source, backends, "
-      "health, probe, retry, limits, discovery, metrics, alerts, gateway\n"
+      "health, probe, retry, limits, load_reports, discovery, metrics, alerts, gateway\n"
       "f:3:11: backends.0.address is \"a\": it is not host:port with a port from 1 to 65535 "
       "(IPv6 needs brackets: [::1]:80)\n"
       "f:4:1: unknown key \"wight\" in [backends]; did you mean weight? There are labels, id, "
@@ -92,13 +92,14 @@ TEST_CASE("all problems come at once, in order, with their places") {
 }
 
 TEST_CASE("places in JSON are those of keys and values") {
-  REQUIRE(problems("{\n \"backends\": [{\"address\": \"a:80\", \"weight\": -3}],\n"
-                   " \"prob\": {},\n \"retry\":\n  {\"attempts\" : 2.5, \"on\": [] }\n}") ==
-          "f:2:45: backends.0.weight is -3: use a whole number from 0 to 2147483647\n"
-          "f:3:2: unknown key \"prob\"; did you mean probe? There are name, policy, source, "
-          "backends, health, probe, retry, limits, discovery, metrics, alerts, gateway\n"
-          "f:5:17: retry.attempts is 2.5: use a whole number from 1 to 4294967295\n"
-          "f:5:28: retry.on is a list: use a text in quotes\n");
+  REQUIRE(
+      problems("{\n \"backends\": [{\"address\": \"a:80\", \"weight\": -3}],\n"
+               " \"prob\": {},\n \"retry\":\n  {\"attempts\" : 2.5, \"on\": [] }\n}") ==
+      "f:2:45: backends.0.weight is -3: use a whole number from 0 to 2147483647\n"
+      "f:3:2: unknown key \"prob\"; did you mean probe? There are name, policy, source, "
+      "backends, health, probe, retry, limits, load_reports, discovery, metrics, alerts, gateway\n"
+      "f:5:17: retry.attempts is 2.5: use a whole number from 1 to 4294967295\n"
+      "f:5:28: retry.on is a list: use a text in quotes\n");
 }
 
 TEST_CASE("a value of the wrong kind or size says what was meant") {

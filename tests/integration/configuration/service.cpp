@@ -82,6 +82,37 @@ TEST_CASE("a reload changes the numbers of the monitor, and keeps what it knows"
   REQUIRE(service.balancer().stats().backends[0].failed == 4);
 }
 
+TEST_CASE("weights follow load reports, if the configuration says so") {
+  auto const enabled = [](char const* word) {
+    return configuration(
+        "policy = \"smooth_weighted\"\n" + two_backends +
+        "[load_reports]\nblackout = \"0s\"\nupdate_period = \"1ns\"\nenabled = " + word);
+  };
+  Service<> service{enabled("false")};
+  auto& balancer = service.balancer();
+  auto const picks_of_a = [&] {
+    for (int each = 0; each != 2; ++each) {
+      balancer.report_load("a:1", {.cpu_utilization = 0.2, .rps = 60});
+      balancer.report_load("b:1", {.cpu_utilization = 0.6, .rps = 60});
+      balancer.tick();
+    }
+    int picks = 0;
+    for (int each = 0; each != 400; ++each) picks += balancer.pick()->id() == "a:1" ? 1 : 0;
+    return picks;
+  };
+  REQUIRE(picks_of_a() == 200);
+  REQUIRE(service.reload(enabled("true")).done());
+  REQUIRE(picks_of_a() == 300);
+  REQUIRE(service.reload(enabled("false")).done());
+  REQUIRE(picks_of_a() == 200);
+
+  auto const deaf =
+      read_text("policy = \"round_robin\"\n" + two_backends + "[load_reports]\nenabled = true");
+  REQUIRE(message("f", deaf.problems.at(0)) ==
+          "f:7:11: load_reports.enabled is true: the policy round_robin looks at no weights; use "
+          "smooth_weighted");
+}
+
 TEST_CASE("a reload may shorten the silence of probes and their pauses together") {
   Parts parts;
   std::vector<poise::Duration> silences;

@@ -91,7 +91,10 @@ constexpr std::string_view grpc_config = R"json({
       "interval": "2s",
       "maxEjectionPercent": 30,
       "successRateEjection": {"stdevFactor": 2500, "minimumHosts": 3},
-      "childPolicy": [{"weighted_round_robin": {"blackoutPeriod": "10s"}}]
+      "childPolicy": [{"weighted_round_robin": {
+        "blackoutPeriod": "5s", "weightExpirationPeriod": "60s", "weightUpdatePeriod": "2s",
+        "errorUtilizationPenalty": 0.5, "enableOobLoadReport": true
+      }}]
     }}
   ],
   "methodConfig": [
@@ -208,6 +211,27 @@ TEST_CASE("policies of Envoy have counterparts, in the old form and the new one"
         "p2c");
 }
 
+TEST_CASE("Envoy's weights by load reports have a counterpart") {
+  auto const result =
+      read_envoy(R"({"load_balancing_policy": {"policies": [
+    {"typed_extension_config": {"typed_config": {
+      "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.)"
+                 R"(client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+      "blackout_period": "20s", "error_utilization_penalty": 2,
+      "metric_names_for_computing_utilization": ["named_metrics.foo"]}}}]}})",
+                 "env:X");
+  INFO(problems(result));
+  REQUIRE(result.document.valid());
+  auto const& settings = result.document.settings;
+  CHECK(settings.policy == "smooth_weighted");
+  CHECK(settings.load_reports.enabled);
+  CHECK(settings.load_reports.weights.blackout == 20s);
+  CHECK(settings.load_reports.weights.expiration == 3min);
+  CHECK(settings.load_reports.weights.error_penalty == 2);
+  CHECK(ignores(result, "the utilization is the application's, else the processor's"));
+  require_same_when_printed(result);
+}
+
 TEST_CASE("a mistake in an Envoy cluster is found where it stands") {
   auto const complaint = [](std::string const& text) {
     return problems(read_envoy(text, "env:X"));
@@ -228,7 +252,13 @@ TEST_CASE("a gRPC service config becomes settings that mean the same") {
   REQUIRE(result.document.valid());
   auto const& settings = result.document.settings;
   CHECK(settings.source == "dns:shop:50051");
-  CHECK(settings.policy == "adaptive");
+  CHECK(settings.policy == "smooth_weighted");
+  CHECK(settings.load_reports.enabled);
+  CHECK(settings.load_reports.weights.blackout == 5s);
+  CHECK(settings.load_reports.weights.expiration == 60s);
+  CHECK(settings.load_reports.weights.update_period == 2s);
+  CHECK(settings.load_reports.weights.error_penalty == 0.5);
+  CHECK(ignores(result, "reports are read from answers"));
   CHECK(settings.health.monitor.interval == 2s);
   CHECK(settings.health.monitor.ejection.max_ejected == 0.3);
   CHECK(settings.health.consecutive.enforcement.probability == 0);
@@ -240,8 +270,8 @@ TEST_CASE("a gRPC service config becomes settings that mean the same") {
   CHECK(settings.retry.timeout == 2s);
   CHECK(settings.retry.on == "refused+connect_timeout+reset+overloaded");
   CHECK(settings.retry.budget_fraction == 0.1);
-  for (auto const* const what : {"grpclb", "blackoutPeriod", "methodConfig.0", "waitForReady",
-                                 "backoffMultiplier", "ABORTED", "maxTokens", "healthCheckConfig"})
+  for (auto const* const what : {"grpclb", "methodConfig.0", "waitForReady", "backoffMultiplier",
+                                 "ABORTED", "maxTokens", "healthCheckConfig"})
     CHECK(ignores(result, what));
   require_same_when_printed(result);
 }

@@ -6,11 +6,11 @@ add_custom_target(headers)
 file(GLOB_RECURSE unchecked RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/poise/*.hpp)
 
-# check_headers(TARGET FOLDER VARIABLE...): the unchecked headers in this folder compile with this
-# target, if all of the variables are true: what it needs was found.
+# check_headers(TARGET FOLDER VARIABLE...): the unchecked headers in this folder, or the header of
+# this name, compile with this target, if all of the variables are true: what it needs was found.
 function(check_headers target folder)
   set(headers ${unchecked})
-  list(FILTER headers INCLUDE REGEX "^${folder}/")
+  list(FILTER headers INCLUDE REGEX "^${folder}(/|\\.hpp$)")
   list(REMOVE_ITEM unchecked ${headers})
   set(unchecked ${unchecked} PARENT_SCOPE)
   foreach(found IN LISTS ARGN)
@@ -46,6 +46,7 @@ check_headers(poise_status poise/status BOOST_INCLUDE_DIR)
 check_headers(poise_tls poise/tls ASIO_INCLUDE_DIR OPENSSL_FOUND)
 check_headers(poise_discovery_json poise/discovery/json NLOHMANN_INCLUDE_DIR)
 check_headers(poise_discovery_curl poise/discovery/curl NLOHMANN_INCLUDE_DIR CURL_FOUND)
+check_headers(poise_orca_json poise/orca/json NLOHMANN_INCLUDE_DIR)
 check_headers(poise_config_network poise/config/network NLOHMANN_INCLUDE_DIR ASIO_INCLUDE_DIR
   BOOST_INCLUDE_DIR CURL_FOUND)
 check_headers(poise_config poise/config NLOHMANN_INCLUDE_DIR TOMLPLUSPLUS_INCLUDE_DIR)

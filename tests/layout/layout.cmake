@@ -3,10 +3,12 @@
 # What the folders promise, checked line by line:
 #   1. Includes point down.
 #        6  asio/ boost_asio/ tls/ status/ postgres/ redis/ config/, discovery's folders   over other libraries
+#           orca/json.hpp
 #        5  probe/ discovery/                                asks backends how, and where they are
 #           analysis/                                        what samples say; explains picks
 #           observe/                                         counts, and tells in every format
 #           pool/ sql/                                       connections; primaries and replicas
+#           orca/                                            reads and writes load reports
 #        4  health/, ticker
 #        3  engine/, observer runtime lease handle changes balancer
 #        2  policy/ compose/                                 policies do not include each other
@@ -27,9 +29,9 @@ set(free_headers fwd.hpp version.hpp)
 
 # The layer of a header, given relative to include/poise; empty for a folder without a place.
 function(get_layer file result)
-  if(file MATCHES "^(asio|boost_asio|config|tls|status|postgres|redis|discovery/[a-z]+)/")
+  if(file MATCHES "^(asio|boost_asio|config|tls|status|postgres|redis|discovery/[a-z]+)/|^orca/json\\.hpp$")
     set(layer 6)
-  elseif(file MATCHES "^(probe|analysis|observe|discovery|pool|sql)/")
+  elseif(file MATCHES "^(probe|analysis|observe|discovery|orca|pool|sql)/")
     set(layer 5)
   elseif(file MATCHES "^(health/.*|ticker\\.hpp)$")
     set(layer 4)

@@ -37,6 +37,7 @@ refuse(engine/core.hpp "#include <poise/health/monitor.hpp>" "this is layer 3, t
 refuse(health/monitor.hpp "#include <poise/probe/schedule.hpp>" "this is layer 4, that is layer 5")
 refuse(probe/threads.hpp "#include <poise/asio/probe.hpp>" "this is layer 5, that is layer 6")
 refuse(discovery/guard.hpp "#include <poise/discovery/json/endpoints.hpp>" "this is layer 5, that is layer 6")
+refuse(orca/header.hpp "#include <poise/orca/json.hpp>" "this is layer 5, that is layer 6")
 refuse(engine/core.hpp "#include <poise/discovery/guard.hpp>" "this is layer 3, that is layer 5")
 refuse(sync/cursor.hpp "#include <poise/random.hpp>" "only sync/ and the standard library")
 refuse(policy/least.hpp "#include <poise/policy/score.hpp>" "policies do not know each other")

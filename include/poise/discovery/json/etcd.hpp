@@ -17,6 +17,7 @@
 #include <utility>
 #include <variant>
 
+#include <poise/base/base64.hpp>
 #include <poise/discovery/json/conversation.hpp>
 #include <poise/discovery/json/endpoints.hpp>
 #include <poise/discovery/json/reader.hpp>
@@ -32,38 +33,12 @@ struct EtcdOptions {
 
 namespace detail {
 
-inline std::string base64(std::string_view bytes) {
-  constexpr std::string_view digits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string result;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t word = 0;
-    for (std::size_t j = 0; j < 3; ++j)
-      word = word << 8U | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    for (std::size_t j = 0; j < 4; ++j)
-      result += i + j <= bytes.size() ? digits[word >> (18U - 6U * j) & 63U] : '=';
-  }
-  return result;
-}
+using poise::detail::base64;
 
 inline std::string from_base64(std::string_view text) {
-  constexpr std::string_view digits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string result;
-  std::uint32_t word = 0;
-  unsigned bits = 0;
-  for (char const letter : text) {
-    if (letter == '=') break;
-    auto const digit = digits.find(letter);
-    if (digit == std::string_view::npos)
-      throw JsonError{"a key or value is no base64: " + poise::detail::in_quotes(text)};
-    word = word << 6U | static_cast<std::uint32_t>(digit);
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    result += static_cast<char>(word >> bits & 255U);
-  }
-  return result;
+  auto bytes = poise::detail::from_base64(text);
+  if (!bytes) throw JsonError{"a key or value is no base64: " + poise::detail::in_quotes(text)};
+  return std::move(*bytes);
 }
 
 /// The end of all keys that begin with this one: its last byte that can be raised is.

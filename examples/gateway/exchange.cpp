@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -21,6 +22,9 @@
 #include <boost/beast/http/verb.hpp>
 #include <poise/boost_asio/call.hpp>
 #include <poise/hashing/key.hpp>
+#include <poise/load_report.hpp>
+#include <poise/orca/header.hpp>
+#include <poise/orca/json.hpp>
 
 #include "refuse.hpp"
 
@@ -116,6 +120,7 @@ Task<bool> Exchange::run_attempt(Lease lease) {
     co_await end_without_client(std::move(lease));
     co_return false;
   }
+  if (response_) take_load_report(lease);
   auto const pause = pause_before_next(lease, last_);
   if (!pause) {
     if (response_) last_ = co_await deliver();
@@ -130,6 +135,21 @@ Task<bool> Exchange::run_attempt(Lease lease) {
   response_.reset();
   co_await wait(*pause);
   co_return true;
+}
+
+/// What the backend says about its load; it counts if [load_reports] is on. Reports that can't be
+/// read are logged once, until one can be.
+void Exchange::take_load_report(Lease& lease) {
+  std::string error;
+  auto const report = poise::orca::read_headers(
+      response_head_.fields |
+          std::views::transform([](Field const& each) { return std::pair{each.name, each.value}; }),
+      error, &poise::orca::read_json);
+  if (report) lease.report_load(*report);
+  else if (!error.empty()) lease.report_load(poise::LoadReport::unreadable());
+  else return;
+  if (upstream_->begins_to_fail_reports(!report))
+    worker_.shared().log("backend " + lease->id() + ": " + error);
 }
 
 /// The client's body is wrong, came too slowly, or will not come.

@@ -57,6 +57,7 @@ class Exchange {
   [[nodiscard]] Outcome outcome_of_head() const;
   [[nodiscard]] std::optional<Duration> pause_before_next(Lease const& lease, Outcome outcome);
   void note(Lease const& lease, Outcome outcome);
+  void take_load_report(Lease& lease);
   Task<void> wait(Duration pause);
   [[nodiscard]] Duration within(Duration limit) const;
   [[nodiscard]] bool was_stale(Error error) const;

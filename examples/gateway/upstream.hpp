@@ -40,6 +40,11 @@ class Upstream {
   /// May a connection be kept after a request? Not while the backend takes none.
   [[nodiscard]] bool keeps() const noexcept { return !ejected_ && !drained_ && !removed_; }
 
+  /// True if its load reports could be read until now.
+  bool begins_to_fail_reports(bool fails) noexcept {
+    return fails_reports_.exchange(fails) != fails && fails;
+  }
+
   /// Called by the balancer.
   void on_event(poise::BackendEvent event) {
     using poise::BackendEvent;
@@ -58,6 +63,7 @@ class Upstream {
   std::atomic<bool> ejected_{false};
   std::atomic<bool> drained_{false};
   std::atomic<bool> removed_{false};
+  std::atomic<bool> fails_reports_{false};
 };
 
 /// Connections of a worker that wait for a next request. The one that was used last is used next,

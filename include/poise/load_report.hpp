@@ -9,6 +9,7 @@
 // Source: github.com/cncf/xds, xds/data/orca/v3/orca_load_report.proto.
 
 #include <cmath>
+#include <limits>
 
 namespace poise::inline v0_1_0 {
 
@@ -31,6 +32,10 @@ struct LoadReport {
     for (auto const each : {application_utilization, cpu_utilization, memory_utilization, rps, eps})
       valid = valid && each >= 0 && std::isfinite(each);
     return valid;
+  }
+  /// For what can't be read: not valid, so that WeightedByReports can tell of it.
+  [[nodiscard]] static LoadReport unreadable() noexcept {
+    return {.rps = std::numeric_limits<double>::quiet_NaN()};
   }
   friend bool operator==(LoadReport const&, LoadReport const&) = default;
 };

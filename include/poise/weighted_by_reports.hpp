@@ -145,9 +145,7 @@ class WeightedByReports {
   [[nodiscard]] static std::string warning(Backend const& backend, State const& state, Time) {
     auto const of = "backend " + detail::in_quotes(backend.id());
     if (state.invalid.load())
-      return of +
-             " sends load reports with a negative number or one that is not finite: they are "
-             "ignored";
+      return of + " sends load reports that make no sense: they are ignored; write what ORCA says";
     if (state.stopped.load())
       return of + " sends no load reports any more: its weight is the mean of the others";
     return {};

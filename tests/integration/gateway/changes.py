@@ -45,6 +45,34 @@ def a_backend_that_comes_back_is_used_again(program):
         assert again.requests
 
 
+def reporting(report):
+    """A path that says how loaded the backend is; the report may change later."""
+    return lambda backend, connection, reader, request: connection.sendall(
+        f"HTTP/1.1 200 OK\r\nContent-Length: {len(backend.name)}\r\n"
+        f"Endpoint-Load-Metrics: {report[0]}\r\n\r\n{backend.name}".encode()) or True
+
+
+def weights_follow_load_reports(program):
+    a, b = Backend("a"), Backend("b")
+    of_b = ["JSON {\"cpuUtilization\": 0.8, \"rpsFractional\": 60}"]
+    a.paths["/load"] = reporting(["TEXT cpu_utilization=0.2,rps_fractional=60"])
+    b.paths["/load"] = reporting(of_b)
+    settings = "[load_reports]\nenabled = true\nblackout = \"1s\"\nmin_change = 0"
+
+    def share_of_a(g):
+        answers = [g.ask("GET", "/load").body.decode() for _ in range(200)]
+        return answers.count("a") / 200
+
+    with Gateway(program, [a, b], settings, 'policy = "smooth_weighted"') as g:
+        assert share_of_a(g) == 0.5
+        eventually("a gets four times as much", lambda: 0.78 < share_of_a(g) < 0.82)
+        assert "Endpoint-Load-Metrics" in str(g.ask("GET", "/load").fields)
+        of_b[0] = "TEXT cpu_utilization=lots"
+        share_of_a(g)
+        assert g.said().count('backend b: endpoint-load-metrics is "TEXT cpu_utilization=lots": '
+                              'cpu_utilization is "lots": use') == 1, g.said()
+
+
 def a_failing_backend_is_repeated_elsewhere(program):
     a, b = Backend("a"), Backend("b")
     b.paths["/echo"] = lambda backend, connection, reader, request: connection.sendall(
@@ -356,4 +384,4 @@ def memory_and_descriptors_stay_flat(program):
 
 CASES = [each for each in list(globals().values())
          if callable(each) and each.__module__ == __name__ and each.__name__ not in
-         ("answers_of", "refuses")]
+         ("answers_of", "refuses", "reporting")]

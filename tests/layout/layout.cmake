@@ -9,7 +9,7 @@
 #           observe/                                         counts, and tells in every format
 #           pool/ sql/                                       connections; primaries and replicas
 #           orca/                                            reads and writes load reports
-#        4  health/, ticker
+#        4  health/, ticker, weighted_by_reports
 #        3  engine/, observer runtime lease handle changes balancer
 #        2  policy/ compose/                                 policies do not include each other
 #        1  load/ hashing/, every other header of the root, and in policy/ what policies share:
@@ -33,7 +33,7 @@ function(get_layer file result)
     set(layer 6)
   elseif(file MATCHES "^(probe|analysis|observe|discovery|orca|pool|sql)/")
     set(layer 5)
-  elseif(file MATCHES "^(health/.*|ticker\\.hpp)$")
+  elseif(file MATCHES "^(health/.*|ticker\\.hpp|weighted_by_reports\\.hpp)$")
     set(layer 4)
   elseif(file MATCHES "^(engine/.*|(observer|runtime|lease|handle|changes|balancer)\\.hpp)$")
     set(layer 3)

@@ -42,7 +42,10 @@ class Oracle {
     if (std::none_of(hosts_->begin(), hosts_->end(), [&](auto const& it) { return usable(it); }))
       tolerated_ = 2;
   }
-  std::uint64_t finish(std::size_t, Ticket const&, poise::Result) noexcept { return 0; }
+  std::uint64_t finish(std::size_t, Ticket const&, poise::Result,
+                       poise::LoadReport const&) noexcept {
+    return 0;
+  }
 
  protected:
   [[nodiscard]] bool usable(Host const& host) const noexcept {

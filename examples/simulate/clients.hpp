@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,21 +16,53 @@
 
 #include <poise/balancer.hpp>
 #include <poise/compose/any_policy.hpp>
+#include <poise/load_report.hpp>
+#include <poise/observer.hpp>
+#include <poise/weighted_by_reports.hpp>
 
 #include "engine.hpp"
 
 namespace simulate {
 
+/// Weights by load reports, or none.
+class Reports {
+ public:
+  using State = poise::WeightedByReports::State;
+
+  Reports() = default;
+  explicit Reports(poise::WeightedByReportsOptions const& options) : rule_{options} {}
+
+  void on_load_report(poise::Reported const& reported, State& state) const noexcept {
+    if (rule_) rule_->on_load_report(reported, state);
+  }
+  bool on_tick(poise::Time now, std::span<poise::BackendView> all) {
+    return rule_ && rule_->on_tick(now, all);
+  }
+  void arrange(std::span<poise::BackendView> all) const {
+    if (rule_) poise::WeightedByReports::arrange(all);
+  }
+
+ private:
+  std::optional<poise::WeightedByReports> rule_{};
+};
+
+/// A second of gRPC's defaults is here what a server measures over, which is a tick. But the
+/// blackout is three of them and not ten, which would be longer than most scenarios' warm-up.
+[[nodiscard]] inline Reports reports_of(Scenario const& scenario) {
+  auto const tick = poise::Duration{static_cast<std::int64_t>(load_time * scenario.work.mean)};
+  return Reports{{.blackout = 3 * tick, .expiration = 180 * tick, .update_period = tick}};
+}
+
 class Clients {
  public:
-  using Balancer = poise::Balancer<poise::AnyPolicy, std::uint32_t,
-                                   poise::Runtime<poise::VirtualClock>>;  // payload: the host
+  using Runtime = poise::Runtime<poise::VirtualClock, Reports>;
+  using Balancer = poise::Balancer<poise::AnyPolicy, std::uint32_t, Runtime>;  // payload: the host
   using Ticket = Balancer::Lease::Token;
   using Make = std::function<poise::AnyPolicy(std::size_t client)>;
   static constexpr bool waits = false;
 
-  Clients(std::size_t count, Make make, std::uint64_t seed)
-      : count_{count}, make_{std::move(make)}, seed_{seed} {}
+  Clients(std::size_t count, Make make, std::uint64_t seed, Reports reports = {})
+      : count_{count}, make_{std::move(make)}, seed_{seed}, reports_{reports} {}
 
   void begin(std::vector<Host> const& hosts) {
     hosts_ = &hosts;
@@ -44,8 +77,9 @@ class Clients {
             return static_cast<std::uint32_t>(std::stoul(each.id));
           },
           make_(client),
-          poise::Runtime<poise::VirtualClock>{.clock = clock_,
-                                              .seed = poise::detail::mix(seed_ * count_ + client)});
+          Runtime{.clock = clock_,
+                  .seed = poise::detail::mix(seed_ * count_ + client),
+                  .observers = {reports_}});
   }
   void advance(double now) noexcept {
     clock_.set(poise::Time{poise::Duration{static_cast<std::int64_t>(now)}});
@@ -75,9 +109,11 @@ class Clients {
     return host;
   }
   /// Returns the serial of the backend, for requests that are tried again elsewhere.
-  std::uint64_t finish(std::size_t, Ticket const& ticket, poise::Result result) {
+  std::uint64_t finish(std::size_t, Ticket const& ticket, poise::Result result,
+                       poise::LoadReport const& load) {
     auto lease = Balancer::Lease::adopt(ticket);
     auto const serial = lease.serial();
+    lease.report_load(load);
     lease.finish(result);
     return serial;
   }
@@ -90,6 +126,7 @@ class Clients {
   std::size_t count_;
   Make make_;
   std::uint64_t seed_;
+  Reports reports_;
   std::uint64_t number_ = 0;
   std::vector<Host> const* hosts_ = nullptr;
   poise::VirtualClock clock_{};

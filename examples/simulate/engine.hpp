@@ -32,6 +32,7 @@ namespace simulate {
 
 inline constexpr std::size_t nobody = std::numeric_limits<std::size_t>::max();
 inline constexpr std::size_t slices = 60;  // of the window, for shares over time
+inline constexpr double load_time = 100;  // mean works; clients tick and servers measure their load
 
 /// A server and what is known of it from outside.
 struct Host {
@@ -103,6 +104,7 @@ class Engine {
         failures_{seed, 4},
         wander_{seed, 5} {
     for (auto const& kind : scenario.servers) hosts_.push_back(Host{.server = Server{kind}});
+    for (auto& host : hosts_) host.server.measure_every(tick_every());
     for (auto const& kind : scenario.servers) courses_.push_back({.speed = kind.speed});
     result_.picks.resize(hosts_.size());
     result_.capacity.resize(hosts_.size());
@@ -127,7 +129,7 @@ class Engine {
     // Whoever still waits holds a ticket that somebody has to take back.
     for (auto const& job : jobs_)
       if (job.client_waits && job.host != no_host)
-        dispatcher_.finish(job.client, job.ticket, poise::Result::cancelled);
+        dispatcher_.finish(job.client, job.ticket, poise::Result::cancelled, {});
     return std::move(result_);
   }
 
@@ -144,6 +146,7 @@ class Engine {
     bool client_waits = false;
     bool server_has_it = false;
     std::array<std::uint64_t, 4> tried{};
+    poise::LoadReport load{};  // of the server, with its answer
     Ticket ticket{};
   };
   struct Later {
@@ -205,7 +208,7 @@ class Engine {
     }
   }
 
-  [[nodiscard]] double tick_every() const noexcept { return 100 * scenario_.work.mean; }
+  [[nodiscard]] double tick_every() const noexcept { return load_time * scenario_.work.mean; }
   static double front(std::deque<Later> const& queue) noexcept {
     return queue.empty() ? never : queue.front().at;
   }
@@ -274,6 +277,7 @@ class Engine {
     auto& host = hosts_[job.host];
     if (!host.up) return go_home(later.job, poise::Result::refused);
     if (host.errors > 0 && failures_.unit() <= host.errors) {
+      host.server.note_failure(now_);
       failing_.push({now_ + host.error_after, later.job, job.version, poise::Result::error});
       return;
     }
@@ -292,7 +296,9 @@ class Engine {
   void go_home(std::uint32_t id, poise::Result result) {
     auto& job = jobs_[id];
     job.server_has_it = false;
-    --hosts_[job.host].assigned;
+    auto& host = hosts_[job.host];
+    --host.assigned;
+    job.load = host.up ? host.server.load(now_) : poise::LoadReport{};
     if constexpr (Dispatcher::waits) serve_held();
     if (!jobs_[id].client_waits) return free(id);
     if (scenario_.network > 0)
@@ -303,7 +309,7 @@ class Engine {
   void answer(Later const& later) {
     if (!waits(later)) return;  // nobody listens any more
     auto& job = jobs_[later.job];
-    auto const serial = dispatcher_.finish(job.client, job.ticket, later.result);
+    auto const serial = dispatcher_.finish(job.client, job.ticket, later.result, job.load);
     if (later.result != poise::Result::success && job.tries < scenario_.retries) {
       job.tried[job.tries++ % job.tried.size()] = serial;
       return send(later.job);
@@ -314,7 +320,7 @@ class Engine {
   void time_out(Later const& later) {
     if (!waits(later)) return;
     auto& job = jobs_[later.job];
-    if (job.host != no_host) dispatcher_.finish(job.client, job.ticket, poise::Result::timeout);
+    if (job.host != no_host) dispatcher_.finish(job.client, job.ticket, poise::Result::timeout, {});
     settle(later.job, true);
   }
 

@@ -13,8 +13,10 @@ namespace simulate {
 poise::AnyPolicy make_policy(std::string text, std::size_t client) {
   for (auto at = text.find('#'); at != std::string::npos; at = text.find('#', at))
     text.replace(at, 1, std::to_string(client));
-  return poise::policy_named(text);
+  return poise::policy_named(takes_reports(text) ? "smooth_weighted" : text);
 }
+
+bool takes_reports(std::string_view text) noexcept { return text == "weighted_by_reports"; }
 
 std::vector<std::string> all_policies() {
   std::vector<std::string> all;
@@ -37,6 +39,10 @@ std::vector<std::string> all_policies() {
   return all;
 }
 
-std::string list_of_policies() { return examples::known_policies(); }
+std::string list_of_policies() {
+  return examples::known_policies() +
+         "\nWith servers that say how loaded they are (the mean of the last 100 requests' time):\n"
+         "  weighted_by_reports\n";
+}
 
 }  // namespace simulate

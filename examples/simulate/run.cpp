@@ -210,7 +210,8 @@ std::vector<std::size_t> watched_hosts(Scenario const& scenario) {
 Summary simulate_policy(Scenario const& scenario, std::string const& policy, std::uint64_t seed) {
   return simulate_with(
       scenario, seed,
-      Clients{scenario.clients, [&](auto client) { return make_policy(policy, client); }, seed});
+      Clients{scenario.clients, [&](auto client) { return make_policy(policy, client); }, seed,
+              takes_reports(policy) ? reports_of(scenario) : Reports{}});
 }
 
 std::vector<Table> run(Plan const& plan,

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include <poise/load_report.hpp>
+
 namespace simulate {
 
 enum class Discipline { ps, fifo };
@@ -27,6 +29,15 @@ struct ServerKind {
   Discipline discipline = Discipline::ps;
   double speed = 1;
   std::uint32_t weight = 1;  // as the clients know it
+};
+
+/// What a server measures of itself, from time to time.
+struct Meter {
+  double every = 0;  // ns; 0: never
+  double since = 0;
+  double busy = 0;  // ns of all cores
+  double done = 0;
+  double failed = 0;
 };
 
 class Server {
@@ -49,6 +60,7 @@ class Server {
     std::pop_heap(working_.begin(), working_.end(), std::greater{});
     auto const [done, request] = working_.back();
     working_.pop_back();
+    ++meter_.done;
     if (working_.empty()) progress_ = 0;
     if (!waiting_.empty()) {
       auto const [waiting, work] = waiting_.front();
@@ -75,6 +87,18 @@ class Server {
     return lost;
   }
 
+  /// From now on the server measures its load, as a mean over this time.
+  void measure_every(double time) noexcept { meter_.every = time; }
+  /// Of the last whole time; zeros before. Says nothing if the server does not measure.
+  [[nodiscard]] poise::LoadReport const& load(double now) noexcept {
+    advance(now);
+    return load_;
+  }
+  void note_failure(double now) noexcept {
+    advance(now);
+    ++meter_.failed;
+  }
+
   [[nodiscard]] std::size_t requests() const noexcept { return working_.size() + waiting_.size(); }
   [[nodiscard]] double speed() const noexcept { return speed_; }
   [[nodiscard]] ServerKind const& kind() const noexcept { return kind_; }
@@ -90,7 +114,19 @@ class Server {
   }
   void advance(double now) noexcept {
     progress_ += rate_ * (now - last_);
+    if (meter_.every > 0) measure(now);
     last_ = now;
+  }
+  void measure(double now) noexcept {
+    meter_.busy +=
+        static_cast<double>(std::min<std::size_t>(working_.size(), kind_.cores)) * (now - last_);
+    auto const time = now - meter_.since;
+    if (time < meter_.every) return;
+    constexpr double second = 1e9;
+    load_ = {.cpu_utilization = meter_.busy / (time * kind_.cores),
+             .rps = (meter_.done + meter_.failed) / time * second,
+             .eps = meter_.failed / time * second};
+    meter_ = {.every = meter_.every, .since = now};
   }
   void schedule() noexcept {
     auto const count = static_cast<double>(working_.size());
@@ -101,6 +137,8 @@ class Server {
   }
 
   ServerKind kind_;
+  Meter meter_{};
+  poise::LoadReport load_{};
   double speed_;
   double rate_ = 0;
   double progress_ = 0;

@@ -18,9 +18,9 @@
 namespace tests {
 
 inline simulate::Result run(simulate::Scenario const& scenario, std::string const& policy,
-                            std::uint64_t seed = 1) {
+                            std::uint64_t seed = 1, simulate::Reports const& reports = {}) {
   simulate::Clients clients{scenario.clients, [&](std::size_t) { return tests::policy(policy); },
-                            seed};
+                            seed, reports};
   return simulate::Engine{scenario, seed, clients}.run();
 }
 inline simulate::Result run(std::string const& text, std::string const& policy = "random",

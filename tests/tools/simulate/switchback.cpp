@@ -58,9 +58,10 @@ class SwitchedClients {
     ticket.picked = now_;
     return clients_.pick(client, tried, ticket.lease);
   }
-  std::uint64_t finish(std::size_t client, Ticket const& ticket, poise::Result result) {
+  std::uint64_t finish(std::size_t client, Ticket const& ticket, poise::Result result,
+                       poise::LoadReport const& load) {
     trial_.record(ticket.picked, now_ - ticket.picked, poise::is_failure(result));
-    return clients_.finish(client, ticket.lease, result);
+    return clients_.finish(client, ticket.lease, result, load);
   }
   [[nodiscard]] Verdict verdict() {
     trial_.arm(now_);

@@ -16,6 +16,8 @@
 #include <poise/compose/retry.hpp>
 #include <poise/health/monitor.hpp>
 #include <poise/load_report.hpp>
+#include <poise/observe/meter.hpp>
+#include <poise/observe/reader.hpp>
 #include <poise/policy/random.hpp>
 #include <poise/policy/smooth_weighted.hpp>
 
@@ -254,6 +256,23 @@ TEST_CASE("reports beside a monitor, and any policy that looks at weights", "[re
   pool.servers.set_policy(AnyPolicy{SmoothWeighted{}});
   pool.seconds(100, reports);
   CHECK(pool.picks(8'000).at("c") == Approx(4'000).margin(50));
+}
+
+TEST_CASE("a meter behind it tells the weights in force, and what they intend", "[reports]") {
+  VirtualClock clock;
+  Balancer<SmoothWeighted, void, Runtime<VirtualClock, WeightedByReports, observe::Meter<>>>
+      servers{endpoints({"a", "b"}), {}, {.clock = clock, .seed = 1}};
+  observe::Reader const reader{"orders", servers};
+  for (int second = 0; second < 15; ++second) {
+    servers.report_load("a", {.cpu_utilization = 0.2, .rps = 60});
+    servers.report_load("b", {.cpu_utilization = 0.6, .rps = 60});
+    clock.advance(1s);
+    servers.tick();
+  }
+  auto const snapshot = reader.read();
+  CHECK(snapshot.backends[0].weight == 3 * snapshot.backends[1].weight);
+  CHECK(snapshot.backends[0].intended_share == Approx(0.75));
+  CHECK(servers.stats().backends[0].weight == 1);  // the configured one
 }
 
 TEST_CASE("reports of 10,000 backends, most of them silent", "[reports]") {

@@ -173,6 +173,7 @@ struct BackendView {
   /// In arrange, of an unhealthy backend: a request for which the policy and the request's own
   /// condition leave no other backend may go there.
   bool last_resort = false;
+  std::uint32_t endpoint_weight = 1;  ///< What `weight` is unless the operator set another one.
 
   template <class State>
   [[nodiscard]] State& state() const noexcept {

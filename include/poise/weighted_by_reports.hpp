@@ -16,7 +16,8 @@
 // Each backend counts only after its reports came for `blackout`, because the first ones of a fresh
 // process say little, and until none came for `expiration`. The others have the mean of those that
 // count. With less than two that count the configured weights hold. In force, weights of reports
-// replace the configured ones; a configured weight of 0 stays.
+// replace those of endpoints. 0 stays; another weight that the operator set is a factor on the
+// endpoint's: set_weight(id, 2) doubles what reports make of an endpoint of weight 1.
 //
 // Reports are not trusted blindly. One with a negative number or NaN is ignored as a whole. A
 // weight is at most `max_ratio` times the median, and at least that part of it: a backend that says
@@ -125,7 +126,7 @@ class WeightedByReports {
   static void arrange(std::span<BackendView> all) {
     for (auto& each : all)
       if (auto const weight = each.state<State>().in_force; weight != 0 && each.weight != 0)
-        each.weight = weight;
+        each.weight = scaled(weight, each);
   }
 
   /// Back to the configured weights; true if there were others.
@@ -152,7 +153,15 @@ class WeightedByReports {
   }
 
  private:
-  static constexpr double scale = 256;  // the mean of weights in force
+  static constexpr double scale = 100;  // the mean of weights in force: they read as percentages
+
+  /// An operator's set_weight() is a factor on what the endpoint has.
+  static std::uint32_t scaled(std::uint32_t weight, BackendView const& view) noexcept {
+    constexpr std::uint64_t most = 0x7fff'ffff;
+    std::uint64_t const usual = std::max(view.endpoint_weight, 1U);
+    return static_cast<std::uint32_t>(
+        std::clamp<std::uint64_t>(std::uint64_t{weight} * view.weight / usual, 1, most));
+  }
 
   /// 0 if it does not say; not finite if it makes no sense.
   [[nodiscard]] static double weight_of(LoadReport const& report, double error_penalty) noexcept {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -138,12 +139,24 @@ TEST_CASE("with one backend that reports the configured weights hold", "[reports
   CHECK(alone.picks(10) == Counts{{"a", 10}});
 }
 
-TEST_CASE("weights of reports replace configured ones, except 0", "[reports]") {
+TEST_CASE("weights of reports replace those of endpoints, except 0", "[reports]") {
   Pool<> pool{3};
-  pool.servers.set_weight("a", 100);
-  pool.servers.set_weight("c", 0);
+  pool.servers.update({{.id = "a", .address = "a", .weight = 100},
+                       {.id = "b", .address = "b"},
+                       {.id = "c", .address = "c", .weight = 0}});
   pool.seconds(30, {{"a", {100, 0.5}}, {"b", {100, 0.5}}, {"c", {100, 0.5}}});
   CHECK(pool.picks(200) == Counts{{"a", 100}, {"b", 100}});
+}
+
+TEST_CASE("a weight that the operator sets is a factor on what reports say", "[reports]") {
+  Pool<> pool{3};
+  pool.seconds(30, {{"a", {100, 0.5}}, {"b", {100, 0.5}}, {"c", {100, 0.25}}});
+  pool.servers.set_weight("b", 2);
+  CHECK(pool.picks(500) == Counts{{"a", 100}, {"b", 200}, {"c", 200}});
+  pool.servers.set_weight("b", 2'000'000'000);  // is bounded
+  CHECK(pool.picks(100).at("b") >= 99);
+  pool.servers.set_weight("b", std::nullopt);
+  CHECK(pool.picks(400) == Counts{{"a", 100}, {"b", 100}, {"c", 200}});
 }
 
 TEST_CASE("a backend that says it is idle does not get everything", "[reports]") {

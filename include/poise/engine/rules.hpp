@@ -97,6 +97,7 @@ class Rules {
           {*entry.record, earlier.empty() ? entry.weight : earlier[i].weight,
            earlier.empty() ? own : earlier[i].health, limits.admission, entry.condition.drained,
            &std::get<Index::value>(entry.record->observer_states), limits.max_on_trial});
+      views.back().endpoint_weight = entry.endpoint_weight;
     }
     return views;
   }

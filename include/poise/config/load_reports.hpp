@@ -41,7 +41,7 @@ class LoadReports {
     if (shared_->enabled.load())
       WeightedByReports::note(reported.report, shared_->error_penalty.load(), state);
   }
-  bool on_tick(Time now, std::span<BackendView> all) const {
+  [[nodiscard]] bool on_tick(Time now, std::span<BackendView> all) const {
     std::scoped_lock const lock{shared_->mutex};
     return shared_->rule ? shared_->rule->on_tick(now, all) : WeightedByReports::forget(all);
   }

@@ -578,6 +578,23 @@ def odd_ids(check, told):
     check.browser.press("Escape")
 
 
+def unseen(check, file):
+    """Of an id the page shows what can't be seen, and asks for its bytes."""
+    program = Program(file, 3, second=b" \xff")
+    check.browser.open(program.url)
+    check.that("blanks and other bytes are shown",
+               r"""[...document.querySelectorAll('#rows th')].some(e => e.textContent === '\\x20\\xff'
+               && e.firstChild.offsetWidth > 20)""")
+    check.equal("in the table as text, too", r"\x20\xff" in program.text("text"), True)
+    open_row(check, r"\x20\xff")
+    check.that("the explanation is of this backend", "document.querySelector('#why').textContent "
+               "&& !" + has("#why", "no backend") + " && !" + has("#why", "unknown"))
+    check.equal("found by its bytes", check.browser.evaluate(
+        "fetch(document.querySelector('#why-link').href).then(answer => answer.status)"), 200)
+    check.browser.open("about:blank")  # before its server goes
+    program.kill()
+
+
 def silence(check, told):
     """A page that hears nothing says so, wherever one looks."""
     title = "document.title.includes"
@@ -644,7 +661,7 @@ def told_things(check, program):
     check.browser.errors.clear()  # that the server answered 503
 
 
-def small(check, program, axe):
+def small(check, program, file, axe):
     """What does not depend on how many backends there are."""
     numbers(check, program)
     keyboard(check)
@@ -654,6 +671,7 @@ def small(check, program, axe):
     if axe:
         accessible(check, axe)
     told_things(check, program)
+    unseen(check, file)
 
 
 def simulated(check):
@@ -692,7 +710,7 @@ def main(options):
                 incident(check, program, backends)
                 hostile(check)
                 if backends == 3:
-                    small(check, program, options.axe)
+                    small(check, program, options.program, options.axe)
                 else:
                     crowd(check, program)
                     program = faults(check, options.program, program)

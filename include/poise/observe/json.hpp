@@ -153,7 +153,7 @@ class SnapshotJson {
   }
   void backend(BackendSnapshot const& of) {
     json_.text("id", as_exact_utf8(of.id));
-    json_.text("address", of.address);
+    json_.text("address", as_exact_utf8(of.address));
     json_.text("zone", of.zone);
     json_.count("tier", of.tier);
     json_.text("health", name(of.health));

@@ -10,7 +10,7 @@
 //
 // It shows whether all is well, which backend is not, why, since when and until when, whether
 // requests are affected, and what changed; then each backend, those in trouble first. It is one
-// page of 51 kB without any other file, only reads, and lets no script run but its own.
+// page of 53 kB without any other file, only reads, and lets no script run but its own.
 //
 // docs/operations.md says how to read it; feed.hpp what it is told.
 

@@ -147,10 +147,6 @@ inline std::string ill_without_row(Snapshot const& of) {
          " degraded: raise ReaderOptions::cap, in TOML metrics.series\n";
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// What stands above the table.
 inline std::string head_of(Snapshot const& of) {
   auto const name = as_cell(of.balancer.empty() ? "balancer" : shown_id(of.balancer), 40);

@@ -146,6 +146,8 @@ struct Event {
   HealthState health = HealthState::healthy;
   std::uint32_t weight = 0;
   std::string warning{};  ///< What is wrong and what to do; for `warning`.
+  bool declared = false;  ///< For `health`: the operator says so (Balancer::set_health).
+  bool released = false;  ///< For `health`: the operator says nothing any more; it is as found.
 };
 
 [[nodiscard]] constexpr std::string_view name(Event::Kind kind) noexcept {

@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from browser import PATIENCE, Browser  # noqa: E402
-from told import DRAINED, EJECTED, Told  # noqa: E402
+from told import (DECLARED_DEGRADED, DECLARED_UNHEALTHY, DRAINED, EJECTED,  # noqa: E402
+                  SLOW_START, SUSPECT, Told)
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 FIRST_ROW = "(document.querySelector('#rows tr') || {}).textContent || ''"
@@ -471,6 +472,71 @@ def headlines(check, told):
         "#verdict-title", "All 3 backends are drained, and requests fail"))
 
 
+def healthy_tile(text):
+    return ("[...document.querySelectorAll('#figures div')].find(e => e.firstChild.textContent === "
+            f"'healthy').lastChild.textContent === {text!r}")
+
+
+def tiles(check, told):
+    """The headline and the tile count the same backends as healthy."""
+    told.restart("abc", {"b": SUSPECT})
+    check.browser.open(told.url)
+    check.that("one that is suspect is not healthy", has(
+        "#verdict-title", "b is suspect; 2 of 3 are healthy") + " && " + healthy_tile("2 of 3"))
+    told.say("abc", {"a": SUSPECT, "b": SUSPECT, "c": EJECTED})
+    check.that("nor are all three", has("#verdict-title", "3 of 3 backends are not well") +
+               " && " + healthy_tile("0 of 3"))
+
+
+def operators(check, told):
+    """What the operator ordered is told as his, and since when."""
+    told.restart("abc", {"a": DECLARED_DEGRADED, "b": DECLARED_UNHEALTHY, "c": DRAINED})
+    check.browser.open(told.url)
+    for state in ("declared degraded", "declared unhealthy", "drained"):
+        check.that(f"{state} since when", has("#rows", f"{state} by the operator since "))
+    told.restart("ab", {"a": DECLARED_UNHEALTHY, "b": DECLARED_UNHEALTHY}, rate=0, panic=True,
+                 refusals={"unhealthy": 5})
+    check.that("a panic that opens nothing is none", has(
+        "#verdict-title", "2 of 2 backends are not well, 2 of them out"))
+    told.say("ab", {"a": EJECTED, "b": EJECTED}, panic=True, panic_opens=True)
+    check.that("one that opens is", has("#verdict-title", "Panic:", "health is ignored"))
+    told.restart("a", {"a": SLOW_START})
+    check.that("a lone backend in slow start gets all", has(
+        "#rows", "gets all of its share already") + " && !" + has("#rows", "100 % of its share"))
+
+
+def gone(check, told):
+    """A balancer that was destroyed is nowhere green, and its times stand."""
+    told.restart("abc", log=[("a", "drained")])
+    check.browser.open(told.url)
+    check.that("all is well", has("#verdict-title", "All is well"))
+    told.say("abc", dict.fromkeys("abc", 9), rate=0, policy="", gone=100, at=100)
+    check.that("it is gone", has("#verdict-title", "Gone since ") + " && " +
+               has("#policy", "the balancer is gone") + " && " + healthy_tile("-"))
+    check.that("the title says so", "document.title === '\u25cb orders'")
+    check.equal("the headline is not green", check.browser.evaluate(
+        "document.querySelector('#verdict').dataset.level"), "gone")
+    check.equal("no row is", check.browser.evaluate(
+        "document.querySelectorAll('#rows .good').length"), 0)
+    shown = "document.querySelector('#log time').textContent"
+    before = check.browser.evaluate(shown)
+    time.sleep(7)
+    check.equal("a clock that stands moves no time", check.browser.evaluate(shown), before)
+
+
+def series(check, told):
+    """An event of a series stands for those before it."""
+    told.restart("abc", log=[("a", "one")])
+    told.log.append([2, 2, 1, "", "no room (1 times)", 41])
+    check.browser.open(told.url)
+    check.that("the first is listed", has("#log", "no room (1 times)"))
+    told.log[1] = [3, 3, 1, "", "no room (2 times)", 41]
+    told.log.append([4, 4, 1, "", "room", 42])
+    check.that("then the next", has("#log", "no room (2 times)", "room"))
+    check.equal("instead of it", check.browser.evaluate(
+        "document.querySelectorAll('#log li').length"), 3)
+
+
 RTL = "\u05d0\u05d1\u05d2-1"
 TURNED = "\u202egnp.exe"
 LONG = "orders-" + "x" * 100 + "-7"
@@ -497,6 +563,36 @@ def odd_ids(check, told):
                    f"!document.querySelector('{where}').textContent.includes({LONG!r})")
     check.equal("its row has all of it", check.browser.evaluate(
         "document.querySelector('#rows button').title"), LONG)
+    huge = "h" * 10_000
+    told.restart(["b"], {}, [("b", "left")])
+    told.log[0][3] = huge
+    told.log[0][4] = f"{huge[:100]}\u2026{huge[:99]}: left"
+    told.names[0][2] = told.names[0][1] = huge
+    check.that("a huge one is cut in the log", "document.querySelector('#log').textContent"
+               ".replace(/[^h]/g, '').length === 47")
+    check.browser.evaluate("document.querySelector('#rows button').click()")
+    check.that("and in the details", "document.querySelector('#detail-title').textContent.length "
+               "=== 48 && document.querySelector('#detail-figures').textContent.includes('hh')")
+    check.equal("nothing is wider than the page", check.browser.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"), True)
+    check.browser.press("Escape")
+
+
+def unseen(check, file):
+    """Of an id the page shows what can't be seen, and asks for its bytes."""
+    program = Program(file, 3, second=b" \xff")
+    check.browser.open(program.url)
+    check.that("blanks and other bytes are shown",
+               r"""[...document.querySelectorAll('#rows th')].some(e => e.textContent === '\\x20\\xff'
+               && e.firstChild.offsetWidth > 20)""")
+    check.equal("in the table as text, too", r"\x20\xff" in program.text("text"), True)
+    open_row(check, r"\x20\xff")
+    check.that("the explanation is of this backend", "document.querySelector('#why').textContent "
+               "&& !" + has("#why", "no backend") + " && !" + has("#why", "unknown"))
+    check.equal("found by its bytes", check.browser.evaluate(
+        "fetch(document.querySelector('#why-link').href).then(answer => answer.status)"), 200)
+    check.browser.open("about:blank")  # before its server goes
+    program.kill()
 
 
 def silence(check, told):
@@ -556,7 +652,8 @@ def told_things(check, program):
     """What no balancer says when a test wants it."""
     told = Told(program)
     try:
-        for part in (restarts, headlines, odd_ids, silence, pausing, without_script):
+        for part in (restarts, headlines, tiles, operators, gone, series, odd_ids, silence, pausing,
+                     without_script):
             part(check, told)
     finally:
         check.browser.open("about:blank")
@@ -564,7 +661,7 @@ def told_things(check, program):
     check.browser.errors.clear()  # that the server answered 503
 
 
-def small(check, program, axe):
+def small(check, program, file, axe):
     """What does not depend on how many backends there are."""
     numbers(check, program)
     keyboard(check)
@@ -574,6 +671,7 @@ def small(check, program, axe):
     if axe:
         accessible(check, axe)
     told_things(check, program)
+    unseen(check, file)
 
 
 def simulated(check):
@@ -612,7 +710,7 @@ def main(options):
                 incident(check, program, backends)
                 hostile(check)
                 if backends == 3:
-                    small(check, program, options.axe)
+                    small(check, program, options.program, options.axe)
                 else:
                     crowd(check, program)
                     program = faults(check, options.program, program)

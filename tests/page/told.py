@@ -6,7 +6,11 @@ import threading
 import time
 import urllib.request
 
-HEALTHY, EJECTED, DRAINED = 0, 3, 6
+HEALTHY, SUSPECT, EJECTED, SLOW_START, DRAINED = 0, 1, 3, 5, 6
+DECLARED_DEGRADED, DECLARED_UNHEALTHY = 11, 12
+HELD = (DRAINED, DECLARED_DEGRADED, DECLARED_UNHEALTHY)
+WHY = {EJECTED: [50, 200, "consecutive failures", 5, 5, 50], SLOW_START: [50, 200, "up", 0, 0, 50],
+       **{state: [50, None, "by the operator", 0, 0, 50] for state in HELD}}
 HEADERS = ("Content-Type", "Content-Security-Policy")
 
 
@@ -37,18 +41,20 @@ class Told:
         shown = [states.get(each, HEALTHY) for each in ids]
         self.names = [[i, each, "10.0.0.1:80", "", 0] for i, each in enumerate(ids, 1)]
         self.rows = [[i, state, 1, 30, 0, 2000, 9000, 100, 100, 1, 1000, 0] +
-                     ([[50, 200, "consecutive failures", 5, 5, 50]] if state == EJECTED else [])
+                     ([WHY[state]] if state in WHY else [])
                      for i, state in enumerate(shown, 1)]
         self.now = {"policy": "p2c", "requests": 100, "in_flight": 3, "rate": 100, "failures": 0,
                     "causes": {}, "refusals": {}, "retries": 0, "hedges": 0, "p50": 2000,
-                    "p90": 4000, "p99": 9000, "healthy": shown.count(HEALTHY), "degraded": 0,
-                    "unhealthy": shown.count(EJECTED), "drained": shown.count(DRAINED),
-                    "unlisted": 0, "unlisted_unhealthy": 0, "unlisted_degraded": 0, "panic": False,
+                    "p90": 4000, "p99": 9000,
+                    "healthy": sum(shown.count(each) for each in (HEALTHY, SUSPECT, SLOW_START)),
+                    "degraded": shown.count(DECLARED_DEGRADED), "drained": shown.count(DRAINED),
+                    "unhealthy": shown.count(EJECTED) + shown.count(DECLARED_UNHEALTHY),
+                    "unlisted": 0, "unlisted_unhealthy": 0, "unlisted_degraded": 0, "panic": False, "panic_opens": False,
                     "ticks_missing": False, "observer_failures": 0, **now}
 
     def event(self):
         self.number += 1
-        at = time.time() - self.began
+        at = self.now.get("at", time.time() - self.began)
         points = [[at - 3 * i, 100, 0, 0, 2000, 9000, 3, 4000] for i in range(20, -1, -1)]
         balancer = {"name": "orders", "now": {"at": at, **self.now}, "names": self.names,
                     "rows": self.rows, "log": self.log, "points": points, "stride": 1, "past": []}

@@ -61,7 +61,7 @@ class AlertWatch {
                       .backends = static_cast<std::size_t>(now.set.all()),
                       .healthy = static_cast<std::size_t>(now.set.healthy + now.set.degraded),
                       .ejections = totals.ejections - before_->ejections,
-                      .panic = now.facts.panicking,
+                      .panic = now.facts.panic_opens,
                       .latency = in_seconds(now.last_60s.p99),
                       .retry_budget = totals.unretried > before_->unretried ? 0.0 : 1.0,
                       .tick_age = tick_age(now),

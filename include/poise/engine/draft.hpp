@@ -291,7 +291,7 @@ class Draft {
     auto const before = entry.condition;
     edit(entry.condition);
     if (entry.condition != before) changed = true;
-    if (entry.condition.health() != before.health()) note(Event::Kind::health, entry);
+    note_health(entry, before);
   }
 
   /// Notes removals and whether the order changed.
@@ -309,6 +309,18 @@ class Draft {
     for (auto const& entry : entries)
       if (entry.weight != 0) return;
     throw ConfigError{no_weight(entries[0].record->id())};
+  }
+
+  /// What the operator says is an event even if the same was found.
+  void note_health(DraftEntry const& entry, Condition const& before) {
+    auto const& now = entry.condition;
+    bool const released = before.is_declared && !now.is_declared;
+    bool const declared = now.is_declared && !before.is_declared;
+    if (now.health() == before.health() && !released && !declared) return;
+    note(Event::Kind::health, entry);
+    if (!keeps_events_) return;
+    events.back().declared = now.is_declared;
+    events.back().released = released;
   }
 
   void note(Event::Kind kind, DraftEntry const& entry) {

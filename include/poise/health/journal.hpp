@@ -94,6 +94,21 @@ class Journal {
     if (untold_.size() > max_untold_) untold_.pop_front();
   }
 
+  /// Dates what concerns the whole pool and no listener was told yet. Between ticks nothing says what
+  /// time it is, so a panic that began there gets the time of the tick that tells of it.
+  void date_untold(Time now) {
+    std::scoped_lock const lock{mutex_};
+    auto const file = files_.find(std::string_view{});
+    if (file == files_.end()) return;
+    auto& history = file->second.history;
+    auto known = history.rbegin();
+    for (auto each = untold_.rbegin(); each != untold_.rend(); ++each) {
+      if (!each->id.empty()) continue;
+      each->at = now;
+      if (known != history.rend()) (known++)->at = now;
+    }
+  }
+
   /// At least this many transitions wait for listeners without loss.
   void allow(std::size_t count) {
     std::scoped_lock const lock{mutex_};

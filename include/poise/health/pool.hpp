@@ -231,6 +231,7 @@ class Pool {
     deferred_.store(false);
     claims_.store(0);
     reviewed_at_.store(in_ns(clock));
+    journal.date_untold(clock);
     if (!review) {
       constexpr std::uint32_t work =
           524'288;  // backends that the reviews between two ticks look at

@@ -200,10 +200,12 @@ class Accounts {
     Shares shares;
     for (auto const& life : followed_) {
       take_requests(*life);
+      note_hold(*life, now);
       auto const in_flight = life->account->taken.in_flight;
       all_.in_flight += in_flight;
       series_of(*life).requests.in_flight += in_flight;
       if (life->account->listed) shares.add(*life, into.set);
+      into.facts.panic_opens |= into.facts.panicking && is_opened(*life);
     }
     auto const age = window_.age(now);
     if (into.measures_latency) read_latencies(into, age, now);
@@ -217,6 +219,21 @@ class Accounts {
   }
 
  private:
+  /// Ill, and picked all the same.
+  static bool is_opened(Life const& life) noexcept {
+    return life.account->listed && life.weight.load() != 0 &&
+           life.account->health == HealthState::unhealthy &&
+           life.health.load() == HealthState::healthy;
+  }
+  /// Keeps since when it is drained, or what the operator declared.
+  static void note_hold(Life const& life, Time now) noexcept {
+    auto& account = *life.account;
+    Hold const hold{life.drained.load(),
+                    account.declared ? std::optional{account.health} : std::nullopt};
+    if (hold == account.hold) return;
+    account.hold = hold;
+    account.held_since = hold == Hold{} ? std::nullopt : std::optional{now};
+  }
   static double admitted_part(Life const& life) noexcept {
     return life.account->admission.share / double{Admission{}.share};
   }
@@ -313,10 +330,11 @@ class Accounts {
   void take_requests(Life& life) {
     auto& taken = life.account->taken;
     auto& series = series_of(life);
-    auto const [now, admission, health] = life.current();
+    auto const [now, admission, health, declared] = life.current();
     life.account->counted = true;
     life.account->admission = admission;
     life.account->health = health;
+    life.account->declared = declared;
     // No result ever falls: if their sum is the same, all of them are.
     if (now.total - now.in_flight == taken.total - taken.in_flight) {
       taken = now;
@@ -418,9 +436,11 @@ class Accounts {
   [[nodiscard]] static BackendSnapshot describe(Life& life, Shares const& shares) {
     BackendSnapshot told{.id = life.id,
                          .health = life.account->health,
+                         .declared = life.account->declared,
                          .phase = life.phase.load(),
                          .transition = life.transition(),
                          .drained = life.drained.load(),
+                         .held_since = life.account->held_since,
                          .weight = life.weight.load(),
                          .admitted = admitted_part(life),
                          .max_in_flight = life.account->admission.max_in_flight,

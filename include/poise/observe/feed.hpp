@@ -37,6 +37,7 @@
 #include <poise/backend.hpp>
 #include <poise/base/saturating.hpp>
 #include <poise/health/phase.hpp>
+#include <poise/observe/escape.hpp>
 #include <poise/observe/event_log.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/json.hpp>
@@ -142,11 +143,12 @@ class Row {
   explicit Row(std::uint64_t slot) : slot_{slot} {}
 
   /// Takes a reading. True if it was moved, or was given another address, zone or tier.
-  bool update(BackendSnapshot const& now, std::size_t place, double seconds) {
+  bool update(BackendSnapshot const& now, std::size_t place, double seconds, bool is_gone) {
     note_outage(now);
-    rates_.update(now.requests, seconds);
+    if (is_gone) rates_ = {};
+    else rates_.update(now.requests, seconds);
     recent_ = {in_us(now.latency.recent.p50), in_us(now.latency.recent.p99)};
-    auto const state = state_code(now);
+    auto const state = is_gone ? State::gone : state_code(now);
     if (state != state_ || now.transition != transition_) urgent_ = true;
     state_ = state;
     transition_ = now.transition;
@@ -154,10 +156,12 @@ class Row {
     JsonWriter json;
     json.array("", [&] {
       json.count("", slot_);
-      json.text("", now.id);
-      json.text("", now.address);
-      json.text("", now.zone);
+      auto const id = shown_id(now.id);
+      json.text("", id);
+      json.text("", shown_id(now.address));
+      json.text("", shown_id(now.zone));
       json.count("", now.tier);
+      if (id != now.id) json.text("", percent_encoded(now.id));
     });
     auto name = json.take();
     bool const moved = place != place_ || name != name_;
@@ -196,14 +200,25 @@ class Row {
   }
 
  private:
-  /// The phase, or 6 drained, 7 unhealthy without a phase that says so.
+  /// The phase, or one of these. Unhealthy: without a phase that says so.
+  struct State {
+    static constexpr std::uint64_t drained = 6;
+    static constexpr std::uint64_t unhealthy = 7;
+    static constexpr std::uint64_t is_new = 8;
+    static constexpr std::uint64_t gone = 9;
+    static constexpr std::uint64_t declared = 10;  // healthy; 11 degraded, 12 unhealthy
+  };
   static std::uint64_t state_code(BackendSnapshot const& now) noexcept {
-    if (now.drained) return 6;
+    if (now.drained) return State::drained;
+    if (now.declared)
+      return State::declared + (now.health == HealthState::unhealthy  ? 2U
+                                : now.health == HealthState::degraded ? 1U
+                                                                      : 0U);
     bool const is_new = now.phase == health::Phase::slow_start && now.transition &&
                         now.transition->from == health::Phase::healthy;
-    if (is_new) return 8;
+    if (is_new) return State::is_new;
     if (now.phase != health::Phase::healthy) return static_cast<std::uint64_t>(now.phase);
-    if (now.health == HealthState::unhealthy) return 7;
+    if (now.health == HealthState::unhealthy) return State::unhealthy;
     return static_cast<std::uint64_t>(now.health == HealthState::degraded ? health::Phase::degraded
                                                                           : health::Phase::healthy);
   }
@@ -211,7 +226,8 @@ class Row {
   /// [slot, state, in flight, rate, failures, p50, p99, share, intended, weight, admitted, limit of
   /// requests in flight (0: none), why, causes]. Shares are in 1/1000 of all, `admitted` in 1/1000.
   /// The last two may be missing; why is [since, until, cause, value, limit, out since], or 0. The
-  /// last one is of the first ejection, if trial requests failed since then.
+  /// last one is of the first ejection, if trial requests failed since then. What the operator
+  /// drained or declared has his act as its cause.
   void encode(BackendSnapshot const& now) {
     JsonWriter json;
     json.array("", [&] {
@@ -227,13 +243,25 @@ class Row {
       json.number("", std::round(now.admitted * 1000));
       json.count("", now.max_in_flight < sync::InFlight::limit ? now.max_in_flight : 0);
       bool const fails = rates_.failures() > 0;
-      bool const explained =
-          transition_ && transition_->to == now.phase && now.phase != health::Phase::healthy;
-      if (explained) encode_why(json);
+      if (now.held_since) encode_hold(json, now.held_since->time_since_epoch());
+      else if (is_explained(now)) encode_why(json);
       else if (fails) json.count("", 0);
       if (fails) rates_.encode_causes(json, "");
     });
     text_ = json.take();
+  }
+  [[nodiscard]] bool is_explained(BackendSnapshot const& now) const noexcept {
+    return transition_ && transition_->to == now.phase && now.phase != health::Phase::healthy;
+  }
+  static void encode_hold(JsonWriter& json, Duration since) {
+    json.array("", [&] {
+      json.time("", since);
+      json.time("", std::nullopt);
+      json.text("", "by the operator");
+      json.count("", 0);
+      json.count("", 0);
+      json.time("", since);
+    });
   }
   void encode_why(JsonWriter& json) const {
     auto const& why = *transition_;
@@ -283,10 +311,8 @@ class BalancerFeed {
     auto const seconds =
         at_ ? static_cast<double>(poise::detail::saturating_sub(now.at, *at_).count()) / 1e9 : 0;
     at_ = now.at;
-    requests_.update(now.requests, seconds);
-    for (std::size_t i = 0; i < refusal_count; ++i) refusals_[i].update(now.refusals[i], seconds);
-    retries_.update(now.retries, seconds);
-    hedges_.update(now.hedges, seconds);
+    if (now.facts.gone) rates_ = {};
+    else rates_.update(now, seconds);
     bool const moved = update_rows(now, seconds);
     encode_figures(now);
     keep(now);
@@ -344,6 +370,20 @@ class BalancerFeed {
   [[nodiscard]] std::string const& name() const noexcept { return reader_->name(); }
 
  private:
+  struct Rates {
+    RequestRates requests{};
+    std::array<Rate, refusal_count> refusals{};
+    Rate retries{};
+    Rate hedges{};
+
+    void update(Snapshot const& now, double seconds) noexcept {
+      requests.update(now.requests, seconds);
+      for (std::size_t i = 0; i < refusal_count; ++i) refusals[i].update(now.refusals[i], seconds);
+      retries.update(now.retries, seconds);
+      hedges.update(now.hedges, seconds);
+    }
+  };
+
   static constexpr std::size_t max_rows = 1000;
   static constexpr std::size_t max_points = 300;
   static constexpr std::chrono::seconds step{3};
@@ -360,7 +400,8 @@ class BalancerFeed {
     auto const add = [&](BackendSnapshot const& backend) {
       auto& row = rows_[backend.id];
       if (!row) row = std::make_unique<Row>(++last_slot_);
-      moved = row->update(backend, order_.size(), seconds) || moved;
+      bool const is_gone = now.facts.gone.has_value();
+      moved = row->update(backend, order_.size(), seconds, is_gone) || moved;
       order_.push_back(row.get());
     };
     std::ranges::for_each(listed, add);
@@ -380,18 +421,21 @@ class BalancerFeed {
     json.object("", [&] {
       json.time("at", now.at.time_since_epoch());
       json.text("policy", now.facts.policy);
+      json.time("gone", now.facts.gone ? std::optional{now.facts.gone->since.time_since_epoch()}
+                                       : std::nullopt);
       json.count("requests", now.requests.all_completed());
       json.count("in_flight", now.requests.in_flight);
-      json.number("rate", rounded(requests_.all()));
-      json.number("failures", rounded(requests_.failures()));
-      requests_.encode_causes(json, "causes");
+      json.number("rate", rounded(rates_.requests.all()));
+      json.number("failures", rounded(rates_.requests.failures()));
+      rates_.requests.encode_causes(json, "causes");
       json.object("refusals", [&] {
         for (std::size_t i = 0; i < refusal_count; ++i)
-          if (refusals_[i].value() > 0)
-            json.number(observe::name(static_cast<Refusal>(i)), rounded(refusals_[i].value()));
+          if (rates_.refusals[i].value() > 0)
+            json.number(observe::name(static_cast<Refusal>(i)),
+                        rounded(rates_.refusals[i].value()));
       });
-      json.number("retries", rounded(retries_.value()));
-      json.number("hedges", rounded(hedges_.value()));
+      json.number("retries", rounded(rates_.retries.value()));
+      json.number("hedges", rounded(rates_.hedges.value()));
       json.number("p50", in_us(now.last_10s.p50));
       json.number("p90", in_us(now.last_10s.p90));
       json.number("p99", in_us(now.last_10s.p99));
@@ -403,6 +447,7 @@ class BalancerFeed {
       json.count("unlisted_unhealthy", without_row_.unhealthy);
       json.count("unlisted_degraded", without_row_.degraded);
       json.flag("panic", now.facts.panicking);
+      json.flag("panic_opens", now.facts.panic_opens);
       json.flag("ticks_missing", now.facts.ticks_missing);
       json.count("observer_failures", now.facts.observer_failures);
     });
@@ -415,12 +460,12 @@ class BalancerFeed {
     if (!point_is_new_) return;
     kept_at_ = now.at;
     double refused = 0;
-    for (auto const& rate : refusals_) refused += rate.value();
+    for (auto const& rate : rates_.refusals) refused += rate.value();
     JsonWriter json;
     json.array("", [&] {
       json.time("", now.at.time_since_epoch());
-      json.number("", rounded(requests_.all()));
-      json.number("", rounded(requests_.failures()));
+      json.number("", rounded(rates_.requests.all()));
+      json.number("", rounded(rates_.requests.failures()));
       json.number("", rounded(refused));
       json.number("", in_us(now.last_10s.p50));
       json.number("", in_us(now.last_10s.p99));
@@ -446,7 +491,8 @@ class BalancerFeed {
                [&] { for_each_row([&](Row const& row) { row.encode_past(json, stride); }); });
   }
 
-  /// An entry is [number, at, level, id, line].
+  /// An entry is [number, at, level, id, line], and of a series its number: it then stands for
+  /// those of the series before it.
   static void encode_log(JsonWriter& json, std::vector<LogEntry> const& entries) {
     json.array("log", [&] {
       for (auto const& each : entries)
@@ -456,16 +502,14 @@ class BalancerFeed {
           json.count("", static_cast<std::uint64_t>(each.level));
           json.text("", each.id);
           json.text("", each.line);
+          if (each.series != 0) json.count("", each.series);
         });
     });
   }
 
   std::shared_ptr<Reader const> reader_;
   std::optional<Time> at_{};
-  RequestRates requests_{};
-  std::array<Rate, refusal_count> refusals_{};
-  Rate retries_{};
-  Rate hedges_{};
+  Rates rates_{};
   std::map<std::string, std::unique_ptr<Row>, std::less<>> rows_{};
   std::vector<Row*> order_{};  // as configured
   std::uint64_t last_slot_ = 0;
@@ -487,7 +531,9 @@ class Feed {
   static constexpr std::chrono::seconds period{1};  ///< How often to call advance().
   static constexpr std::size_t max_tick = 16'000;   ///< Bytes of a `tick`, about.
 
+  /// *Errors* ConfigError: as Metrics::check().
   explicit Feed(Metrics const& metrics, FeedOptions options = {}) : options_{std::move(options)} {
+    metrics.check();
     for (auto const& reader : metrics.readers) balancers_.emplace_back(reader);
     epoch_ = std::to_string(fresh_seed());
   }
@@ -544,7 +590,7 @@ class Feed {
           json.array("", [&] {
             json.count("", static_cast<std::uint64_t>(notice.level));
             json.text("", as_cell(notice.text, 500));
-            json.text("", notice.balancer);
+            json.text("", shown_id(notice.balancer));
             json.time(
                 "", notice.since ? std::optional{notice.since->time_since_epoch()} : std::nullopt);
           });
@@ -557,7 +603,7 @@ class Feed {
     return encode([&](JsonWriter& json) {
       for (auto const& balancer : balancers_)
         json.object("", [&] {
-          json.text("name", balancer.name());
+          json.text("name", shown_id(balancer.name()));
           balancer.encode_full(json, with_past);
         });
     });

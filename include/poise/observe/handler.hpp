@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@
 #include <vector>
 
 #include <poise/base/address.hpp>
+#include <poise/error.hpp>
 #include <poise/hashing/key.hpp>
 #include <poise/observe/json.hpp>
 #include <poise/observe/prometheus.hpp>
@@ -51,11 +53,61 @@ struct HttpRequest {
   [[nodiscard]] std::string_view path() const noexcept {
     return target.substr(0, target.find('?'));
   }
-  /// What the path has after this prefix, as it was sent: see percent_decoded().
-  [[nodiscard]] std::string_view below(std::string_view prefix) const noexcept {
-    return path().starts_with(prefix) ? path().substr(prefix.size()) : std::string_view{};
-  }
+  /// What the path has after this prefix, which is not encoded; as it was sent: see
+  /// percent_decoded().
+  [[nodiscard]] std::string_view below(std::string_view prefix) const noexcept;
 };
+
+namespace detail {
+
+/// The byte at the front of a path, and how many characters stand for it: "%2F" is "/". A % that no
+/// two hexadecimal digits follow stands for itself.
+[[nodiscard]] inline std::pair<char, std::size_t> first_byte(std::string_view path) noexcept {
+  unsigned byte = 0;
+  auto const digits = path.substr(1, 2);
+  auto const [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+  bool const encoded =
+      path[0] == '%' && digits.size() == 2 && error == std::errc{} && end == digits.data() + 2;
+  return encoded ? std::pair{static_cast<char>(byte), std::size_t{3}}
+                 : std::pair{path[0], std::size_t{1}};
+}
+/// A path that routes are found by.
+[[nodiscard]] inline std::string decoded_path(std::string_view path) {
+  std::string result;
+  while (!path.empty()) {
+    auto const [byte, length] = first_byte(path);
+    result += byte;
+    path.remove_prefix(length);
+  }
+  return result;
+}
+
+}  // namespace detail
+
+inline std::string_view HttpRequest::below(std::string_view prefix) const noexcept {
+  auto rest = path();
+  for (char const wanted : prefix) {
+    if (rest.empty()) return {};
+    auto const [byte, length] = detail::first_byte(rest);
+    if (byte != wanted) return {};
+    rest.remove_prefix(length);
+  }
+  return rest;
+}
+
+/// "a/b" -> "a%2Fb", as encodeURIComponent() of JavaScript does it; the text may be any bytes.
+[[nodiscard]] inline std::string percent_encoded(std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  constexpr std::string_view plain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()";
+  std::string result;
+  for (char const letter : text) {
+    auto const byte = static_cast<unsigned char>(letter);
+    if (plain.find(letter) != std::string_view::npos) result += letter;
+    else ((result += '%') += digits[byte >> 4U]) += digits[byte & 15U];
+  }
+  return result;
+}
 
 /// "a%2Fb" -> "a/b"; in queries also "+" -> " ". Empty if a % is not followed by two hexadecimal
 /// digits. The result may be any bytes.
@@ -190,6 +242,7 @@ class Handler {
  public:
   explicit Handler(HandlerOptions options = {}) : options_{std::move(options)} {}
 
+  /// The path is not encoded: "/a b" is found by "/a%20b".
   void add(std::string path, Route route) {
     routes_.insert_or_assign(std::move(path), std::move(route));
   }
@@ -206,7 +259,7 @@ class Handler {
   }
   void allow_host(std::string host) { options_.hosts.push_back(std::move(host)); }
 
-  /// Is there a route for this path?
+  /// Is there a route for this path, which is not encoded?
   [[nodiscard]] bool serves(std::string_view path) const { return find(path) != nullptr; }
   /// What a route throws becomes a 500 without its text.
   [[nodiscard]] HttpResponse operator()(HttpRequest const& request) const {
@@ -224,7 +277,7 @@ class Handler {
           .body = "this host name is not served here; it must be among HandlerOptions::hosts\n"};
     if (request.method != "GET" && request.method != "HEAD")
       return {.status = 405, .body = "only GET and HEAD\n", .headers = {{"Allow", "GET, HEAD"}}};
-    auto const* route = find(request.path());
+    auto const* route = find(detail::decoded_path(request.path()));
     if (route == nullptr) return {.status = 404, .body = paths()};
     auto routed = request;
     routed.handler = this;
@@ -271,6 +324,15 @@ struct Metrics {
   std::vector<std::shared_ptr<Reader const>> readers{};
   TextOptions text{};
 
+  /// *Errors* ConfigError: two readers have the same name, so that their numbers would be told
+  /// apart by nothing.
+  void check() const {
+    std::set<std::string_view> names;
+    for (auto const& reader : readers)
+      if (!names.insert(reader->name()).second)
+        throw ConfigError{"two readers are named " + poise::detail::in_quotes(reader->name()) +
+                          ": give each observe::Reader of a process a name of its own"};
+  }
   [[nodiscard]] std::vector<Snapshot> read() const {
     std::vector<Snapshot> all;
     all.reserve(readers.size());
@@ -280,7 +342,9 @@ struct Metrics {
 };
 
 /// Adds /metrics (Prometheus, or OpenMetrics by the Accept header), /json, /text and /healthz.
+/// *Errors* ConfigError: as Metrics::check().
 inline void add_metrics(Handler& handler, Metrics const& metrics) {
+  metrics.check();
   handler.add("/metrics", [metrics](HttpRequest const& request) {
     auto const format = negotiate(request.accept);
     return HttpResponse{.type = std::string{content_type(format)},

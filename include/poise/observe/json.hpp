@@ -14,6 +14,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/health/phase.hpp>
+#include <poise/observe/escape.hpp>
 #include <poise/observe/histogram.hpp>
 #include <poise/observe/json_writer.hpp>
 #include <poise/observe/prometheus.hpp>
@@ -39,7 +40,10 @@ class SnapshotJson {
 
  private:
   void balancer(Snapshot const& of) {
-    json_.text("name", of.balancer);
+    json_.text("name", as_exact_utf8(of.balancer));
+    json_.text("state", of.facts.gone ? "gone" : "live");
+    json_.time("gone_since", of.facts.gone ? std::optional{of.facts.gone->since.time_since_epoch()}
+                                           : std::nullopt);
     json_.text("policy", of.facts.policy);
     json_.time("at", of.at.time_since_epoch());
     requests("requests", of.requests);
@@ -132,6 +136,7 @@ class SnapshotJson {
       json_.count("changes", of.set_changes);
       json_.count("fingerprint", of.fingerprint);
       json_.flag("panic", of.facts.panicking);
+      json_.flag("panic_opens", of.facts.panic_opens);
       json_.flag("ticks_missing", of.facts.ticks_missing);
       json_.count("retired_snapshots", of.facts.retired_snapshots);
       json_.count("stranded_snapshots", of.facts.stranded_snapshots);
@@ -147,13 +152,16 @@ class SnapshotJson {
     });
   }
   void backend(BackendSnapshot const& of) {
-    json_.text("id", of.id);
-    json_.text("address", of.address);
+    json_.text("id", as_exact_utf8(of.id));
+    json_.text("address", as_exact_utf8(of.address));
     json_.text("zone", of.zone);
     json_.count("tier", of.tier);
     json_.text("health", name(of.health));
+    json_.flag("declared", of.declared);
     json_.text("phase", name(of.phase));
     json_.flag("drained", of.drained);
+    json_.time("held_since",
+               of.held_since ? std::optional{of.held_since->time_since_epoch()} : std::nullopt);
     json_.count("weight", of.weight);
     json_.number("admitted", of.admitted);
     json_.count("max_in_flight", of.max_in_flight);

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,10 +28,18 @@
 #include <poise/observer.hpp>
 #include <poise/outcome.hpp>
 #include <poise/sync/relaxed.hpp>
+#include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::observe::detail {
 
 struct Series;
+
+/// What the operator ordered.
+struct Hold {
+  bool drained = false;
+  std::optional<HealthState> declared{};
+  bool operator==(Hold const&) const = default;
+};
 
 /// A reader's notes on a life.
 struct Account {
@@ -39,6 +48,9 @@ struct Account {
   Series* series = nullptr;  // null: counted as "other"
   Admission admission{};     // as of the last reading
   HealthState health{};      // the same
+  bool declared = false;     // the same: is its health what the operator says?
+  Hold hold{};               // the same
+  std::optional<Time> held_since{};
   // What is in the reader's sums already.
   RequestCounts taken{};
   std::vector<std::uint32_t> taken_latencies{};  // by bucket; empty if none is measured
@@ -87,13 +99,14 @@ class Life {
     RequestCounts counts{};
     Admission admission{};
     HealthState health{};  // as found or declared; a panic leaves it as it is
+    bool declared = false;
   };
   /// What changes without arrange(): a tick may set another admission and publish nothing.
   [[nodiscard]] Current current() const {
     std::scoped_lock const lock{mutex_};
     if (living_.empty()) return {.counts = last_};
     auto const& newest = *living_.back();
-    return {newest.counts(), newest.admission(), newest.health()};
+    return {newest.counts(), newest.admission(), newest.health(), newest.health_is_declared()};
   }
 
   /// Calls visit(backend) for the newest backend, if there is one; not for long.

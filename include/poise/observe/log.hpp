@@ -58,7 +58,7 @@ class Log {
           [&](bool json) { return json ? log_json(transition) : message(transition); });
   }
   void on_event(Event const& event) const {
-    if (event.kind == Event::Kind::health) return;  // a transition says more
+    if (is_told_by_transition(event)) return;
     write(level_of(event),
           [&](bool json) { return json ? log_json(event, WallClock::now()) : message(event); });
   }

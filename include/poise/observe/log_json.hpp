@@ -97,6 +97,9 @@ inline void write(JsonWriter& json, AttemptReport const& attempt) {
                             [&](detail::JsonWriter& json) {
                               detail::write_text(json, "backend", of.id);
                               if (of.kind == Event::Kind::weight) json.count("weight", of.weight);
+                              if (of.kind != Event::Kind::health) return;
+                              json.text("health", poise::name(of.health));
+                              json.flag("declared", of.declared);
                             });
 }
 

@@ -185,7 +185,9 @@ class OtlpWriter {
 
 /// Adds /otlp, for a program beside this one that sends it on:
 ///   curl -s localhost:9100/otlp | curl -H Content-Type:application/json --data-binary @- URL
+/// *Errors* ConfigError: as Metrics::check().
 inline void add_otlp(Handler& handler, Metrics const& metrics, OtlpOptions options = {}) {
+  metrics.check();
   handler.add("/otlp", [metrics, options = std::move(options)](HttpRequest const&) {
     return HttpResponse{.type = "application/json", .body = otlp_json(metrics.read(), options)};
   });

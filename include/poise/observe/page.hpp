@@ -10,7 +10,7 @@
 //
 // It shows whether all is well, which backend is not, why, since when and until when, whether
 // requests are affected, and what changed; then each backend, those in trouble first. It is one
-// page of 51 kB without any other file, only reads, and lets no script run but its own.
+// page of 53 kB without any other file, only reads, and lets no script run but its own.
 //
 // docs/operations.md says how to read it; feed.hpp what it is told.
 
@@ -20,6 +20,7 @@
 #include <string_view>
 #include <utility>
 
+#include <poise/observe/escape.hpp>
 #include <poise/observe/feed.hpp>
 #include <poise/observe/handler.hpp>
 #include <poise/observe/page/charts.hpp>
@@ -43,8 +44,8 @@ namespace detail {
          "frame-ancestors 'none'";
 }
 
-/// Where the page finds the explanations of each balancer's picks, as numbers of JavaScript: 0
-/// nowhere, 1 at /explain and /why/, 2 below its name.
+/// Below which path the page finds the explanations of each balancer's picks, in JavaScript: null
+/// if nowhere, "" for /explain and /why/, or its name.
 [[nodiscard]] inline std::string places_of_explanations(HttpRequest const& request,
                                                         Metrics const& metrics) {
   auto const serves = [&](std::string const& under) {
@@ -54,7 +55,11 @@ namespace detail {
   std::string places;
   for (auto const& reader : metrics.readers) {
     bool const is_alone = metrics.readers.size() == 1;
-    places += serves('/' + reader->name()) ? "2," : is_alone && serves({}) ? "1," : "0,";
+    auto const& name = reader->name();
+    places += serves('/' + name)       ? json_string(percent_encoded(name) + '/')
+              : is_alone && serves({}) ? "\"\""
+                                       : "null";
+    places += ',';
   }
   return places;
 }
@@ -88,6 +93,7 @@ namespace detail {
 /// It also shows why a backend is passed over, and what a pick for a key would do, if the handler
 /// has analysis::add_explanations: of a single balancer, or of each below "/" and its reader's
 /// name.
+/// *Errors* ConfigError: as Metrics::check().
 inline void add_page(Handler& handler, Metrics const& metrics, FeedOptions options = {}) {
   auto const feed = std::make_shared<Feed>(metrics, std::move(options));
   handler.every(Feed::period, [feed] { feed->advance(); });

@@ -9,14 +9,17 @@
 // No number that stands for "how many so far" ever decreases from one reading to the next, whatever
 // is added, removed, replaced or added again in between; a removed backend's series is forgotten
 // once ReaderOptions::remembered others left after it. A reader outlives its balancer: then it goes
-// on to say what had been counted.
+// on to say what had been counted, and since when the balancer is gone.
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -25,6 +28,7 @@
 #include <vector>
 
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/compose/retry_budget.hpp>
 #include <poise/engine/call.hpp>
 #include <poise/error.hpp>
@@ -70,7 +74,9 @@ class Reader {
     std::apply([&](auto&... observers) { (take_meter(observers), ...); }, core->observers());
     ledger_->set_options(options);
     ask_ = [weak = std::weak_ptr{core}](BalancerFacts& facts, Time& now) {
-      if (auto const alive = weak.lock(); alive) ask(*alive, facts, now);
+      auto const alive = weak.lock();
+      if (alive) ask_core(*alive, facts, now);
+      return alive != nullptr;
     };
     if constexpr (detail::may_have_pools<typename Balancer::Backend>)
       find_pools_ = [weak = std::weak_ptr{core}](detail::Pools& into) {
@@ -93,9 +99,7 @@ class Reader {
   [[nodiscard]] Snapshot read() const {
     Snapshot snapshot;
     snapshot.balancer = name_;
-    snapshot.at = Time{Duration{last_read_.load()}};
-    ask_(snapshot.facts, snapshot.at);
-    last_read_.store(snapshot.at.time_since_epoch().count());
+    snapshot.at = ask(snapshot.facts);
     if (snapshot.facts.policy.empty()) snapshot.facts.observer_failures = failures_.load();
     failures_.store(snapshot.facts.observer_failures);
     snapshot.measures_latency = options_.latency;
@@ -113,14 +117,28 @@ class Reader {
   /// What happened to the backends: of the last EventLog::max events those with a higher number.
   [[nodiscard]] std::vector<LogEntry> events(std::uint64_t after = 0) const {
     BalancerFacts facts;
-    Time now{Duration{last_read_.load()}};
-    ask_(facts, now);
+    auto const now = ask(facts);
     return ledger_->events(after, now);
   }
   [[nodiscard]] std::string const& name() const noexcept { return name_; }
 
  private:
   using KeyShares = std::vector<std::pair<std::string, double>>;
+
+  /// The time by the balancer's clock. Once that is gone, time goes on by the steady clock.
+  [[nodiscard]] Time ask(BalancerFacts& facts) const {
+    Time now;
+    bool const alive = ask_(facts, now);
+    auto const steady = SteadyClock{}.now();
+    std::scoped_lock const lock{mutex_};
+    if (!alive)
+      now = poise::detail::saturating_add(last_at_, steady - last_steady_.value_or(steady));
+    last_at_ = now;
+    last_steady_ = steady;
+    if (!alive && !gone_) gone_ = Gone{now, std::chrono::system_clock::now()};
+    facts.gone = gone_;
+    return now;
+  }
 
   template <class Observer>
   void take_meter(Observer const& observer) {
@@ -139,7 +157,7 @@ class Reader {
   }
 
   template <class Core>
-  static void ask(Core& core, BalancerFacts& facts, Time& now) {
+  static void ask_core(Core& core, BalancerFacts& facts, Time& now) {
     now = core.now();
     auto const stats = core.summary();
     facts.policy = stats.policy;
@@ -159,12 +177,15 @@ class Reader {
   std::string name_;
   std::shared_ptr<detail::Ledger> ledger_{};
   MeterOptions options_{};
-  std::function<void(BalancerFacts&, Time&)> ask_{};
+  std::function<bool(BalancerFacts&, Time&)> ask_{};  // false: the balancer is gone
   std::function<void(detail::Pools&)> find_pools_{};
   std::function<KeyShares()> key_shares_{};  // empty if they are not wanted
   std::vector<std::pair<std::string, RetryBudget>> budgets_{};
-  // Once the balancer is gone, the last readings are repeated.
-  mutable sync::Relaxed<std::int64_t> last_read_{0};
+  mutable std::mutex mutex_;
+  mutable Time last_at_{};
+  mutable std::optional<Time> last_steady_{};
+  mutable std::optional<Gone> gone_{};
+  // Once the balancer is gone, the last reading is repeated.
   mutable sync::Relaxed<std::uint64_t> failures_{0};
 };
 

@@ -4,6 +4,7 @@
 // The numbers of a balancer at one moment, as plain values: what every format is written from.
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -71,11 +72,14 @@ struct BackendSnapshot {
   Requests requests{};
   LatencySummary latency{};
   HealthState health{};
+  bool declared = false;  ///< `health` is what the operator says, Balancer::set_health().
   health::Phase phase{};  ///< As a health monitor of the same runtime told.
   /// How it came into its phase: since when, why, and how long it takes. Null if it never left
   /// `healthy`.
   std::shared_ptr<health::Transition const> transition{};
   bool drained = false;
+  /// When the operator drained it or declared its health: the reading that found it so.
+  std::optional<Time> held_since{};
   std::uint32_t weight = 0;         ///< As picks see it; 0 if drained.
   double admitted = 1;              ///< The fraction of its picks that it accepts: slow start.
   std::uint32_t max_in_flight = 0;  ///< 2^23 if there is no limit.
@@ -108,14 +112,24 @@ struct BackendCounts {
   }
 };
 
+/// When a balancer was found to be gone.
+struct Gone {
+  Time since{};  ///< By its clock, which the steady clock has replaced.
+  std::chrono::system_clock::time_point wall{};
+};
+
 /// What only the balancer itself knows.
 struct BalancerFacts {
-  std::string policy{};  ///< Empty once the balancer is gone.
+  std::string policy{};        ///< Empty once the balancer is gone.
+  std::optional<Gone> gone{};  ///< Its other numbers are then the last ones.
   std::uint64_t retired_snapshots = 0;
   std::uint64_t stranded_snapshots = 0;
   std::uint64_t observer_failures = 0;
   bool ticks_missing = false;
   bool panicking = false;
+  /// A panic rules, and backends that are ill are picked. Not if it is closed, or if all that are
+  /// ill were declared so.
+  bool panic_opens = false;
 };
 
 /// The retry budget's last second.

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/base/utc.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/observe/escape.hpp>
 #include <poise/observe/histogram.hpp>
@@ -80,6 +81,10 @@ class Columns {
 /// The word for its state: what an operator should look at comes first.
 inline std::string_view state_of(BackendSnapshot const& backend) noexcept {
   if (backend.drained) return "drained";
+  if (backend.declared)
+    return backend.health == HealthState::unhealthy  ? "declared unhealthy"
+           : backend.health == HealthState::degraded ? "declared degraded"
+                                                     : "declared healthy";
   if (backend.phase != health::Phase::healthy) return name(backend.phase);
   return name(backend.health);
 }
@@ -128,7 +133,7 @@ inline std::string table_of_pools(Snapshot const& of) {
   columns.add({"connections", "", "idle", "in use", "opening", "waiting", "waited", "mean ms",
                "refused", "opened", "failed", "closed"});
   for (auto const& each : of.backends)
-    if (each.pool) columns.add(row_of(as_cell(each.id, 40), *each.pool));
+    if (each.pool) columns.add(row_of(as_cell(shown_id(each.id), 40), *each.pool));
   columns.add(row_of("all", *of.pools));
   return '\n' + columns.write();
 }
@@ -142,21 +147,29 @@ inline std::string ill_without_row(Snapshot const& of) {
          " degraded: raise ReaderOptions::cap, in TOML metrics.series\n";
 }
 
+/// What stands above the table.
+inline std::string head_of(Snapshot const& of) {
+  auto const name = as_cell(of.balancer.empty() ? "balancer" : shown_id(of.balancer), 40);
+  if (of.facts.gone)
+    return name + ": GONE since " + poise::detail::in_utc(of.facts.gone->wall) +
+           ": it was destroyed, and these are its last numbers\n";
+  auto const& set = of.set;
+  auto text = name + ", policy " + (of.facts.policy.empty() ? "-" : as_cell(of.facts.policy, 40)) +
+              ": " + std::to_string(set.all()) + " backends, " + std::to_string(set.healthy) +
+              " healthy, " + std::to_string(set.degraded) + " degraded, " +
+              std::to_string(set.unhealthy) + " unhealthy, " + std::to_string(set.drained) +
+              " drained\n";
+  if (of.facts.panic_opens) text += "PANIC: too few backends are left; health is ignored\n";
+  if (of.facts.ticks_missing) text += "NO TICKS: let a poise::Ticker watch this balancer\n";
+  return text + ill_without_row(of);
+}
+
 }  // namespace detail
 
 /// *Cost* sorts the backends.
 [[nodiscard]] inline std::string table(Snapshot const& of) {
   using namespace detail;  // NOLINT(google-build-using-namespace)
-  auto const& set = of.set;
-  auto text = as_cell(of.balancer.empty() ? "balancer" : of.balancer, 40) + ", policy " +
-              (of.facts.policy.empty() ? "-" : as_cell(of.facts.policy, 40)) + ": " +
-              std::to_string(set.all()) + " backends, " + std::to_string(set.healthy) +
-              " healthy, " + std::to_string(set.degraded) + " degraded, " +
-              std::to_string(set.unhealthy) + " unhealthy, " + std::to_string(set.drained) +
-              " drained\n";
-  if (of.facts.panicking) text += "PANIC: too few backends are left; health is ignored\n";
-  if (of.facts.ticks_missing) text += "NO TICKS: let a poise::Ticker watch this balancer\n";
-  text += ill_without_row(of);
+  auto text = head_of(of);
   text += std::to_string(of.retries) + " retries, " + std::to_string(of.hedges) + " hedges (" +
           std::to_string(of.hedges_won) + " won), " + std::to_string(of.all_refusals()) +
           " refusals\n\n";
@@ -169,9 +182,9 @@ inline std::string ill_without_row(Snapshot const& of) {
   columns.add({"backend", "state", "weight", "share %", "got %", "in flight", "completed", "failed",
                "p50 ms", "p99 ms"});
   for (auto const* each : sorted)
-    columns.add(row_of(as_cell(each->id, 40), state_of(*each), std::to_string(each->weight),
-                       percent(each->intended_share), percent(each->observed_share), each->requests,
-                       each->latency.recent));
+    columns.add(row_of(as_cell(shown_id(each->id), 40), of.facts.gone ? "gone" : state_of(*each),
+                       std::to_string(each->weight), percent(each->intended_share),
+                       percent(each->observed_share), each->requests, each->latency.recent));
   columns.add(row_of("other (" + std::to_string(of.unlisted) + ")", "", "", "", "", of.other, {}));
   columns.add(row_of("all", "", "", "", "", of.requests, of.last_60s));
   return text + columns.write() + table_of_pools(of);

@@ -249,7 +249,7 @@ TEST_CASE("a service has the live page, its events and explanations, which follo
     return pages({.method = "GET", .target = target, .host = host});
   };
   REQUIRE(get("/", "elsewhere").status == 421);
-  REQUIRE(get("/").body.find("EXPLAINED = [1,]") != std::string::npos);
+  REQUIRE(get("/").body.find("EXPLAINED = [\"\",]") != std::string::npos);
   REQUIRE(get("/explain?key=user-1").status == 200);
   REQUIRE(get("/why/a:1").body.find("a:1") != std::string::npos);
   REQUIRE(get("/healthz").body == "ok\n");

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -359,11 +360,123 @@ TEST_CASE("the page knows where explanations are", "[page]") {
   };
   Metrics const one{.readers = {reader("orders")}};
   Metrics const two{.readers = {reader("orders"), reader("users")}};
-  CHECK(has(page_with(one, {}), "EXPLAINED = [0,]"));
-  CHECK(has(page_with(one, {""}), "EXPLAINED = [1,]"));
-  CHECK(has(page_with(one, {"/orders"}), "EXPLAINED = [2,]"));
-  CHECK(has(page_with(two, {""}), "EXPLAINED = [0,0,]"));  // whose would it be?
-  CHECK(has(page_with(two, {"/users"}), "EXPLAINED = [0,2,]"));
+  CHECK(has(page_with(one, {}), "EXPLAINED = [null,]"));
+  CHECK(has(page_with(one, {""}), "EXPLAINED = [\"\",]"));
+  CHECK(has(page_with(one, {"/orders"}), "EXPLAINED = [\"orders/\",]"));
+  CHECK(has(page_with(two, {""}), "EXPLAINED = [null,null,]"));  // whose would it be?
+  CHECK(has(page_with(two, {"/users"}), "EXPLAINED = [null,\"users/\",]"));
+  Metrics const odd{.readers = {reader("a <b>/50%"), reader("users")}};
+  CHECK(has(page_with(odd, {"/a <b>/50%"}), "EXPLAINED = [\"a%20%3Cb%3E%2F50%25/\",null,]"));
+}
+
+TEST_CASE("a balancer that is gone is told so, without rates, and time goes on", "[page]") {
+  auto const clock = std::make_shared<VirtualClock>();
+  using R = Runtime<VirtualClock, Meter<>>;
+  auto servers = std::make_unique<Balancer<RoundRobin, void, R>>(endpoints({"a", "b"}),
+                                                                 RoundRobin{}, R{.clock = *clock});
+  auto const reader = std::make_shared<Reader>("orders", *servers);
+  Feed feed{Metrics{.readers = {reader}}};
+  feed.advance();
+  for (int i = 0; i < 100; ++i) servers->pick().finish(Result::error);
+  clock->advance(1s);
+  feed.advance();
+  Feed::Seen seen;
+  CHECK(has(feed.next(seen), R"("gone":null,"requests":100,"in_flight":0,"rate":100,)"));
+  auto const last = reader->read().at;
+  servers.reset();
+  feed.advance();
+  auto const told = feed.next(seen);
+  CAPTURE(told);
+  CHECK_FALSE(has(told, R"("gone":null)"));
+  CHECK(has(told, R"("requests":100,"in_flight":0,"rate":0,"failures":0,"causes":{})"));
+  CHECK(has(told, "[1,9,0,0,0,"));
+  auto const snapshot = reader->read();
+  REQUIRE(snapshot.facts.gone);
+  CHECK(snapshot.facts.gone->since >= last);
+  CHECK(snapshot.at >= snapshot.facts.gone->since);
+  std::this_thread::sleep_for(1ms);
+  auto const later = reader->read();
+  CHECK(later.at > snapshot.at);
+  CHECK(later.facts.gone->since == snapshot.facts.gone->since);
+}
+
+TEST_CASE("what the operator ordered has its time and is called so", "[page]") {
+  World world{endpoints({"a", "b", "c"})};
+  world.advance();
+  Feed::Seen seen;
+  (void)world.feed->next(seen);
+  world.servers.set_health("a", HealthState::degraded);
+  world.servers.set_health("b", HealthState::unhealthy);
+  world.servers.drain("c");
+  world.advance();
+  auto const since = std::to_string(world.clock.now().time_since_epoch() / 1s);
+  auto const why = "[" + since + R"(,null,"by the operator",0,0,)" + since + "]";
+  for (int second = 0; second < 2; ++second) {
+    Feed::Seen other;
+    auto const told = world.feed->next(other);
+    CAPTURE(told);
+    CHECK(has(told, "[1,11,0,"));
+    CHECK(has(told, "[2,12,0,"));
+    CHECK(has(told, "[3,6,0,"));
+    CHECK(has(told, why));
+    CHECK(has(told, "a: declared degraded by the operator"));
+    world.advance();
+  }
+  world.servers.set_health("a", std::nullopt);
+  world.advance();
+  Feed::Seen other;
+  auto const told = world.feed->next(other);
+  CHECK(has(told, "[1,0,0,"));
+  CHECK(has(told, "a: no longer declared by the operator, healthy as found"));
+}
+
+TEST_CASE("a panic is shown only while ill backends get requests", "[page]") {
+  World world{endpoints({"a", "b", "c"})};
+  world.servers.tick();
+  for (auto const* id : {"a", "b", "c"}) world.servers.set_health(id, HealthState::unhealthy);
+  world.advance();
+  Feed::Seen seen;
+  CHECK(has(world.feed->next(seen), R"("panic":true,"panic_opens":false)"));
+  CHECK_FALSE(world.servers.pick());
+  for (auto const* id : {"a", "b", "c"}) {
+    world.servers.set_health(id, std::nullopt);
+    world.servers.report_health(id, HealthState::unhealthy);
+  }
+  world.clock.advance(1s);
+  world.servers.tick();
+  world.advance();
+  CHECK(has(world.feed->next(seen), R"("panic":true,"panic_opens":true)"));
+  CHECK(world.servers.pick());
+}
+
+TEST_CASE("ids that differ look different, and are asked for by their bytes", "[page]") {
+  World world{{{.id = "  "},
+               {.id = "b"},
+               {.id = "b "},
+               {.id = "\xff"},
+               {.id = "\xfe"},
+               {.id = "\\xff"},
+               {.id = "c:\\d"}}};
+  Feed::Seen seen;
+  auto const told = world.feed->next(seen);
+  CAPTURE(told);
+  CHECK(has(told, R"([1,"\\x20\\x20","","",0,"%20%20"])"));
+  CHECK(has(told, R"([2,"b","","",0])"));
+  CHECK(has(told, R"([3,"b\\x20",)"));
+  CHECK(has(told, R"([4,"\\xff","","",0,"%FF"])"));
+  CHECK(has(told, R"([5,"\\xfe",)"));
+  CHECK(has(told, R"([6,"\\\\xff",)"));
+  CHECK(has(told, R"([7,"c:\\d","","",0])"));
+}
+
+TEST_CASE("two readers of one name are refused", "[page]") {
+  World world{endpoints({"a"})};
+  auto const reader = [&] { return std::make_shared<Reader>("orders", world.servers); };
+  Metrics const metrics{.readers = {reader(), reader()}};
+  Handler handler;
+  CHECK_THROWS_WITH(add_page(handler, metrics),
+                    Catch::Matchers::Contains("two readers are named \"orders\""));
+  CHECK_THROWS_AS(add_metrics(handler, metrics), ConfigError);
 }
 
 }  // namespace unit_observe_feed

@@ -97,6 +97,36 @@ TEST_CASE("a page that throws is a 500, and does not say why", "[observe]") {
   CHECK(response.body.find("secret") == std::string::npos);
 }
 
+TEST_CASE("a path is decoded before its route is looked for", "[observe]") {
+  World world;
+  world.handler.add("/a <b>/explain", [](HttpRequest const&) { return HttpResponse{}; });
+  std::string const prefix = "/a <b>/why/";
+  world.handler.add_below(prefix, [prefix](HttpRequest const& request) {
+    return HttpResponse{.body = std::string{request.below(prefix)}};
+  });
+  CHECK(world.get("/a%20%3cb%3E/explain?key=1").status == 200);
+  CHECK(world.get("/a%20%3Cb%3E/why/x%2Fy%zz").body == "x%2Fy%zz");
+  CHECK(world.get("/a%20%3Cb%3E%2Fwhy%2Fid").body == "id");
+  CHECK(world.get("/a%20b/explain").status == 404);
+  CHECK(world.get("/%").status == 404);
+  CHECK(percent_encoded("a/ \xff~") == "a%2F%20%FF~");
+}
+
+TEST_CASE("texts say that a balancer is gone, and do not call it well", "[observe]") {
+  auto world = std::make_unique<World>();
+  auto const handler = world->handler;
+  CHECK(world->get("/json").body.find(R"("state":"live","gone_since":null)") != std::string::npos);
+  world.reset();
+  auto const get = [&](std::string_view target) {
+    return handler({.method = "GET", .target = target, .host = "localhost"}).body;
+  };
+  auto const text = get("/text");
+  CAPTURE(text);
+  CHECK(text.starts_with("orders: GONE since 20"));
+  CHECK(text.find("healthy") == std::string::npos);
+  CHECK(get("/json").find(R"("state":"gone","gone_since":)") != std::string::npos);
+}
+
 TEST_CASE("a page is served after the balancer's end", "[observe]") {
   auto world = std::make_unique<World>();
   auto const handler = world->handler;

@@ -2,6 +2,7 @@
 #include <poise/observe/log.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -86,6 +87,31 @@ TEST_CASE("what a balancer's backends go through is logged", "[observe]") {
   CHECK(text.find("c: healthy -> ejected") != std::string::npos);
   CHECK(text.find("a: drained") != std::string::npos);
   CHECK(text.find("b: weight 7") != std::string::npos);
+}
+
+TEST_CASE("what the operator says of a backend's health is logged, what is found is not",
+          "[observe]") {
+  using R = Runtime<VirtualClock, Log>;
+  Lines lines;
+  Balancer<RoundRobin, void, R> servers{
+      endpoints({"a", "b"}),
+      {},
+      R{.observers = {{lines.sink(), {.lines_per_second = 100, .json = false}}}}};
+  lines.all.clear();
+  servers.report_health("a", HealthState::degraded);
+  servers.set_health("a", HealthState::degraded);  // as was found: he has said it all the same
+  servers.set_health("a", HealthState::degraded);
+  servers.set_health("a", HealthState::unhealthy);
+  servers.set_health("a", std::nullopt);
+  REQUIRE(lines.all.size() == 3);
+  CHECK(lines.all[0].second == "a: declared degraded by the operator");
+  CHECK(lines.all[1].second == "a: declared unhealthy by the operator");
+  CHECK(lines.all[2].second == "a: no longer declared by the operator, degraded as found");
+  Log const json{lines.sink(), {.json = true}};
+  json.on_event(
+      {.kind = Event::Kind::health, .id = "a", .health = HealthState::unhealthy, .declared = true});
+  CHECK(lines.all.back().second.ends_with(
+      R"("event":"health","backend":"a","health":"unhealthy","declared":true})"));
 }
 
 TEST_CASE("an id can't forge a line of the log", "[observe]") {

@@ -554,6 +554,63 @@ TEST_CASE("of events only the last are kept", "[observe]") {
   CHECK(events.back().line == "a: undrained");
 }
 
+TEST_CASE("a limit that is touched all the time is summed up in two lines", "[observe]") {
+  World<> world{endpoints({"a"})};
+  Reader const reader{"", *world.servers};
+  world.servers->drain("a");
+  world.servers->undrain("a");
+  auto const touch = [&] {
+    world.servers->set_admission("a", {.max_in_flight = 1});
+    auto const lease = world.servers->pick();
+    CHECK_FALSE(world.servers->pick());
+  };
+  for (int second = 0; second < 300; ++second) {
+    touch();
+    world.clock.advance(1s);
+    world.servers->tick();
+    (void)reader.events();
+  }
+  auto const events = reader.events();
+  REQUIRE(events.size() == 5);
+  CHECK(events[3].line.ends_with("in flight (300 times in 299 s)"));
+  CHECK(events[4].line.ends_with("below its limit (300 times in 299 s)"));
+  CHECK(events[3].series != 0);
+  world.clock.advance(2min);
+  (void)reader.events();
+  touch();
+  CHECK(reader.events().size() == 7);
+}
+
+TEST_CASE("what comes and goes does not push out what else happened", "[observe]") {
+  World<> world{endpoints({"a", "b"})};
+  Reader const reader{"", *world.servers};
+  world.servers->drain("a");
+  for (int i = 0; i < 500; ++i) {
+    world.servers->add({.id = "c"});
+    world.servers->remove("c");
+  }
+  auto const events = reader.events();
+  CHECK(events.size() == 42);
+  CHECK(events[0].line == "a: drained");
+}
+
+TEST_CASE("a panic between ticks is not dated before what caused it", "[observe]") {
+  World<RoundRobin, health::Standard> world{endpoints({"a", "b", "c"})};
+  Reader const reader{"", *world.servers};
+  world.servers->tick();
+  world.clock.advance(900ms);
+  for (auto const* id : {"a", "b"}) world.servers->set_health(id, HealthState::unhealthy);
+  (void)reader.events();
+  world.clock.advance(100ms);
+  world.servers->tick();
+  auto const events = reader.events();
+  REQUIRE(events.size() == 3);
+  CHECK(events[0].line == "a: declared unhealthy by the operator");
+  CHECK(events[2].line.starts_with("panic begins"));
+  CHECK(events[2].at == world.clock.now());
+  CHECK(events[2].at > events[1].at);
+}
+
 TEST_CASE("a meter serves one balancer", "[observe]") {
   using R = Runtime<VirtualClock, Meter<>>;
   Balancer<RoundRobin, void, R> one{endpoints({"a"})};

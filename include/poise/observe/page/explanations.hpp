@@ -9,20 +9,20 @@
 namespace poise::inline v0_1_0::observe::detail {
 
 inline constexpr std::string_view page_explanations = R"js(
-// The explanations of one balancer. `place` says where the server has them: 0 nowhere, 1 at
-// explain and why/, 2 below the balancer's name.
+// The explanations of one balancer. `base` is the path below which the server has them, or null.
 class Explanations {
   constructor() {
     Object.assign(this, {base: null, id: null, asked: 0});
     $('ask').addEventListener('click', () => this.ask());
     $('key').addEventListener('keydown', event => event.key === 'Enter' && this.ask());
   }
-  show(name, place, id) {
-    const base = place === 0 ? null : place === 1 ? '' : `${encodeURIComponent(name)}/`;
+  // `path` is the id within an address, if its text is not the id itself.
+  show(base, id, path) {
     $('explanations').hidden = base === null;
     const isOther = id !== this.id || base !== this.base;
     if (isOther) this.clear();
     [this.base, this.id] = [base, id];
+    this.path = path || encodeURIComponent(id);
     if (base !== null && (isOther || Date.now() - this.asked >= 2000)) this.why();
   }
   clear() {
@@ -31,8 +31,8 @@ class Explanations {
   }
   why() {
     this.asked = Date.now();
-    this.load($('why'), `why/${encodeURIComponent(this.id)}`);
-    $('why-link').href = `${this.base}why/${encodeURIComponent(this.id)}`;
+    this.load($('why'), `why/${this.path}`);
+    $('why-link').href = `${this.base}why/${this.path}`;
   }
   ask() {
     this.load($('explanation'), `explain?key=${encodeURIComponent($('key').value)}`);

@@ -16,7 +16,10 @@ const STATES = [
   ['probation', '\u25c7', 'bad', 1, 'on probation'],
   ['slow start', '\u25b2', 'warn', 4, 'in slow start'],
   ['drained', '\u25cb', '', 7, 'drained'], ['unhealthy', '\u25a0', 'bad', 0, 'unhealthy'],
-  ['new', '\u25b3', 'good', 6, 'new'],
+  ['new', '\u25b3', 'good', 6, 'new'], ['gone', '\u25cb', '', 7, 'gone'],
+  ['declared healthy', '\u25cf', 'good', 8, 'declared healthy'],
+  ['declared degraded', '\u25d0', 'warn', 3, 'declared degraded'],
+  ['declared unhealthy', '\u25a0', 'bad', 0, 'declared unhealthy'],
 ];
 // Picked like others, and fails: what a monitor has not seen yet, or none is there to see.
 const FAILING = ['failing', '\u25bc', 'bad', 2, 'failing'];
@@ -24,9 +27,9 @@ const SLOW_START = STATES[5];
 const MAX_POINTS = 300;
 
 class Row {
-  constructor([slot, id, address, zone, tier]) {
-    Object.assign(this, {slot, id, address, zone, tier, rates: [], p50s: [], p99s: [], causes: {},
-      failure: null});
+  constructor([slot, id, address, zone, tier, path]) {
+    Object.assign(this, {slot, id, address, zone, tier, path, rates: [], p50s: [], p99s: [],
+      causes: {}, failure: null});
     this.take([slot, 0, 0, 0, 0, null, null, 0, 0, 0, 1000, 0]);
   }
   // As Row::encode() in feed.hpp writes it.
@@ -68,27 +71,37 @@ class Balancer {
   }
   // `from` is what the server says of this balancer in one event.
   take(from, isFull) {
+    this.find_offset(from.now.at);
     this.now = from.now;
-    const offset = Date.now() / 1000 - from.now.at;
-    // Events come late, never early; unless a clock was set.
-    this.offset = Math.abs(offset - this.offset) > 5 ? offset : Math.min(offset, this.offset);
     if (from.names) this.name_rows(from.names);
     for (const row of from.rows) this.rows.get(row[0])?.take(row);
     for (const row of this.order) row.note_failure(this.now.at, !isFull);
     const last = this.log.length ? this.log[this.log.length - 1][0] : 0;
+    const series = new Set(this.log.map(entry => entry[5] || 0));
     if (isFull) this.log = [];
     const known = isFull ? 0 : last;
-    for (const entry of from.log || []) if (entry[0] > known) this.log.push(entry);
+    for (const entry of from.log || []) if (entry[0] > known) this.note(entry);
     if (this.log.length > 256) this.log.splice(0, this.log.length - 256);
     if (isFull) this.take_past(from);
     else if (from.point) this.keep(from.point);
-    return this.log.filter(entry => entry[0] > last);
+    return this.log.filter(entry => entry[0] > last && !(entry[5] && series.has(entry[5])));
+  }
+  // Events come late, never early; unless a clock was set. A clock that stands says nothing.
+  find_offset(at) {
+    if (at === this.now?.at) return;
+    const offset = Date.now() / 1000 - at;
+    this.offset = Math.abs(offset - this.offset) > 5 ? offset : Math.min(offset, this.offset);
+  }
+  // One of a series stands for those before it.
+  note(entry) {
+    if (entry[5]) this.log = this.log.filter(each => each[5] !== entry[5]);
+    this.log.push(entry);
   }
   name_rows(names) {
     const rows = new Map();
     for (const name of names) {
       const row = this.rows.get(name[0]) || new Row(name);
-      [, row.id, row.address, row.zone, row.tier] = name;
+      [, row.id, row.address, row.zone, row.tier, row.path] = name;
       rows.set(name[0], row);
     }
     this.rows = rows;
@@ -119,11 +132,21 @@ class Balancer {
   get troubled() {
     return this.order.filter(row => row.troubled).sort(by_trouble);
   }
+  get isGone() { return (this.now.gone ?? null) !== null; }
+  get all() {
+    const {healthy, degraded, unhealthy, drained} = this.now;
+    return healthy + degraded + unhealthy + drained;
+  }
+  // How many are neither drained nor in trouble.
+  get well() {
+    return Math.max(0, this.all - this.now.drained - this.troubled.length - this.unseen);
+  }
   // How many are ill of those that have no row.
   get unseen() { return this.now.unlisted_unhealthy + this.now.unlisted_degraded; }
   get level() {
-    const {panic, healthy, degraded, unhealthy, drained, ticks_missing} = this.now;
-    const all = healthy + degraded + unhealthy + drained;
+    if (this.isGone) return 'gone';
+    const {all} = this;
+    const {panic, healthy, degraded, unhealthy, ticks_missing} = this.now;
     if (panic || this.affected >= 0.01 || (all > 0 && healthy + degraded === 0)) return 'bad';
     const ill = unhealthy + degraded > 0 || this.order.some(row => row.troubled);
     return ill || ticks_missing || all === 0 || this.affected >= 0.001 ? 'warn' : 'good';

@@ -29,6 +29,7 @@ header { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; pad
   background: var(--card); border-bottom: 1px solid var(--line); }
 noscript p { padding: 12px 16px; font-size: 16px; font-weight: 600; }
 #policy { color: var(--faint); }
+#balancers button { max-width: 100%; overflow-wrap: anywhere; }
 #balancers { display: flex; gap: 4px; flex-wrap: wrap; }
 #live { margin-left: auto; font-weight: 600; }
 #live[data-state=live] { color: var(--good); }
@@ -117,6 +118,8 @@ tr[data-level=warn] th:first-child { border-left-color: var(--warn); }
 #detail h2 { display: inline; color: var(--text); font-size: 16px; overflow-wrap: anywhere; }
 #close { float: right; }
 #detail-figures { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 6px 0; }
+#detail-figures div { min-width: 0; }
+#detail-figures dd { overflow-wrap: anywhere; }
 #detail-figures dt { color: var(--faint); font-size: 12px; }
 #key { width: 260px; max-width: 100%; }
 pre { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;

@@ -8,7 +8,7 @@
 namespace poise::inline v0_1_0::observe::detail {
 
 inline constexpr std::string_view page_view = R"js(
-const MARKS = {good: '\u25cf', warn: '\u25b2', bad: '\u25a0'};
+const MARKS = {good: '\u25cf', warn: '\u25b2', bad: '\u25a0', gone: '\u25cb'};
 
 // -- words ----------------------------------------------------------------------------------------
 
@@ -25,11 +25,13 @@ function shortened(text, max) {
   return `${letters.slice(0, max - 1 - end).join('')}\u2026${letters.slice(-end).join('')}`;
 }
 const MAX_ID = 48;
+const MAX_LINE_ID = 200;  // as EventLog cuts it
 const brief = (id, max = MAX_ID) => isolated(shortened(visible(id), max));
 function set_id(node, id) {
   const whole = visible(id);
   set_text(node, shortened(whole, MAX_ID));
   if (whole !== node.textContent) node.title = whole;
+  else node.removeAttribute('title');
 }
 function number(value) {
   if (value === null || value === undefined) return '-';
@@ -61,13 +63,14 @@ function explanation(balancer, row) {
   if (row.why) {
     const wall = balancer.wall(outSince);
     const isBack = STATES[row.state] === SLOW_START;
-    parts.push(`${isBack ? 'back ' : ''}since ${clock(wall)} ` +
+    const order = cause === 'by the operator' ? `${cause} ` : '';
+    parts.push(`${order}${isBack ? 'back ' : ''}since ${clock(wall)} ` +
       `(${span(balancer.now.at - outSince)})`);
     const unit = cause === 'latency' ? ' ms' : '';
     const figures = value || limit
       ? ` ${number(value)}${unit}, limit ${number(limit)}${unit}` : '';
     const isAgain = STATES[row.state][0] === 'ejected' && since > outSince && !figures;
-    if (!isBack) parts.push((isAgain ? 'last trial request: ' : '') + cause + figures);
+    if (!isBack && !order) parts.push((isAgain ? 'last trial request: ' : '') + cause + figures);
   }
   const left = until === null || until === undefined ? null : until - balancer.now.at;
   const then = left !== null && left >= 0.5 ? `in ${span(left)}, at ${clock(balancer.wall(until))}`
@@ -76,11 +79,14 @@ function explanation(balancer, row) {
     case 'ejected': parts.push(then ? `trial request ${then}` : left !== null
       ? 'trial request next' : 'until probes reach it'); break;
     case 'probation': parts.push('one trial request decides'); break;
-    case 'new': case 'slow start': parts.push(`gets ${percent(row.admitted / 1000)} of its share` +
-      (then ? `, all of it ${then}` : '')); break;
-    case 'degraded': parts.push('gets what healthy ones can\u2019t carry'); break;
-    case 'drained': parts.push('by the operator'); break;
-    case 'unhealthy': parts.push('declared by the operator or a rule'); break;
+    case 'new': case 'slow start': parts.push(row.admitted >= 1000
+      ? 'gets all of its share already'
+      : `gets ${percent(row.admitted / 1000)} of its share` + (then ? `, all of it ${then}` : ''));
+      break;
+    case 'degraded': case 'declared degraded':
+      parts.push('gets what healthy ones can\u2019t carry'); break;
+    case 'drained': if (!row.why) parts.push('by the operator'); break;
+    case 'unhealthy': parts.push('found by a rule'); break;
   }
   if (row.shown === FAILING) {
     const {since: began, isExact} = row.failure;
@@ -228,11 +234,12 @@ class Table {
 
 // -- the rest of the page -------------------------------------------------------------------------
 
-function log_item(balancer, [, at, level, id, text]) {
+function log_item(balancer, [, at, level, id, text, series]) {
   const wall = balancer.wall(at);
   const mark = ['', '\u25b2 ', '\u25a0 '][level];
-  const shown = id ? text.replace(visible(id), () => brief(id)) : text;
-  const item = element('li', {class: ['', 'warn', 'bad'][level]},
+  const shown = id
+    ? text.replace(shortened(visible(id), MAX_LINE_ID), () => brief(id)) : text;
+  const item = element('li', {class: ['', 'warn', 'bad'][level], 'data-series': series || ''},
     element('time', {datetime: new Date(wall * 1000).toISOString()}, clock(wall)),
     ` ${mark}${shown}`);
   if (shown.length < text.length) item.title = text;
@@ -244,16 +251,22 @@ function draw_log(list, balancer, entries, count) {
   if (list.of !== balancer) [list.of, list.newest] = [balancer, 0];
   if (!list.newest) list.replaceChildren();
   const added = entries.filter(entry => entry[0] > list.newest).slice(-count);
-  for (const entry of added) list.prepend(log_item(balancer, entry));
+  for (const entry of added) {
+    if (entry[5]) list.querySelector(`[data-series="${entry[5]}"]`)?.remove();
+    list.prepend(log_item(balancer, entry));
+  }
   while (list.children.length > count) list.lastChild.remove();
   if (entries.length) list.newest = entries[entries.length - 1][0];
 }
+// A term is [name, value, the whole of a value that may be long].
 function draw_terms(list, terms) {
   while (list.children.length > terms.length) list.lastChild.remove();
-  terms.forEach(([name, value], i) => {
+  terms.forEach(([name, value, whole], i) => {
     if (!list.children[i]) list.append(element('div', {}, element('dt'), element('dd')));
     set_text(list.children[i].firstChild, name);
-    set_text(list.children[i].lastChild, value);
+    const node = list.children[i].lastChild;
+    if (whole === undefined) set_text(node, value);
+    else set_id(node, whole);
   });
 }
 function draw_items(list, texts) {
@@ -271,15 +284,17 @@ function all_drained(balancer, all) {
     : now.rate === 0 ? ': there is none for a request' : '');
 }
 function headline(balancer, troubled) {
-  const {now, unseen} = balancer;
-  const all = now.healthy + now.degraded + now.unhealthy + now.drained;
+  const {now, unseen, all, well} = balancer;
+  if (balancer.isGone)
+    return `${MARKS.gone} Gone since ${clock(balancer.wall(now.gone))}: it was destroyed`;
   const drained = now.drained ? `, ${now.drained} drained` : '';
   if (all === 0) return '\u25b2 There are no backends';
   if (now.drained === all) return all_drained(balancer, all);
-  if (now.panic) return '\u25a0 Panic: too few backends are left, so health is ignored';
+  if (now.panic_opens)
+    return '\u25a0 Panic: too few backends are left, so health is ignored';
   if (troubled.length === 1 && unseen === 0)
     return `${troubled[0].shown[1]} ${brief(troubled[0].id)} is ${troubled[0].shown[4]}` +
-      (all > 1 ? `; ${now.healthy} of ${all} are healthy${drained}` : '');
+      (all > 1 ? `; ${well} of ${all} are healthy${drained}` : '');
   const ill = troubled.length + unseen;
   if (ill > 0) {
     const out = troubled.filter(row => row.rank < 2).length + now.unlisted_unhealthy;
@@ -289,12 +304,13 @@ function headline(balancer, troubled) {
   if (now.unhealthy + now.degraded > 0)
     return `\u25a0 ${now.unhealthy} of ${all} backends are unhealthy, ${now.degraded} degraded`;
   if (balancer.affected >= 0.001)
-    return `\u25a0 Requests fail, though no backend is out: ${now.healthy} of ${all} are healthy`;
+    return `\u25a0 Requests fail, though no backend is out: ${well} of ${all} are healthy`;
   if (now.ticks_missing) return '\u25b2 Nothing ticks this balancer: let a Ticker watch it';
-  return `\u25cf All is well: ${now.healthy} of ${all} backends are healthy${drained}`;
+  return `\u25cf All is well: ${well} of ${all} backends are healthy${drained}`;
 }
 function traffic(balancer) {
   const {now, affected, refused} = balancer;
+  if (balancer.isGone) return 'What stands below are its last numbers.';
   if (now.rate + refused === 0) return 'There is no traffic.';
   const rate = `${number(now.rate + refused)} requests/s`;
   if (affected < 0.001) return `Traffic is not affected: ${rate}, fewer than 0.1 % fail.`;
@@ -390,11 +406,12 @@ class Page {
     if (all.length === 0) return;
     const wanted = this.opened ? this.opened.of : this.chosen;
     const worst = level => all.find(each => each.level === level);
-    this.shown = all.find(each => each.name === wanted) || worst('bad') || worst('warn') || all[0];
+    this.shown = all.find(each => each.name === wanted) || worst('bad') || worst('warn') ||
+      worst('good') || all[0];
     const balancer = this.shown;
     const {now} = balancer;
     set_text($('name'), balancer.name || 'poise');
-    set_text($('policy'), now.policy ? `policy ${now.policy}` : 'the balancer is gone');
+    set_text($('policy'), balancer.isGone ? 'the balancer is gone' : `policy ${now.policy}`);
     this.draw_choice(all);
     const troubled = balancer.troubled;
     $('verdict').dataset.level = balancer.level;
@@ -415,7 +432,7 @@ class Page {
       ['no backend/s', number(balancer.refused)], ['p50', ms(now.p50)], ['p90', ms(now.p90)],
       ['p99', ms(now.p99)], ['in flight', number(now.in_flight)],
       ['retries/s', number(now.retries)], ['hedges/s', number(now.hedges)],
-      ['healthy', `${now.healthy} of ${now.healthy + now.degraded + now.unhealthy + now.drained}`],
+      ['healthy', balancer.isGone ? '-' : `${balancer.well} of ${balancer.all}`],
     ]);
     this.draw_charts(balancer);
     $('unlisted').hidden = now.unlisted === 0;
@@ -461,7 +478,7 @@ class Page {
         });
       }
       nav.children[i].setAttribute('aria-pressed', balancer === this.shown);
-      set_text(nav.children[i], `${MARKS[balancer.level]} ${balancer.name}`);
+      set_text(nav.children[i], `${MARKS[balancer.level]} ${brief(balancer.name)}`);
     });
   }
   draw_detail(balancer) {
@@ -469,10 +486,10 @@ class Page {
     const row = balancer.name === this.opened.of
       && balancer.order.find(each => each.id === this.opened.id);
     if (!row) return this.open(null);
-    set_text($('detail-title'), visible(row.id));
+    set_id($('detail-title'), row.id);
     draw_terms($('detail-figures'), [
       ['state', `${row.shown[1]} ${row.shown[0]} ${explanation(balancer, row)}`],
-      ['address', visible(row.address) || '-'], ['zone', visible(row.zone) || '-'],
+      ['address', '', row.address || '-'], ['zone', '', row.zone || '-'],
       ['tier', String(row.tier)],
       ['weight', String(row.weight)], ['admitted', percent(row.admitted / 1000)],
       ['share', percent(row.share / 1000)], ['intended', percent(row.intended / 1000)],
@@ -481,8 +498,8 @@ class Page {
       ['failures/s', `${number(row.failures)} ${causes_of(row.causes)}`],
       ['p50', ms(row.p50)], ['p99', ms(row.p99)],
     ]);
-    const place = EXPLAINED[[...this.balancers.values()].indexOf(balancer)];
-    this.explanations.show(balancer.name, place || 0, row.id);
+    const base = EXPLAINED[[...this.balancers.values()].indexOf(balancer)];
+    this.explanations.show(balancer.isGone ? null : base ?? null, row.id, row.path);
     draw_log($('detail-log'), balancer, balancer.log.filter(entry => entry[3] === row.id), 20);
   }
   // For screen readers: a notice once, although its numbers change; what is bad at once.

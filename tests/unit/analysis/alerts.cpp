@@ -285,7 +285,7 @@ TEST_CASE("300 dead backends are one alert with one list") {
         Log{"fire errors", "fire errors", "clear errors", "fire errors", "clear errors"});
 }
 
-TEST_CASE("a page is cleared soon after an outage, and the next one is announced") {
+TEST_CASE("a page is cleared soon after an outage, and one a day later is announced") {
   auto const history = GENERATE(10min, 120min);
   auto const outage = GENERATE(60s, 600s);
   Watch watch{analysis::default_rules()};
@@ -301,7 +301,57 @@ TEST_CASE("a page is cleared soon after an outage, and the next one is announced
     watch.state.failures = 0;
     watch.run(5min + 10s);
     for (auto const& each : watch.alerts.alerts()) CHECK(each.severity == Severity::ticket);
+    watch.run(12h);
   }
+}
+
+namespace {
+
+/// A failure that comes and goes for six hours.
+struct Cycle {
+  std::uint64_t requests;  // a second
+  std::uint64_t failures;
+  Duration lasts;
+  Duration period;
+};
+/// The log of its pages.
+struct Pages {
+  int begun = 0;
+  bool paging = false;
+
+  void look(Alerts const& alerts) {
+    bool const now = std::ranges::any_of(alerts.alerts(), [](Alert const& each) {
+      return each.severity == Severity::page;
+    });
+    begun += now && !paging ? 1 : 0;
+    paging = now;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a failure that comes and goes pages twice or three times, not each time it comes") {
+  auto const history = GENERATE(0min, 30min, 8h);
+  auto const cycle = GENERATE(Cycle{100, 50, 90s, 420s}, Cycle{100, 50, 90s, 600s},
+                              Cycle{100, 50, 90s, 900s}, Cycle{10, 10, 120s, 480s},
+                              Cycle{1000, 200, 120s, 480s}, Cycle{1000, 1000, 60s, 1500s});
+  CAPTURE(history / 1min, cycle.requests, cycle.period / 1s);
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.state.requests = cycle.requests;
+  watch.run(history);
+  Pages pages;
+  for (auto time = 0s; time < 6h; time += 1s) {
+    watch.state.failures = time % cycle.period < cycle.lasts ? cycle.failures : 0;
+    watch.run(1s);
+    pages.look(watch.alerts);
+  }
+  CHECK(pages.begun >= 1);
+  CHECK(pages.begun <= 3);
+  watch.state.failures = 0;
+  watch.run(36min);  // it has stayed away
+  pages.look(watch.alerts);
+  CHECK_FALSE(pages.paging);
 }
 
 TEST_CASE("a page that ends goes on as a ticket of what still fires") {

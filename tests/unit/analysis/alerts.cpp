@@ -320,9 +320,8 @@ struct Pages {
   bool paging = false;
 
   void look(Alerts const& alerts) {
-    bool const now = std::ranges::any_of(alerts.alerts(), [](Alert const& each) {
-      return each.severity == Severity::page;
-    });
+    bool const now = std::ranges::any_of(
+        alerts.alerts(), [](Alert const& each) { return each.severity == Severity::page; });
     begun += now && !paging ? 1 : 0;
     paging = now;
   }

@@ -71,7 +71,7 @@ inline void write(JsonWriter& json, Candidate const& of, Time now) {
 inline void write(JsonWriter& json, Decision const& of, Time now) {
   auto const& pick = of.pick;
   json.count("number", of.number);
-  json.time("age", now - pick.at);
+  json.time("age", between(pick.at, now));
   json.text("winner", of.winner);
   json.count("in_flight", pick.in_flight);
   json.text("key", pick.key());

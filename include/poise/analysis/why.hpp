@@ -341,7 +341,7 @@ namespace detail {
   if (!why.held_by.empty()) text += ", held back by " + poise::detail::escaped(why.held_by);
   if (why.until && *why.until > now)
     text += ", for " + detail::in_tenths(saturating_sub(*why.until, now)) + " more";
-  else if (why.until) text += ", until the next tick";
+  else if (why.until) text += ", until one of the next ticks";
   if (auto const what = remedy(why); !what.empty())
     text += (why.until ? "; " : "; ends by: ") + std::string{what};
   return text;

@@ -223,7 +223,7 @@ TEST_CASE("a time of return that has passed waits for a tick, and says so") {
   Pool pool;
   pool.run(5, Result::error);
   auto why = pool.why();
-  CHECK(message(why, *why.until + 12s).find("until the next tick; then one trial") !=
+  CHECK(message(why, *why.until + 12s).find("until one of the next ticks; then one trial") !=
         std::string::npos);
 }
 

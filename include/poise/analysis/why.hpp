@@ -51,7 +51,7 @@ enum class Reason : std::uint8_t {
   on_trial,    ///< Probation: as many trial requests as it may have are in flight.
   full,        ///< As many requests as its limit are in flight.
   probation,   ///< It gets trial requests only.
-  slow_start,  ///< It warms up, with a fraction of its share; also if it joined since the last tick.
+  slow_start,  ///< It warms up, with a fraction of its share; or joined since the last tick.
   limited,     ///< It accepts a fraction of its picks, for another reason.
   degraded,    ///< It gets what the healthy backends can't carry.
   // Of one pick; only explain() knows these.

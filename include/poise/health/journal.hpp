@@ -47,7 +47,7 @@ struct Transition {
   std::array<std::uint64_t, result_count> results{};  ///< Failures so far, by cause (Result).
 };
 
-/// How a backend's phase will end, as it looks now: what came later than the transition prolongs it.
+/// How a backend's phase will end, as it looks now: what came later may prolong it.
 struct Outlook {
   std::optional<Time> until{};  ///< By the balancer's clock; nothing if it has no time, or is held.
   bool joins = false;           ///< No tick has met this backend yet.

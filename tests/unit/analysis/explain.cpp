@@ -305,7 +305,8 @@ TEST_CASE("explanations and reasons as JSON") {
       R"({"policy":"least_connections","key":"a\"b","winner":"a","found_by_scan":false,)"
       R"("preferred":false,"panicking":false,"last_resort":false,"explores":false,)"
       R"("candidates":[{"id":"a","reason":"eligible","cause":"","value":null,)"
-      R"("limit":null,"held_by":"","since":null,"left":null,"ends_by":"","score":0,"compared":false,)"
+      R"("limit":null,"held_by":"","since":null,"left":null,"ends_by":"","score":0,)"
+      R"("compared":false,)"
       R"("weight":1,"in_flight":0},{"id":"b","reason":"drained",)"));
   servers.drain("a");
   CHECK(json(explain(servers))

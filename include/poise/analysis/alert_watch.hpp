@@ -7,8 +7,9 @@
 //
 // For alerts without a page, call AlertWatch::update() once a second with what a Reader reads.
 //
-// Requests are attempts and picks that found no backend; both count as failures unless they
-// succeeded. PoolState::changed, unfair and breaching are what detectors.hpp finds.
+// Requests are attempts that ended and picks that found no backend. Failures are those picks, and
+// attempts whose result is_failure(): not those that were rejected, cancelled or abandoned.
+// PoolState::changed, unfair and breaching are what detectors.hpp finds.
 
 #include <algorithm>
 #include <chrono>
@@ -28,6 +29,7 @@
 #include <poise/analysis/detectors.hpp>
 #include <poise/analysis/sample.hpp>
 #include <poise/backend.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/call.hpp>
 #include <poise/observe/event_log.hpp>
 #include <poise/observe/feed.hpp>
@@ -58,6 +60,7 @@ class AlertWatch {
       alerts_.update({.now = now.at,
                       .requests = totals.requests - before_->requests,
                       .failures = totals.failures - before_->failures,
+                      .refusals = totals.refusals - before_->refusals,
                       .backends = static_cast<std::size_t>(now.set.all()),
                       .healthy = static_cast<std::size_t>(now.set.healthy + now.set.degraded),
                       .ejections = totals.ejections - before_->ejections,
@@ -99,6 +102,7 @@ class AlertWatch {
     explicit Totals(observe::Snapshot const& now)
         : requests{now.requests.all_completed() + now.all_refusals()},
           failures{now.all_refusals()},
+          refusals{now.all_refusals()},
           unretried{now.stopped_calls[static_cast<std::size_t>(StopReason::budget)]} {
       for (std::size_t i = 0; i < result_count; ++i)
         if (is_failure(static_cast<Result>(i))) failures += now.requests.completed[i];
@@ -107,6 +111,7 @@ class AlertWatch {
     }
     std::uint64_t requests;
     std::uint64_t failures;
+    std::uint64_t refusals;
     std::uint64_t unretried;  // calls that the budget stopped: none of it was left
     std::uint64_t ejections = 0;
   };
@@ -119,8 +124,9 @@ class AlertWatch {
   Duration tick_age(observe::Snapshot const& now) {
     if (!now.facts.ticks_missing) ticks_missing_since_.reset();
     else if (!ticks_missing_since_) ticks_missing_since_ = now.at;
-    return ticks_missing_since_ ? now.at - *ticks_missing_since_ + std::chrono::seconds{10}
-                                : Duration{};
+    if (!ticks_missing_since_) return {};
+    return poise::detail::saturating_add(
+        poise::detail::saturating_sub(now.at, *ticks_missing_since_), std::chrono::seconds{10});
   }
 
   Alerts alerts_;

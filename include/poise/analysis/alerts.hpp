@@ -14,6 +14,9 @@
 //
 // The default set, default_rules(), needs no tuning. docs/analysis.md lists it.
 //
+//   Durations are told from one update to the next. A gap of more than a minute, and of more than
+//   twice the one before, says nothing of what was meanwhile: durations begin again after it.
+//
 // Source: the Prometheus rules `for` and `keep_firing_for`.
 
 #include <algorithm>
@@ -24,6 +27,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,6 +36,7 @@
 #include <vector>
 
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/error.hpp>
 #include <poise/time.hpp>
 
@@ -42,6 +47,7 @@ struct PoolState {
   Time now{};
   std::uint64_t requests = 0;  ///< Since the last state.
   std::uint64_t failures = 0;
+  std::uint64_t refusals = 0;  ///< Of the failures: picks that found no backend.
   std::size_t backends = 0;
   std::size_t healthy = 0;      ///< Neither ejected nor drained.
   std::uint64_t ejections = 0;  ///< Since the last state.
@@ -89,11 +95,13 @@ struct Firing {
   std::string rule;
   Severity severity{};
   Time since{};      ///< When it fired.
-  double value = 0;  ///< Now.
+  double value = 0;  ///< Now. NaN: not known.
   double limit = 0;  ///< Rule::fire.
   std::vector<std::string> backends;
   std::string advice;
   Unit unit{};
+  double clear = 0;       ///< Rule::clear.
+  bool clearing = false;  ///< It is well again, and ends after Rule::clear_after.
 };
 
 /// All that fires in one group.
@@ -107,6 +115,7 @@ struct Alert {
 namespace detail {
 
 [[nodiscard]] inline std::string three_digits(double number, Unit unit) {
+  if (std::isnan(number)) return "unknown";
   char text[32];
   bool const is_fraction = unit == Unit::fraction;
   auto const size = std::snprintf(text, sizeof text, "%.3g", is_fraction ? 100 * number : number);
@@ -116,16 +125,42 @@ namespace detail {
   return result;
 }
 
+/// "50 %, limit 60 %"; of what has fallen below its limit also where it clears.
+[[nodiscard]] inline std::string numbers_of(Firing const& firing) {
+  auto const words = [&](double number) { return three_digits(number, firing.unit); };
+  auto text = words(firing.value);
+  bool const high_is_bad = firing.limit > firing.clear;
+  bool const within = high_is_bad ? firing.value < firing.limit : firing.value > firing.limit;
+  if (!firing.clearing && !within) return text + ", limit " + words(firing.limit);
+  return text + ", fired at " + words(firing.limit) +
+         (firing.clearing ? "" : ", clears at " + words(firing.clear));
+}
+/// "a, b, c, d, e and 17 more"
+[[nodiscard]] inline std::string some_of(std::vector<std::string> const& ids) {
+  constexpr std::size_t told = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(told, ids.size()); ++i)
+    text += (i == 0 ? "" : ", ") + poise::detail::escaped(ids[i]);
+  if (ids.size() > told) text += " and " + std::to_string(ids.size() - told) + " more";
+  return text;
+}
+
 }  // namespace detail
 
-/// "errors: few healthy (50 %, limit 60 %): see the history of the listed backends"
+/// "errors: few healthy (50 %, limit 60 %; a, b): bring back those that are out"; of a list that
+/// several rules have in a row only the first.
 [[nodiscard]] inline std::string message(Alert const& alert) {
   std::string text = poise::detail::escaped(alert.group) + ":";
+  std::vector<std::string> const* before = nullptr;
   for (auto const& each : alert.rules) {
-    text += " " + poise::detail::escaped(each.rule) + " (" +
-            detail::three_digits(each.value, each.unit) + ", limit " +
-            detail::three_digits(each.limit, each.unit) + ")";
-    if (!each.advice.empty()) text += ": " + each.advice;
+    text += " " + poise::detail::escaped(each.rule) + (each.clearing ? ", clearing (" : " (") +
+            detail::numbers_of(each);
+    bool const is_told = before != nullptr && *before == each.backends;
+    if (!each.clearing && !each.backends.empty() && !is_told)
+      text += "; " + detail::some_of(each.backends);
+    if (!each.clearing) before = &each.backends;
+    text += ")";
+    if (!each.clearing && !each.advice.empty()) text += ": " + each.advice;
     text += ";";
   }
   text.pop_back();
@@ -166,7 +201,7 @@ class Alerts {
   }
 
   void update(PoolState const& pool) {
-    now_ = std::max(now_, pool.now);
+    note_time(pool.now);
     for (auto& state : states_) evaluate(state, pool);
   }
   /// The alerts in progress.
@@ -203,6 +238,20 @@ class Alerts {
                                       "0 clears at once");
   }
 
+  /// After a gap all durations begin again.
+  void note_time(Time now) {
+    using poise::detail::saturating_sub;
+    if (!updated_) now_ = now;
+    auto const step = saturating_sub(std::max(now_, now), now_);
+    auto const usual =
+        std::max<Duration>(std::chrono::minutes{1}, poise::detail::saturating_add(step_, step_));
+    if (step > usual)
+      for (auto& state : states_) state.since.reset();
+    step_ = step;
+    now_ = std::max(now_, now);
+    updated_ = true;
+  }
+
   /// Is the value at this limit, or on its outer side?
   static bool beyond(Rule const& rule, double value, double limit, bool outward) noexcept {
     bool const high_is_bad = rule.fire > rule.clear;
@@ -225,27 +274,42 @@ class Alerts {
     if (!wants_change) state.since.reset();
     else if (!state.since) state.since = now_;
     auto const needed = state.firing ? rule.clear_after : rule.fire_after;
-    bool const changes = wants_change && now_ - *state.since >= needed;
+    bool const changes =
+        wants_change && poise::detail::saturating_sub(now_, *state.since) >= needed;
     if (changes) {
       state.firing = !state.firing;
       state.since.reset();
     }
-    if (state.firing && reading) note_firing(rule, std::move(*reading));
+    if (state.firing && reading) note_firing(rule, std::move(*reading), wants_change && !changes);
+    else if (state.firing) note_unknown(rule);
     else if (changes) note_clear(rule);
   }
 
-  void note_firing(Rule const& rule, Reading reading) {
+  void note_firing(Rule const& rule, Reading reading, bool clearing) {
     auto& alert = alert_of(rule.group);
     auto const severity = alert.severity;
     bool const begins = alert.rules.empty();
     auto firing = std::ranges::find(alert.rules, rule.name, &Firing::rule);
     if (firing == alert.rules.end())
-      firing = alert.rules.insert(
-          firing, {rule.name, rule.severity, now_, 0, rule.fire, {}, rule.advice, rule.unit});
+      firing = alert.rules.insert(firing, {.rule = rule.name,
+                                           .severity = rule.severity,
+                                           .since = now_,
+                                           .limit = rule.fire,
+                                           .backends = {},
+                                           .advice = rule.advice,
+                                           .unit = rule.unit,
+                                           .clear = rule.clear});
     firing->value = reading.value;
+    firing->clearing = clearing;
     firing->backends = std::move(reading.backends);
     alert.severity = std::max(alert.severity, rule.severity);
     if (begins || alert.severity > severity) notify(callbacks_.on_fire, alert);
+  }
+  /// It clears, since its number is not known.
+  void note_unknown(Rule const& rule) {
+    auto& firing = *std::ranges::find(alert_of(rule.group).rules, rule.name, &Firing::rule);
+    firing.value = std::numeric_limits<double>::quiet_NaN();
+    firing.clearing = true;
   }
   void note_clear(Rule const& rule) {
     auto const alert = std::ranges::find(alerts_, rule.group, &Alert::group);
@@ -289,6 +353,8 @@ class Alerts {
   std::vector<RuleError> errors_;
   std::uint64_t callback_failures_ = 0;
   Time now_{};
+  Duration step_{};  // from the update before to the last one
+  bool updated_ = false;
 };
 
 }  // namespace poise::inline v0_1_0::analysis

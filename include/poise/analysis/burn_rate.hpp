@@ -12,10 +12,14 @@
 // the rate. With less than a fifth of them the failures have ended, and the rate counts as that of
 // what came last until this reaches the rate again.
 //
+// A failure that comes and goes would fire and end each time. So if it comes back within half an
+// hour (or the short window, if that is longer) the rate counts as that of the long window, until
+// the failure has stayed away for as long.
+//
 // Not for a few requests an hour: one failure is then a large fraction. See min_failures.
 //
-// Source: Google, The Site Reliability Workbook, chapter 5, table 5-8; the look at what came last
-// is our own.
+// Source: Google, The Site Reliability Workbook, chapter 5, table 5-8; the look at what came last,
+// and at what comes back, is our own.
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +30,7 @@
 #include <vector>
 
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
@@ -69,8 +74,8 @@ struct BurnOptions {
 
 /// The burn rate of a stream of requests over a long and a short window.
 ///
-/// *Threads* one. *Cost* of add(): the sum of up to 30 slots, and O(long / short * 30) each
-/// thirtieth of the short window; 9 kB for page_fast. Reads no clock.
+/// *Threads* one. *Cost* of add(): O(long / short * 30), the sum of 360 slots for page_fast; 9 kB.
+/// Reads no clock.
 class BurnRate {
  public:
   /// *Errors* ConfigError.
@@ -83,16 +88,15 @@ class BurnRate {
   void add(Time now, std::uint64_t requests, std::uint64_t failures) {
     if (slots_.empty()) first_ = now_ = now;
     now_ = std::max(now_, now);
-    if (slots_.empty() || now_ - slots_.back().begin >= slot_) {
+    if (slots_.empty() || since(slots_.back().begin) >= slot_) {
       slots_.push_back({now_, 0, 0});
       forget();
     }
     slots_.back().requests += static_cast<double>(requests);
     slots_.back().failures += static_cast<double>(std::min(failures, requests));
-    auto const last = last_rate();
-    if (!last) return;
-    if (*last < options_.window.rate / 5) has_ended_ = true;
-    else if (*last >= options_.window.rate) has_ended_ = false;
+    auto const both = without_what_ended(std::min(long_rate(), short_rate()));
+    note_return(both);
+    rate_ = comes_back_ ? long_rate() : both;
   }
 
   /// Of the window that ends at the last add(). Too few requests: 0.
@@ -104,7 +108,7 @@ class BurnRate {
     // A process younger than a quarter of the window would fire at the first failures. It counts
     // as a quarter old, without failures before.
     auto const quarter = options_.window.long_window / 4;
-    auto const age = std::max(now_ - first_, slot_);
+    auto const age = std::max(since(first_), slot_);
     auto const scale = age < quarter ? ratio(quarter, age) : 1.0;
     return burn(sums.failures, sums.requests * scale);
   }
@@ -113,11 +117,8 @@ class BurnRate {
     return burn(sums.failures, sums.requests);
   }
   /// Fires above options().window.rate: the lower of the two, or what came last if that is less and
-  /// the failures have ended.
-  [[nodiscard]] double rate() const noexcept {
-    auto const both = std::min(long_rate(), short_rate());
-    return has_ended_ ? std::min(both, last_rate().value_or(both)) : both;
-  }
+  /// the failures have ended. The long one of a failure that comes back.
+  [[nodiscard]] double rate() const noexcept { return rate_; }
   [[nodiscard]] BurnOptions const& options() const noexcept { return options_; }
 
  private:
@@ -128,6 +129,10 @@ class BurnRate {
     double failures = 0;
   };
 
+  /// From `time` to now.
+  [[nodiscard]] Duration since(Time time) const noexcept {
+    return poise::detail::saturating_sub(now_, time);
+  }
   static double ratio(Duration one, Duration other) noexcept {
     return static_cast<double>(one.count()) / static_cast<double>(other.count());
   }
@@ -136,7 +141,7 @@ class BurnRate {
   }
   [[nodiscard]] Slot sums_of(Duration window) const noexcept {
     Slot sums;
-    for (auto slot = slots_.rbegin(); slot != slots_.rend() && now_ - slot->begin < window;
+    for (auto slot = slots_.rbegin(); slot != slots_.rend() && since(slot->begin) < window;
          ++slot) {
       sums.requests += slot->requests;
       sums.failures += slot->failures;
@@ -150,18 +155,40 @@ class BurnRate {
     auto const requests = expected / (options_.window.rate * (1 - options_.objective));
     Slot sums;
     for (auto slot = slots_.rbegin();
-         slot != slots_.rend() && now_ - slot->begin < options_.window.short_window; ++slot) {
+         slot != slots_.rend() && since(slot->begin) < options_.window.short_window; ++slot) {
       sums.requests += slot->requests;
       sums.failures += slot->failures;
-      if (now_ - slot->begin >= least && sums.requests >= requests)
+      if (since(slot->begin) >= least && sums.requests >= requests)
         return burn(sums.failures, sums.requests);
     }
     return std::nullopt;
   }
+  /// The rate of both windows, or of what came last once the failures have ended.
+  [[nodiscard]] double without_what_ended(double both) noexcept {
+    auto const last = last_rate();
+    if (last && *last < options_.window.rate / 5) has_ended_ = true;
+    else if (last && *last >= options_.window.rate) has_ended_ = false;
+    return has_ended_ && last ? std::min(both, *last) : both;
+  }
+  /// Did the failure come back soon after it had ended? Then until it has stayed away.
+  void note_return(double rate) noexcept {
+    constexpr Duration soon = std::chrono::minutes{30};
+    auto const& window = options_.window;
+    auto const away = std::min(window.long_window, std::max(window.short_window, soon));
+    bool const is_recent = burnt_ && since(*burnt_) < away;
+    bool const burns = rate >= (burns_ ? 0.8 : 1.0) * window.rate;
+    if (burns) {
+      comes_back_ = is_recent && (comes_back_ || !burns_);
+      burnt_ = now_;
+    } else if (!is_recent) {
+      comes_back_ = false;
+    }
+    burns_ = burns;
+  }
   /// Drops what is older than the long window, many at a time.
   void forget() {
     auto const old = [this](Slot const& slot) {
-      return now_ - slot.begin >= options_.window.long_window;
+      return since(slot.begin) >= options_.window.long_window;
     };
     if (slots_.size() < 64 || !old(slots_[slots_.size() / 8])) return;
     slots_.erase(slots_.begin(), std::ranges::find_if_not(slots_, old));
@@ -170,7 +197,11 @@ class BurnRate {
   BurnOptions options_;
   Duration slot_{};
   std::vector<Slot> slots_;
+  double rate_ = 0;
   bool has_ended_ = false;
+  bool burns_ = false;
+  bool comes_back_ = false;
+  std::optional<Time> burnt_{};  // when it last burnt
   Time first_{};
   Time now_{};
 };

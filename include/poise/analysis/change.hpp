@@ -38,6 +38,7 @@
 #include <poise/analysis/robust.hpp>
 #include <poise/analysis/sample.hpp>
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
@@ -85,7 +86,7 @@ class PeerCusum {
       wander_ += std::clamp(r - wander_, -clip(), clip()) * std::min(1.0, seconds / wander_seconds);
     if (age_ >= seconds_of(options.warm_up)) judge(r, now, options);
     if (!since_) learn(r, seconds, seconds_of(options.memory));
-    else if (now - *since_ >= options.accept) accept();
+    else if (poise::detail::saturating_sub(now, *since_) >= options.accept) accept();
   }
   [[nodiscard]] double normal() const noexcept { return normal_; }
   [[nodiscard]] std::optional<Time> since() const noexcept { return since_; }

@@ -4,8 +4,9 @@
 // The rules that need no tuning: docs/analysis.md has them as a table. A rule whose number is not
 // known (PoolState) never fires.
 
+#include <algorithm>
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
 #include <deque>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@
 #include <poise/analysis/alerts.hpp>
 #include <poise/analysis/burn_rate.hpp>
 #include <poise/analysis/sample.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
@@ -45,28 +47,73 @@ inline std::optional<Reading> reading_of(std::optional<Duration> time) {
   if (!time) return {};
   return Reading{seconds_of(*time)};
 }
-/// Of all backends. A pool without backends is not judged.
-inline std::optional<Reading> healthy_fraction(PoolState const& pool) {
-  if (pool.backends == 0) return {};
-  return Reading{static_cast<double>(pool.healthy) / static_cast<double>(pool.backends),
-                 copied(pool.unhealthy)};
-}
+/// Of all backends; none of a pool that has lost them all. One that never had any is not judged.
+class HealthyFraction {
+ public:
+  std::optional<Reading> operator()(PoolState const& pool) {
+    had_backends_ = had_backends_ || pool.backends > 0;
+    if (!had_backends_) return {};
+    auto const all = static_cast<double>(std::max<std::size_t>(1, pool.backends));
+    return Reading{static_cast<double>(pool.healthy) / all, copied(pool.unhealthy)};
+  }
+
+ private:
+  bool had_backends_ = false;
+};
+
+/// 1 from the first request on that a pool without backends refused, until it has some.
+class EmptyPool {
+ public:
+  std::optional<Reading> operator()(PoolState const& pool) {
+    bool const empty = pool.backends == 0;
+    had_backends_ = had_backends_ || !empty;
+    // Who does not count refusals may count backends: then requests that all fail were refused.
+    bool const all_fail = had_backends_ && pool.failures > 0 && pool.failures >= pool.requests;
+    refuses_ = empty && (refuses_ || pool.refusals > 0 || all_fail);
+    return Reading{refuses_ ? 1.0 : 0.0};
+  }
+
+ private:
+  bool had_backends_ = false;
+  bool refuses_ = false;
+};
 
 /// Ejections of the last five minutes, per backend.
 class EjectionRate {
  public:
   std::optional<Reading> operator()(PoolState const& pool) {
-    if (pool.ejections > 0) recent_.emplace_back(pool.now, pool.ejections);
-    while (!recent_.empty() && pool.now - recent_.front().first >= std::chrono::minutes{5})
-      recent_.pop_front();
+    if (pool.ejections > 0)
+      recent_.push_back(
+          {before_.value_or(pool.now), pool.now, static_cast<double>(pool.ejections)});
+    before_ = pool.now;
+    while (!recent_.empty() && age(recent_.front().end, pool.now) >= window) recent_.pop_front();
     if (pool.backends == 0) return {};
     double sum = 0;
-    for (auto const& [time, count] : recent_) sum += static_cast<double>(count);
+    for (auto const& each : recent_) sum += each.count * part_within(each, pool.now);
     return Reading{sum / static_cast<double>(pool.backends), copied(pool.unhealthy)};
   }
 
  private:
-  std::deque<std::pair<Time, std::uint64_t>> recent_;
+  static constexpr Duration window = std::chrono::minutes{5};
+  /// What was counted between two updates.
+  struct Counted {
+    Time begin;
+    Time end;
+    double count;
+  };
+  static Duration age(Time time, Time now) noexcept {
+    return poise::detail::saturating_sub(now, time);
+  }
+  /// As if they had come evenly.
+  static double part_within(Counted const& counted, Time now) noexcept {
+    auto const oldest = age(counted.begin, now);
+    if (oldest <= window || counted.end <= counted.begin) return 1;
+    auto const newest = age(counted.end, now);
+    return seconds_of(window - newest) / seconds_of(oldest - newest);
+  }
+
+  std::deque<Counted> recent_;
+  std::optional<Time> before_;
 };
 
 /// A rule that fires at the window's rate, and clears as the window does.
@@ -101,7 +148,6 @@ inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
   using namespace std::chrono_literals;
   BurnOptions{.objective = objectives.success, .window = ticket}.check();
   poise::detail::check_positive("list_age of analysis::Objectives", objectives.list_age);
-  auto const ill = [](PoolState const& pool) { return detail::healthy_fraction(pool); };
   std::vector<Rule> rules{
       {"panic", "errors", Severity::page,
        [](PoolState const& pool) -> std::optional<Reading> {
@@ -109,8 +155,11 @@ inline void add_burn_rules(std::vector<Rule>& rules, double objective) {
        },
        1, 0, 5s, 60s,
        "so few backends are left that ejections count for nothing: restore some, or the list"},
-      {"few healthy", "errors", Severity::ticket, ill, 0.6, 0.75, 10s, 60s,
-       "see the history of those that are listed; the others are drained", Unit::fraction},
+      {"no backends", "errors", Severity::page, detail::EmptyPool{}, 1, 0, 3s, 10s,
+       "the pool is empty and refuses requests: look at discovery, or add() backends"},
+      {"few healthy", "errors", Severity::ticket, detail::HealthyFraction{}, 0.6, 0.75, 10s, 60s,
+       "bring back those that are out, or add backends: the history of each says why it is out",
+       Unit::fraction},
       {"ejections", "errors", Severity::ticket, detail::EjectionRate{}, 0.5, 0.2, 0s, 60s,
        "backends are ejected again and again: see their history"},
       {"changed", "latency", Severity::ticket,

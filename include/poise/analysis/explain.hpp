@@ -9,7 +9,7 @@
 //   p2c picks 10.0.0.2:80 for the key "user 7"
 //     10.0.0.1:80: drained; ends by: undrain()
 //     10.0.0.2:80: picked; score 1
-//     10.0.0.3:80: outscored (4, winner 1); ends by: a lower score
+//     10.0.0.3:80: outscored (4, winner 1)
 //
 // The balancer rehearses the pick (policy/rehearsal.hpp). Without a seed each thread has random
 // numbers and rotations of its own, so the explanation is that of the calling thread. The clock
@@ -107,6 +107,7 @@ class Explaining {
       return because(known, Reason::not_drawn);
     if (*note.score == *winner_score_) return because(known, Reason::tied);
     auto why = because(known, Reason::outscored);
+    why.has_numbers = true;
     why.value = *note.score;
     why.limit = *winner_score_;
     return why;
@@ -150,7 +151,7 @@ template <class Balancer, class HealthOf>
   result.preferred = rehearsed.winner != nullptr && request.preferred == result.winner;
   result.panicking = explaining.panicking();
   for (auto const* backend : rehearsed.backends)
-    result.candidates.push_back(explaining.candidate(*backend, health_of(backend->id()), request));
+    result.candidates.push_back(explaining.candidate(*backend, health_of(*backend), request));
   return result;
 }
 
@@ -160,14 +161,14 @@ template <class Balancer, class HealthOf>
 /// n); allocates.
 template <class Balancer>
 [[nodiscard]] Explanation explain(Balancer const& balancer, Request const& request = any_request) {
-  return detail::explain(balancer, request, [](std::string_view) { return Health{}; });
+  return detail::explain(balancer, request, [](Backend const&) { return Health{}; });
 }
 /// Of a balancer and its monitor. *Cost* O(n log n) and O(all histories); allocates.
 template <class Balancer, Monitors Monitor>
 [[nodiscard]] Explanation explain(Balancer const& balancer, Monitor const& monitor,
                                   Request const& request = any_request) {
   return detail::explain(balancer, request,
-                         [&](std::string_view id) { return health_of(monitor, id); });
+                         [&](Backend const& backend) { return health_of(monitor, backend); });
 }
 
 /// A line for the result, and one per backend.

@@ -4,6 +4,7 @@
 // Reasons, explanations, decisions and shadow reports as JSON. Times are seconds: `since` ago,
 // `left` from now. What is unknown is null.
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <optional>
@@ -14,6 +15,7 @@
 #include <poise/analysis/explain.hpp>
 #include <poise/analysis/shadow_report.hpp>
 #include <poise/analysis/why.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/error.hpp>
 #include <poise/observe/json_writer.hpp>
 #include <poise/time.hpp>
@@ -24,17 +26,29 @@ namespace detail {
 
 using observe::detail::JsonWriter;
 
+/// Foreign text, of 256 bytes at most.
+[[nodiscard]] inline std::string bounded(std::string const& text) {
+  constexpr std::size_t longest = 256;
+  return text.size() <= longest ? text : text.substr(0, longest) + "...";
+}
+/// Not negative.
+[[nodiscard]] inline std::optional<Duration> between(std::optional<Time> begin,
+                                                     std::optional<Time> end) noexcept {
+  if (!begin || !end) return std::nullopt;
+  return std::max(poise::detail::saturating_sub(*end, *begin), Duration::zero());
+}
+
 inline void write(JsonWriter& json, Why const& of, Time now) {
   json.text("id", of.id);
   json.text("reason", name(of.reason));
-  json.text("cause", of.cause);
+  json.text("cause", bounded(of.cause));
   constexpr auto unknown = std::numeric_limits<double>::quiet_NaN();
-  bool const is_compared = of.limit != 0;
-  json.number("value", is_compared ? of.value : unknown);
-  json.number("limit", is_compared ? of.limit : unknown);
-  json.time("since", of.since ? std::optional{now - *of.since} : std::nullopt);
-  json.time("left", of.until ? std::optional{*of.until - now} : std::nullopt);
-  json.text("ends_by", remedy(of.reason));
+  json.number("value", of.has_numbers ? of.value : unknown);
+  json.number("limit", of.has_numbers ? of.limit : unknown);
+  json.text("held_by", bounded(of.held_by));
+  json.time("since", between(of.since, now));
+  json.time("left", between(now, of.until));
+  json.text("ends_by", remedy(of));
 }
 
 inline void write(JsonWriter& json, Error const& of) {
@@ -57,7 +71,7 @@ inline void write(JsonWriter& json, Candidate const& of, Time now) {
 inline void write(JsonWriter& json, Decision const& of, Time now) {
   auto const& pick = of.pick;
   json.count("number", of.number);
-  json.time("age", now - pick.at);
+  json.time("age", between(pick.at, now));
   json.text("winner", of.winner);
   json.count("in_flight", pick.in_flight);
   json.text("key", pick.key());

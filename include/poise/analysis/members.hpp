@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <poise/analysis/sample.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
@@ -69,12 +70,12 @@ class LatencyMerger {
     if (requests_ < static_cast<double>(volume)) return;
     latest_ = sum_ / requests_;
     sum_ = requests_ = 0;
-    step_ = at_ ? now - *at_ : Duration{std::chrono::seconds{1}};
+    step_ = at_ ? poise::detail::saturating_sub(now, *at_) : Duration{std::chrono::seconds{1}};
     at_ = now;
   }
   /// Is there a value, of the last minute?
   [[nodiscard]] bool known(Time now) const noexcept {
-    return at_ && now - *at_ <= std::chrono::minutes{1};
+    return at_ && poise::detail::saturating_sub(now, *at_) <= std::chrono::minutes{1};
   }
   [[nodiscard]] bool is_new(Time now) const noexcept { return at_ && *at_ == now; }
   [[nodiscard]] double latest() const noexcept { return latest_; }

@@ -35,6 +35,7 @@
 #include <poise/analysis/robust.hpp>
 #include <poise/analysis/sample.hpp>
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::analysis {
@@ -107,10 +108,11 @@ class RecentSums {
   };
   void add(BackendSample const& sample, double pool_picks, Time now, Duration window) {
     auto const slot = window / slots;
-    if (slots_.empty() || now - slots_.back().begin >= slot || now < slots_.back().begin)
+    auto const age = [&](Time begin) { return poise::detail::saturating_sub(now, begin); };
+    if (slots_.empty() || age(slots_.back().begin) >= slot || now < slots_.back().begin)
       slots_.push_back({now, {}});
     slots_.back().sums.add(sums_of(sample, pool_picks));
-    while (slots_.size() > slots || now - slots_.front().begin >= window) {
+    while (slots_.size() > slots || age(slots_.front().begin) >= window) {
       if (slots_.size() == 1) break;
       slots_.pop_front();
     }

@@ -52,7 +52,7 @@ enum class Advice : std::uint8_t {
 struct Suggestion {
   Advice advice{};
   std::string text;  ///< What, and the numbers behind it.
-  std::vector<std::pair<std::string, std::uint32_t>> weights{};  ///< For set_weights, by id.
+  std::vector<std::pair<std::string, std::uint32_t>> weights{};  ///< Of all, by id.
 };
 
 namespace detail {
@@ -65,21 +65,28 @@ inline std::string times(double ratio) {
   return poise::detail::in_words(std::round(ratio * 10) / 10) + " times";
 }
 
+/// True if its latency is known well enough.
+inline bool is_judged(BackendFacts const& each) {
+  return each.requests >= enough_requests && each.latency > 0 && std::isfinite(each.latency) &&
+         each.weight > 0;
+}
+
 /// Weights that give each backend the same latency, if latency follows its share: today's, times
-/// the median latency over its own. The largest is 100.
-inline Suggestion weights_for(std::vector<BackendFacts> const& judged) {
-  std::vector<double> latencies;
-  for (auto const& each : judged) latencies.push_back(each.latency);
-  auto const middle = median(latencies);
-  std::vector<double> ideal;
-  for (auto const& each : judged) ideal.push_back(each.weight * middle / each.latency);
-  auto const scale = 100 / *std::ranges::max_element(ideal);
+/// the median latency over its own. One whose latency is not known counts as of the median, so that
+/// all are on one scale. The largest is 100. Weights of 0 stay.
+inline Suggestion weights_for(std::span<BackendFacts const> all, double middle) {
+  auto const ideal = [&](BackendFacts const& each) {
+    return each.weight * (is_judged(each) ? middle / each.latency : 1.0);
+  };
+  double largest = 0;
+  for (auto const& each : all) largest = std::max(largest, ideal(each));
   Suggestion result{.advice = Advice::set_weights, .text = "set weights that follow the speeds:"};
-  for (std::size_t i = 0; i < judged.size(); ++i) {
-    auto const weight = static_cast<std::uint32_t>(std::max(1.0, std::round(scale * ideal[i])));
-    result.weights.emplace_back(judged[i].id, weight);
-    result.text.append(i == 0 ? " " : ", ").append(poise::detail::in_quotes(judged[i].id));
-    result.text.append(" ").append(std::to_string(weight));
+  for (auto const& each : all) {
+    if (each.weight == 0) continue;
+    auto const scaled = std::max(1.0, std::round(100 * ideal(each) / largest));
+    result.text += (result.weights.empty() ? " " : ", ") + poise::detail::in_quotes(each.id) + " " +
+                   poise::detail::in_words(scaled) + (is_judged(each) ? "" : " (speed not known)");
+    result.weights.emplace_back(each.id, static_cast<std::uint32_t>(scaled));
   }
   return result;
 }
@@ -88,9 +95,7 @@ inline void judge_speeds(PoolFacts const& pool, std::vector<Suggestion>& suggest
   if (pool.policy_uses_latency) return;
   std::vector<BackendFacts> judged;
   for (auto const& each : pool.backends)
-    if (each.requests >= enough_requests && each.latency > 0 && std::isfinite(each.latency) &&
-        each.weight > 0)
-      judged.push_back(each);
+    if (is_judged(each)) judged.push_back(each);
   if (judged.size() < 2) return;
   auto const [fast, slow] = std::ranges::minmax_element(judged, {}, &BackendFacts::latency);
   auto const ratio = slow->latency / fast->latency;
@@ -101,7 +106,10 @@ inline void judge_speeds(PoolFacts const& pool, std::vector<Suggestion>& suggest
                              std::to_string(slow->requests) + " and " +
                              std::to_string(fast->requests) +
                              " requests), and the policy does not look at latency: Adaptive does"});
-  if (pool.policy_uses_weights) suggestions.push_back(weights_for(judged));
+  if (!pool.policy_uses_weights) return;
+  std::vector<double> latencies;
+  for (auto const& each : judged) latencies.push_back(each.latency);
+  suggestions.push_back(weights_for(pool.backends, median(latencies)));
 }
 
 }  // namespace detail
@@ -116,7 +124,8 @@ inline void judge_speeds(PoolFacts const& pool, std::vector<Suggestion>& suggest
                                   " ejections were held back by Ejection::max_ejected: failing "
                                   "backends got requests; add backends, or raise the cap"});
   // A hundredth of the requests: single refusals are what a budget is for.
-  if (pool.refused_retries > 0 && pool.refused_retries >= pool.requests / 100)
+  auto const hundredth = static_cast<double>(pool.requests) / 100;
+  if (pool.refused_retries > 0 && static_cast<double>(pool.refused_retries) >= hundredth)
     suggestions.push_back({Advice::look_at_retries,
                            std::to_string(pool.refused_retries) + " retries of " +
                                std::to_string(pool.requests) +

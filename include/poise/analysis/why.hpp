@@ -19,13 +19,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <ratio>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <poise/backend.hpp>
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
 #include <poise/error.hpp>
 #include <poise/health/journal.hpp>
 #include <poise/health/phase.hpp>
@@ -51,7 +51,7 @@ enum class Reason : std::uint8_t {
   on_trial,    ///< Probation: as many trial requests as it may have are in flight.
   full,        ///< As many requests as its limit are in flight.
   probation,   ///< It gets trial requests only.
-  slow_start,  ///< It warms up, with a fraction of its share.
+  slow_start,  ///< It warms up, with a fraction of its share; or joined since the last tick.
   limited,     ///< It accepts a fraction of its picks, for another reason.
   degraded,    ///< It gets what the healthy backends can't carry.
   // Of one pick; only explain() knows these.
@@ -98,7 +98,7 @@ enum class Reason : std::uint8_t {
                                      "tied with the winner"};
   return names[static_cast<std::size_t>(reason)];
 }
-/// What ends it.
+/// What mostly ends it; see Why::ends_by.
 [[nodiscard]] constexpr std::string_view remedy(Reason reason) noexcept {
   constexpr std::string_view remedies[]{"",
                                         "add() or update()",
@@ -122,7 +122,7 @@ enum class Reason : std::uint8_t {
                                         "another subset",
                                         "tiers before it that can't carry the load",
                                         "another draw of the zone",
-                                        "less load on it",
+                                        "time, or fewer requests",
                                         "",
                                         "",
                                         "",
@@ -136,67 +136,144 @@ struct Why {
   std::string id;
   Reason reason{};
   std::string cause{};          ///< A criterion's name, or what a probe said. Empty: none is known.
+  bool has_numbers = false;     ///< Were numbers compared?
   double value = 0;             ///< What was found, requests in flight, or a fraction ...
   double limit = 0;             ///< ... and what it was compared with.
+  std::string held_by{};        ///< What prolongs it, or keeps worse from it. Empty: nothing.
   std::optional<Time> since{};  ///< If it is known.
-  std::optional<Time> until{};  ///< If it ends by itself.
+  std::optional<Time> until{};  ///< If it ends by itself, and nothing holds it.
+  std::string_view ends_by{};   ///< If that is not remedy(reason).
 };
+/// What ends it.
+[[nodiscard]] constexpr std::string_view remedy(Why const& why) noexcept {
+  return why.ends_by.empty() ? remedy(why.reason) : why.ends_by;
+}
 
 /// What the monitor knows of a backend.
 struct Health {
   std::optional<health::Phase> phase{};
   std::optional<health::Transition> last{};  ///< The one that led to this phase.
+  std::optional<health::Outlook> outlook{};  ///< How the phase will end.
 };
+
+namespace detail {
+
+/// From what is known of one backend to the first reason.
+class Judging {
+ public:
+  Judging(Backend const& backend, Health const& health)
+      : backend_{backend}, stats_{BackendStats::of(backend)}, health_{health} {
+    if (health.outlook) outlook_ = *health.outlook;
+    else if (health.last) outlook_ = of(*health.last);
+    if (!outlook_.joins) phase_ = health.phase.value_or(health::Phase::healthy);
+  }
+
+  [[nodiscard]] Why why(Request const& request) const {
+    if (stats_.drained) return because(Reason::drained);
+    if (stats_.health == HealthState::unhealthy) return of_unhealthy();
+    if (stats_.weight == 0) return because(Reason::weightless);
+    if (request.condition && !request.condition(backend_))
+      return because(Reason::condition, request.condition.why_not(backend_));
+    if (backend_.reached() < request.after)
+      return because(Reason::behind, static_cast<double>(backend_.reached()),
+                     static_cast<double>(request.after));
+    if (excludes(request, stats_.serial)) return because(Reason::excluded);
+    return of_eligible();
+  }
+
+ private:
+  /// What a transition says of the phase that it began.
+  static health::Outlook of(health::Transition const& last) {
+    health::Outlook result;
+    if (last.lasts) result.until = poise::detail::saturating_add(last.at, *last.lasts);
+    result.capped = last.note == health::Transition::Note::capped;
+    return result;
+  }
+
+  [[nodiscard]] Why of_unhealthy() const {
+    if (backend_.health_is_declared()) return because(Reason::declared);
+    if (phase_ != health::Phase::ejected) return because(Reason::reported);
+    bool const for_a_time = health_.last && health_.last->lasts;
+    auto result = by_monitor(for_a_time ? Reason::ejected : Reason::down);
+    if (!outlook_.held) return result;
+    result.ends_by =
+        outlook_.by_probes ? "probes that pass, or that fall silent" : remedy(Reason::down);
+    if (for_a_time) result.held_by = outlook_.by_probes ? "failing probes" : "a report";
+    if (for_a_time && !outlook_.cause.empty()) result.held_by += ": " + outlook_.cause;
+    if (!for_a_time) result.cause = outlook_.cause;
+    return result;
+  }
+  [[nodiscard]] Why of_eligible() const {
+    using health::Phase;
+    auto const& admission = stats_.admission;
+    if (stats_.in_flight >= admission.max_in_flight) return of_full();
+    if (phase_ == Phase::probation) return by_monitor(Reason::probation);
+    if (phase_ == Phase::slow_start) return by_monitor(Reason::slow_start);
+    if (phase_ == Phase::degraded && outlook_.capped) return of_capped();
+    if (admission.share != Admission{}.share) return of_limited();
+    if (stats_.health == HealthState::degraded) return of_degraded();
+    return because(Reason::none);
+  }
+  [[nodiscard]] Why of_full() const {
+    auto const limit = stats_.admission.max_in_flight;
+    bool const on_trial = phase_ == health::Phase::probation;
+    auto result = because(on_trial ? Reason::on_trial : Reason::full, stats_.in_flight, limit);
+    if (!on_trial && limit == 0) result.ends_by = "set_admission()";
+    return result;
+  }
+  [[nodiscard]] Why of_capped() const {
+    auto result = by_monitor(Reason::degraded);
+    result.held_by = "the cap on ejections";
+    result.ends_by = "requests that succeed, or its ejection once the cap has room";
+    return result;
+  }
+  [[nodiscard]] Why of_limited() const {
+    auto const share = static_cast<double>(stats_.admission.share) * 0x1p-32;
+    auto result = because(outlook_.joins ? Reason::slow_start : Reason::limited, share, 1);
+    if (!outlook_.joins) return result;
+    result.cause = "joined";
+    result.ends_by = "the next tick";
+    return result;
+  }
+  [[nodiscard]] Why of_degraded() const {
+    bool const declared = backend_.health_is_declared();
+    if (!declared && phase_ == health::Phase::degraded) return by_monitor(Reason::degraded);
+    auto result = because(Reason::degraded, declared ? "declared by the operator" : "reported");
+    result.ends_by = remedy(declared ? Reason::declared : Reason::reported);
+    return result;
+  }
+
+  [[nodiscard]] Why by_monitor(Reason reason) const {
+    auto result = because(reason);
+    result.until = outlook_.until;
+    if (!health_.last) return result;
+    result.cause = health_.last->cause;
+    result.value = health_.last->value;
+    result.limit = health_.last->limit;
+    result.has_numbers = result.value != 0 || result.limit != 0;
+    result.since = health_.last->at;
+    return result;
+  }
+  [[nodiscard]] Why because(Reason reason, std::string cause = {}) const {
+    return {.id = stats_.id, .reason = reason, .cause = std::move(cause)};
+  }
+  [[nodiscard]] Why because(Reason reason, double value, double limit) const {
+    return {.id = stats_.id, .reason = reason, .has_numbers = true, .value = value, .limit = limit};
+  }
+
+  Backend const& backend_;
+  BackendStats stats_;
+  Health const& health_;
+  health::Outlook outlook_{};
+  health::Phase phase_ = health::Phase::healthy;
+};
+
+}  // namespace detail
 
 /// Of a backend of whose health `health` is known.
 [[nodiscard]] inline Why why(Backend const& backend, Health const& health,
                              Request const& request = any_request) {
-  auto const stats = BackendStats::of(backend);
-  using health::Phase;
-  Why result{.id = stats.id};
-  auto const by_monitor = [&](Reason reason) {
-    result.reason = reason;
-    if (!health.last) return result;
-    result.cause = health.last->cause;
-    result.value = health.last->value;
-    result.limit = health.last->limit;
-    result.since = health.last->at;
-    if (health.last->lasts) result.until = health.last->at + *health.last->lasts;
-    return result;
-  };
-  auto const because = [&](Reason reason, double value = 0, double limit = 0) {
-    result.reason = reason;
-    result.value = value;
-    result.limit = limit;
-    return result;
-  };
-  auto const& admission = stats.admission;
-  auto const phase = health.phase.value_or(Phase::healthy);
-  if (stats.drained) return because(Reason::drained);
-  if (stats.health == HealthState::unhealthy) {
-    if (backend.health_is_declared()) return because(Reason::declared);
-    if (phase != Phase::ejected) return because(Reason::reported);
-    return by_monitor(health.last && health.last->lasts ? Reason::ejected : Reason::down);
-  }
-  if (stats.weight == 0) return because(Reason::weightless);
-  if (request.condition && !request.condition(backend)) {
-    result.cause = request.condition.why_not(backend);
-    return because(Reason::condition);
-  }
-  if (backend.reached() < request.after)
-    return because(Reason::behind, static_cast<double>(backend.reached()),
-                   static_cast<double>(request.after));
-  if (excludes(request, stats.serial)) return because(Reason::excluded);
-  if (stats.in_flight >= admission.max_in_flight) {
-    auto const reason = phase == Phase::probation ? Reason::on_trial : Reason::full;
-    return because(reason, stats.in_flight, admission.max_in_flight);
-  }
-  if (phase == Phase::probation) return by_monitor(Reason::probation);
-  if (phase == Phase::slow_start) return by_monitor(Reason::slow_start);
-  if (admission.share != Admission{}.share)
-    return because(Reason::limited, static_cast<double>(admission.share) * 0x1p-32, 1);
-  if (stats.health == HealthState::degraded) return by_monitor(Reason::degraded);
-  return result;
+  return detail::Judging{backend, health}.why(request);
 }
 
 /// Knows phases and histories of backends by id: health::Monitor.
@@ -206,12 +283,13 @@ concept Monitors = requires(M const& monitor, std::string_view id) {
   monitor.history(id);
 };
 
-/// What the monitor knows of the backend with this id. *Threads* any.
+/// What the monitor knows of this backend. *Threads* any.
 template <Monitors Monitor>
-[[nodiscard]] Health health_of(Monitor const& monitor, std::string_view id) {
-  Health health{.phase = monitor.phase(id)};
-  for (auto& step : monitor.history(id))
+[[nodiscard]] Health health_of(Monitor const& monitor, Backend const& backend) {
+  Health health{.phase = monitor.phase(backend.id())};
+  for (auto& step : monitor.history(backend.id()))
     if (step.from != step.to && step.to == health.phase) health.last = std::move(step);
+  if constexpr (requires { monitor.outlook(backend); }) health.outlook = monitor.outlook(backend);
   return health;
 }
 
@@ -221,7 +299,7 @@ template <class Balancer, Monitors Monitor>
                       Request const& request = any_request) {
   auto const backend = balancer.find(id);
   if (!backend) return {.id = std::string{id}, .reason = Reason::unknown};
-  return why(*backend, health_of(monitor, id), request);
+  return why(*backend, health_of(monitor, *backend), request);
 }
 /// Of a balancer without a monitor. *Threads* any.
 template <class Balancer>
@@ -232,27 +310,39 @@ template <class Balancer>
   return why(*backend, Health{}, request);
 }
 
+namespace detail {
+
+/// "12.3 s"
+[[nodiscard]] inline std::string in_tenths(Duration time) {
+  using namespace std::chrono_literals;
+  auto const tenths = poise::detail::saturating_add(time, 50ms) / 100ms;
+  return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + " s";
+}
+/// " (consecutive failures 5, limit 5)"; empty if nothing is known.
+[[nodiscard]] inline std::string evidence(Why const& why) {
+  using poise::detail::in_words;
+  auto const value = in_words(why.value);
+  if (why.reason == Reason::outscored)
+    return " (" + value + ", winner " + in_words(why.limit) + ')';
+  auto text = poise::detail::escaped(why.cause);
+  if (why.has_numbers) text += (text.empty() ? "" : " ") + value + ", limit " + in_words(why.limit);
+  return text.empty() ? text : " (" + text + ')';
+}
+
+}  // namespace detail
+
 /// "10.0.0.1:80: ejected (consecutive failures 5, limit 5), for 18.0 s more; then ..."
 [[nodiscard]] inline std::string message(Why const& why, Time now) {
-  auto const seconds = [](Duration time) {
-    auto const tenths = std::chrono::round<std::chrono::duration<std::int64_t, std::deci>>(time);
-    return std::to_string(tenths.count() / 10) + '.' + std::to_string(tenths.count() % 10) + " s";
-  };
+  using poise::detail::saturating_sub;
   auto text = poise::detail::escaped(why.id) + ": " + std::string{name(why.reason)};
-  if (why.since && now >= *why.since) text += " since " + seconds(now - *why.since);
-  if (why.reason == Reason::outscored) {
-    text += " (" + poise::detail::in_words(why.value) + ", winner " +
-            poise::detail::in_words(why.limit) + ')';
-  } else if (!why.cause.empty() || why.limit != 0) {
-    text += " (" + why.cause;
-    if (why.limit != 0)
-      text += (why.cause.empty() ? "" : " ") + poise::detail::in_words(why.value) + ", limit " +
-              poise::detail::in_words(why.limit);
-    text += ')';
-  }
-  if (why.until && *why.until > now) text += ", for " + seconds(*why.until - now) + " more";
-  else if (why.until) text += ", until the next tick";
-  if (auto const what = remedy(why.reason); !what.empty())
+  if (why.since && now >= *why.since)
+    text += " since " + detail::in_tenths(saturating_sub(now, *why.since));
+  text += detail::evidence(why);
+  if (!why.held_by.empty()) text += ", held back by " + poise::detail::escaped(why.held_by);
+  if (why.until && *why.until > now)
+    text += ", for " + detail::in_tenths(saturating_sub(*why.until, now)) + " more";
+  else if (why.until) text += ", until one of the next ticks";
+  if (auto const what = remedy(why); !what.empty())
     text += (why.until ? "; " : "; ends by: ") + std::string{what};
   return text;
 }

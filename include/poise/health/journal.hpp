@@ -47,6 +47,18 @@ struct Transition {
   std::array<std::uint64_t, result_count> results{};  ///< Failures so far, by cause (Result).
 };
 
+/// How a backend's phase will end, as it looks now: what came later may prolong it.
+struct Outlook {
+  std::optional<Time> until{};  ///< By the balancer's clock; nothing if it has no time, or is held.
+  bool joins = false;           ///< No tick has met this backend yet.
+  bool held = false;            ///< Ejected, and probes or a report call it down ...
+  bool by_probes = false;       ///< ... namely probes: their silence ends it, too.
+  bool capped = false;          ///< Degraded, since the cap holds its ejection back.
+  std::string cause{};          ///< Why it is held.
+
+  friend bool operator==(Outlook const&, Outlook const&) = default;
+};
+
 /// "10.0.0.1:80: healthy -> ejected for 30.0 s: consecutive failures 5, limit 5"
 [[nodiscard]] inline std::string message(Transition const& transition) {
   auto const decimal = [](double number) {
@@ -86,10 +98,10 @@ class Journal {
   void write(Transition transition) {
     transition.wall = std::chrono::system_clock::now();
     std::scoped_lock const lock{mutex_};
-    auto& [phase, history] = files_[transition.id];
-    phase = transition.to;
-    history.push_back(transition);
-    if (history.size() > kept_) history.pop_front();
+    auto& file = files_[transition.id];
+    file.phase = transition.to;
+    file.history.push_back(transition);
+    if (file.history.size() > kept_) file.history.pop_front();
     untold_.push_back(std::move(transition));
     if (untold_.size() > max_untold_) untold_.pop_front();
   }
@@ -124,6 +136,14 @@ class Journal {
     return !fresh;
   }
 
+  /// What is to be expected of the backend with this id and serial. *Requires* that it was opened.
+  void expect(std::string const& id, std::uint64_t serial, Outlook outlook) {
+    std::scoped_lock const lock{mutex_};
+    auto& file = files_[id];
+    file.serial = serial;
+    file.outlook = std::move(outlook);
+  }
+
   /// Calls `others`, and the listener, for each transition since the last call: in order, and on
   /// one thread at a time. A thread that finds another one at it leaves its transitions to that
   /// one. What they throw passes; the rest follows at the next call.
@@ -152,6 +172,15 @@ class Journal {
     std::scoped_lock const lock{mutex_};
     auto const found = files_.find(id);
     return found == files_.end() ? std::nullopt : std::optional{found->second.phase};
+  }
+
+  /// Nothing before the first tick.
+  [[nodiscard]] std::optional<Outlook> outlook(std::string_view id, std::uint64_t serial) const {
+    std::scoped_lock const lock{mutex_};
+    if (files_.empty()) return std::nullopt;
+    auto const found = files_.find(id);
+    if (found == files_.end() || found->second.serial != serial) return Outlook{.joins = true};
+    return found->second.outlook;
   }
 
   /// Forgets backends that are gone: all but those in the set that `staying()` returns, which has
@@ -184,6 +213,8 @@ class Journal {
   struct File {
     Phase phase{};
     std::deque<Transition> history{};
+    std::uint64_t serial = 0;  // of the backend that `outlook` is about
+    Outlook outlook{};
   };
   std::map<std::string, File, std::less<>> files_;
   std::deque<Transition> untold_;

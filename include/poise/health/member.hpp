@@ -10,6 +10,7 @@
 
 #include <poise/backend.hpp>
 #include <poise/health/criteria.hpp>
+#include <poise/health/journal.hpp>
 #include <poise/health/machine.hpp>
 #include <poise/health/phase.hpp>
 #include <poise/observer.hpp>
@@ -53,6 +54,8 @@ struct Member {
   HealthState published = HealthState::healthy;  // as this monitor last published it
   Tally at_interval{};
   std::optional<Time> heard_probe{};
+  std::string called_down{};         // why, the last time
+  std::optional<Outlook> outlook{};  // as it was told to the journal
 
   // Read at the last tick or review.
   std::uint64_t successes = 0;

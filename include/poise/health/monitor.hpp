@@ -213,6 +213,10 @@ class Monitor {
   [[nodiscard]] std::optional<Phase> phase(std::string_view id) const {
     return shared_->pool.journal.phase(id);
   }
+  /// How the phase of this backend will end, as it looks now; nothing before the first tick.
+  [[nodiscard]] std::optional<Outlook> outlook(Backend const& backend) const {
+    return shared_->pool.journal.outlook(backend.id(), backend.serial());
+  }
   /// Are too few left, so that Panic::mode rules?
   [[nodiscard]] bool panicking() const noexcept { return shared_->pool.panicking(); }
   /// Did no tick come for four of its periods and 10 s? Then requests that end do its work.

@@ -303,6 +303,7 @@ class Pool {
       member.successes = member.at_interval.ended(Result::success);
       member.total = member.total_at_pace = each.backend.total();
       member.joined_outside = !in_rotation(each);
+      foresee(each, member);
       if (running_ && !member.joined_outside && each.health == HealthState::healthy)
         follow(each, Signal::appeared, {.cause = "joined"});
     } else if (member.joined_outside && in_rotation(each)) {
@@ -604,6 +605,8 @@ class Pool {
     bool const moved =
         machine.follow(signal, now_, options_.ejection, options_.slow_start, draw(), unreachable);
     census_.count(each, member, 1);
+    if (signal == Signal::down) member.called_down = because.cause;
+    foresee(each, member);
     if (!moved && because.note != Transition::Note::watched) return;
     because.at = last_clock_;
     because.id = each.backend.id();
@@ -614,6 +617,23 @@ class Pool {
       because.results[i] = each.backend.ended(static_cast<Result>(i));
     if (moved) enter(each, member, because.from);
     journal.write(std::move(because));
+  }
+
+  /// Tells the journal how the phase will end, if that has changed.
+  void foresee(BackendView const& each, Member& member) {
+    using poise::detail::saturating_sub;
+    auto const& machine = member.machine;
+    Outlook outlook;
+    outlook.held = machine.phase() == Phase::ejected && machine.held();
+    outlook.by_probes = outlook.held && member.heard_probe;
+    outlook.capped = machine.phase() == Phase::degraded && member.held_back;
+    if (outlook.held) outlook.cause = member.called_down;
+    else if (machine.until())
+      outlook.until =
+          poise::detail::saturating_add(last_clock_, saturating_sub(*machine.until(), now_));
+    if (member.outlook == outlook) return;
+    member.outlook = outlook;
+    journal.expect(each.backend.id(), each.backend.serial(), std::move(outlook));
   }
 
   void enter(BackendView const& each, Member& member, Phase from) {

@@ -91,10 +91,10 @@ utilisation 0.6
 network     0.25ms
 timeout     1s
 warmup      1s
-window      1201s
+window      1261s
 )";
 
-/// 20 simulated minutes.
+/// 21 simulated minutes: the last one waits for requests in flight.
 Verdict trial(std::string const& a, std::string const& b, std::uint64_t seed) {
   auto const scenario = simulate::read_scenario(one_slow);
   SwitchedClients clients{scenario.clients, {a, b}, seed};

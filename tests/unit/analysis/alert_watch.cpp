@@ -81,6 +81,21 @@ TEST_CASE("picks that found no backend are failures", "[alerts]") {
   CHECK(watch.alerts()[0].severity == analysis::Severity::page);
 }
 
+TEST_CASE("an empty pool pages at the first pick that it refuses", "[alerts]") {
+  analysis::AlertWatch watch;
+  auto now = pool_at(0);
+  now.set = {};
+  for (int second = 0; second < 70; ++second) {
+    now.at = pool_at(second).at;
+    if (second == 60) ++now.refusals[0];
+    watch.update(now);
+    if (second < 60) CHECK(watch.alerts().empty());
+  }
+  REQUIRE(watch.alerts().size() == 1);
+  CHECK(watch.alerts()[0].severity == analysis::Severity::page);
+  CHECK(watch.alerts()[0].rules[0].rule == "no backends");
+}
+
 TEST_CASE("ticks that are missing page, and a spent retry budget is a ticket", "[alerts]") {
   analysis::AlertWatch watch;
   auto now = pool_at(0);
@@ -127,9 +142,9 @@ TEST_CASE("each balancer has alerts of its own among the notices", "[alerts]") {
   CHECK(notices[0].balancer == "orders");
   CHECK(notices[0].level == observe::Level::warning);
   CHECK(notices[0].since == Time{} + 10s);
-  CHECK(
-      notices[0].text.starts_with("errors: ejections (0.6, limit 0.5): backends are ejected "
-                                  "again and again: see their history; few healthy (40 %, "));
+  CHECK(notices[0].text.starts_with(
+      "errors: ejections (0.6, limit 0.5; a, b, c): backends are ejected "
+      "again and again: see their history; few healthy (40 %, "));
 }
 
 TEST_CASE("alerts stay with their balancer when another one leaves", "[alerts]") {

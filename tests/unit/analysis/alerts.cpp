@@ -244,16 +244,103 @@ TEST_CASE("rules that contradict themselves or each other are refused by name") 
 
 // -- the default set ----------------------------------------------------------------------------
 
-TEST_CASE("the default rules are silent while all is well, and without any traffic or backend") {
+TEST_CASE("the default rules are silent while all is well, and without any traffic") {
   Watch watch{analysis::default_rules({.latency = 100ms})};
   watch.state = calm();
   watch.run(1h);
   watch.state.requests = 0;
   watch.state.latency.reset();
   watch.run(2h);
-  watch.state = PoolState{.now = watch.state.now};
-  watch.run(1h);
   CHECK(watch.log.empty());
+  Watch unknown{analysis::default_rules()};
+  unknown.run(1h);
+  unknown.state.requests = 10;
+  unknown.state.failures = 10;  // of a pool whose backends nobody counts
+  unknown.run(5s);
+  CHECK(unknown.log.empty());
+}
+
+TEST_CASE("an empty pool is a ticket, and a page as soon as it refuses requests") {
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.run(1h);
+  watch.state.backends = watch.state.healthy = watch.state.requests = 0;
+  watch.run(1min);
+  REQUIRE(watch.alerts.alerts().size() == 1);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::ticket);
+  CHECK(message(watch.alerts.alerts()[0]).starts_with("errors: few healthy (0 %, limit 60 %): "));
+  watch.state.requests = watch.state.failures = 1;  // one a minute
+  watch.run(1s);
+  watch.state.requests = watch.state.failures = 0;
+  watch.run(5s);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::page);
+  watch.run(1h);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::page);
+  watch.state.backends = watch.state.healthy = 1;
+  watch.run(61s);
+  CHECK(watch.alerts.alerts().empty());
+}
+
+TEST_CASE("a pool that is empty from the start pages when it refuses a request") {
+  Watch watch{analysis::default_rules()};
+  watch.state.requests = watch.state.failures = watch.state.refusals = 1;
+  watch.run(5s);
+  REQUIRE(watch.alerts.alerts().size() == 1);
+  CHECK(watch.alerts.alerts()[0].severity == Severity::page);
+}
+
+TEST_CASE("ejections of a gap between two updates are not those of now") {
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.run(10s);
+  watch.state.ejections = 20;
+  watch.state.now += 10h;
+  watch.run(1s);
+  CHECK(watch.log.empty());
+  watch.state.ejections = 0;
+  watch.run(10min);
+  watch.state.ejections = 5;
+  watch.run(1s);
+  CHECK(watch.log == Log{"fire errors"});
+}
+
+TEST_CASE("a panic an hour ago and one now are no panic of an hour") {
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.run(10s);
+  watch.state.panic = true;
+  watch.run(1s);
+  watch.state.now += 1h;
+  watch.run(5s);
+  CHECK(watch.log.empty());
+  watch.run(1s);
+  CHECK(watch.log == Log{"fire errors"});
+  watch.state.panic = false;
+  watch.run(1s);
+  watch.state.now += 1h;  // nor was all well meanwhile
+  watch.run(1s);
+  CHECK(watch.log == Log{"fire errors"});
+}
+
+TEST_CASE("durations hold for who updates every five minutes, too") {
+  Watch watch{{latency_rule()}};
+  watch.state.latency = 9;
+  for (int i = 0; i < 4; ++i) {
+    watch.state.now += 5min - 1s;
+    watch.run(1s);
+  }
+  CHECK(watch.log == Log{"fire slow"});
+}
+
+TEST_CASE("times at the ends of the range are no undefined behaviour") {
+  Watch watch{analysis::default_rules()};
+  for (auto const now : {Time::min(), Time::min() + 1s, Time{}, Time::max() - 1s}) {
+    watch.state.now = now;
+    watch.state.ejections = 1;
+    watch.state.backends = watch.state.healthy = 100;
+    watch.run(1s);
+  }
+  CHECK(watch.alerts.alerts().empty());
 }
 
 TEST_CASE("300 dead backends are one alert with one list") {
@@ -285,7 +372,7 @@ TEST_CASE("300 dead backends are one alert with one list") {
         Log{"fire errors", "fire errors", "clear errors", "fire errors", "clear errors"});
 }
 
-TEST_CASE("a page is cleared soon after an outage, and the next one is announced") {
+TEST_CASE("a page is cleared soon after an outage, and one a day later is announced") {
   auto const history = GENERATE(10min, 120min);
   auto const outage = GENERATE(60s, 600s);
   Watch watch{analysis::default_rules()};
@@ -301,7 +388,56 @@ TEST_CASE("a page is cleared soon after an outage, and the next one is announced
     watch.state.failures = 0;
     watch.run(5min + 10s);
     for (auto const& each : watch.alerts.alerts()) CHECK(each.severity == Severity::ticket);
+    watch.run(12h);
   }
+}
+
+namespace {
+
+/// A failure that comes and goes for six hours.
+struct Cycle {
+  std::uint64_t requests;  // a second
+  std::uint64_t failures;
+  Duration lasts;
+  Duration period;
+};
+/// The log of its pages.
+struct Pages {
+  int begun = 0;
+  bool paging = false;
+
+  void look(Alerts const& alerts) {
+    bool const now = std::ranges::any_of(
+        alerts.alerts(), [](Alert const& each) { return each.severity == Severity::page; });
+    begun += now && !paging ? 1 : 0;
+    paging = now;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a failure that comes and goes pages twice or three times, not each time it comes") {
+  auto const history = GENERATE(0min, 30min, 8h);
+  auto const cycle = GENERATE(Cycle{100, 50, 90s, 420s}, Cycle{100, 50, 90s, 600s},
+                              Cycle{100, 50, 90s, 900s}, Cycle{10, 10, 120s, 480s},
+                              Cycle{1000, 200, 120s, 480s}, Cycle{1000, 1000, 60s, 1500s});
+  CAPTURE(history / 1min, cycle.requests, cycle.period / 1s);
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.state.requests = cycle.requests;
+  watch.run(history);
+  Pages pages;
+  for (auto time = 0s; time < 6h; time += 1s) {
+    watch.state.failures = time % cycle.period < cycle.lasts ? cycle.failures : 0;
+    watch.run(1s);
+    pages.look(watch.alerts);
+  }
+  CHECK(pages.begun >= 1);
+  CHECK(pages.begun <= 3);
+  watch.state.failures = 0;
+  watch.run(36min);  // it has stayed away
+  pages.look(watch.alerts);
+  CHECK_FALSE(pages.paging);
 }
 
 TEST_CASE("a page that ends goes on as a ticket of what still fires") {
@@ -328,13 +464,57 @@ TEST_CASE("a page that ends goes on as a ticket of what still fires") {
 }
 
 TEST_CASE("what an alert says drives no terminal and has no loose ends") {
-  Alert alert{
-      "a\x1b[2J", Severity::ticket, {}, {{"b\n", Severity::ticket, {}, 0.5, 2, {}, "", {}}}};
-  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (0.5, limit 2)");
+  Alert alert{"a\x1b[2J", Severity::ticket, {}, {{"b\n", Severity::ticket, {}, 3, 2, {}, "", {}}}};
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (3, limit 2)");
   alert.rules[0].unit = analysis::Unit::fraction;
-  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (50 %, limit 200 %)");
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (300 %, limit 200 %)");
   alert.rules[0].unit = analysis::Unit::seconds;
-  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (0.5 s, limit 2 s)");
+  CHECK(message(alert) == "a\\x1b[2J: b\\x0a (3 s, limit 2 s)");
+}
+
+TEST_CASE("an alert names up to five backends, once, and escapes them") {
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.run(1h);
+  std::vector<std::string_view> ids{"a\n", "b", "c", "d", "e"};
+  watch.state.unhealthy = ids;
+  watch.state.panic = true;
+  watch.state.healthy = 5;
+  watch.run(20s);
+  REQUIRE(watch.alerts.alerts().size() == 1);
+  CHECK(message(watch.alerts.alerts()[0]) ==
+        "errors: panic (1, limit 1; a\\x0a, b, c, d, e): so few backends are left that ejections "
+        "count for nothing: restore some, or the list; few healthy (50 %, limit 60 %): bring back "
+        "those that are out, or add backends: the history of each says why it is out");
+  ids.push_back("f");
+  ids.push_back("g");
+  watch.state.unhealthy = ids;
+  watch.run(1s);
+  CHECK(message(watch.alerts.alerts()[0]).find("c, d, e and 2 more): so few") != std::string::npos);
+}
+
+TEST_CASE("an alert that waits for its end says so, and one below its limit where it clears") {
+  Watch watch{analysis::default_rules()};
+  watch.state = calm();
+  watch.run(1h);
+  watch.state.panic = true;
+  watch.state.healthy = 5;
+  watch.run(20s);
+  watch.state.panic = false;
+  watch.state.healthy = 7;
+  watch.run(1s);
+  CHECK(message(watch.alerts.alerts()[0])
+            .starts_with("errors: panic, clearing (0, fired at 1); few healthy (70 %, fired at "
+                         "60 %, clears at 75 %): bring back"));
+  watch.state.healthy = 10;
+  watch.run(1s);
+  CHECK(message(watch.alerts.alerts()[0]) ==
+        "errors: panic, clearing (0, fired at 1); few healthy, clearing (100 %, fired at 60 %)");
+  Watch unknown{{latency_rule()}};
+  unknown.run(10s, 9);
+  unknown.state.latency.reset();
+  unknown.run(1s);
+  CHECK(message(unknown.alerts.alerts()[0]) == "slow: slow, clearing (unknown, fired at 2)");
 }
 
 TEST_CASE("a total outage pages within a minute by the default rules") {

@@ -145,6 +145,32 @@ TEST_CASE("a clock that is set back adds to the present") {
   CHECK(service.burn.short_rate() == Approx(1000 * 120.0 / 420).epsilon(0.01));
 }
 
+TEST_CASE("a failure that comes back counts until it has stayed away for half an hour") {
+  Service service;
+  service.run(2h, 0);
+  service.run(90s, 100);
+  REQUIRE(service.firing());
+  service.run(5min, 0);
+  CHECK_FALSE(service.firing());  // once, it ends early
+  service.run(90s, 100);
+  CHECK(service.firing());
+  service.run(25min, 0);
+  CHECK(service.firing());
+  service.run(10min, 0);
+  CHECK_FALSE(service.firing());
+  service.run(3h, 0);
+  service.run(90s, 100);
+  CHECK(service.firing());
+  service.run(5min, 0);
+  CHECK_FALSE(service.firing());
+}
+
+TEST_CASE("times at the ends of the range have a burn rate") {
+  Service service;
+  for (auto const now : {Time::min(), Time{}, Time::max()}) service.burn.add(now, 100, 100);
+  CHECK(service.burn.short_rate() == Approx(1000));
+}
+
 TEST_CASE("more failures than requests count as all of them") {
   Service service;
   service.run(2h, 200);

@@ -219,4 +219,13 @@ TEST_CASE("options of the change detector that make no sense are refused by name
   CHECK_THROWS_AS(ChangeDetector({.memory = std::chrono::minutes{1}}), ConfigError);
 }
 
+TEST_CASE("a detector of changes bears times at the ends of the range") {
+  std::vector<analysis::BackendSample> const alike{{.id = "a", .requests = 100, .latency = 0.01},
+                                                   {.id = "b", .requests = 100, .latency = 0.01},
+                                                   {.id = "c", .requests = 100, .latency = 0.01}};
+  ChangeDetector detector;
+  for (auto const now : {Time::min(), Time{}, Time::max(), Time::min()}) detector.add({now, alike});
+  CHECK(detector.changes().empty());
+}
+
 }  // namespace unit_analysis_change

@@ -17,6 +17,7 @@
 #include <poise/compose/bounded.hpp>
 #include <poise/compose/failover.hpp>
 #include <poise/compose/filter.hpp>
+#include <poise/compose/rate_limited.hpp>
 #include <poise/compose/shed.hpp>
 #include <poise/compose/subset.hpp>
 #include <poise/compose/zone_aware.hpp>
@@ -147,7 +148,7 @@ TEST_CASE("what keeps a backend out by itself is its first reason, whatever the 
         "filter(p2c) picks nothing: 4 backends: 1 drained, 1 unhealthy, 1 with weight 0, 1 at a "
         "limit or filtered out\n"
         "  a: weight 0; ends by: set_weight()\n"
-        "  b: at its limit; ends by: requests in flight that end, or set_admission()\n"
+        "  b: at its limit (0, limit 0); ends by: set_admission()\n"
         "  c: drained; ends by: undrain()\n"
         "  d: declared unhealthy; ends by: set_health(id, nullopt)\n");
 }
@@ -276,6 +277,24 @@ TEST_CASE("explanations of no backend, of one, and of a key of a megabyte") {
   CHECK(explanation.key.size() == 256);
 }
 
+TEST_CASE("backends without a token are refused for a time, however idle they are") {
+  auto servers = balancer(RateLimited<P2C>{{.backend = {.per_second = 1}}});
+  for (int i = 0; i < 4; ++i) CHECK(servers.pick());
+  auto const explanation = explain(servers);
+  CHECK(explanation.error.retry_after > 0ms);
+  CHECK(count(explanation, Reason::refused) == 4);
+  CHECK(message(explanation).find("a: refused by the policy; ends by: time, or fewer requests") !=
+        std::string::npos);
+}
+
+TEST_CASE("the scores of an explanation are told, also if the winner's is 0") {
+  auto servers = balancer<LeastConnections>();
+  auto const lease = servers.pick({.preferred = "a"});
+  auto const text = json(explain(servers));
+  CHECK(text.find(R"("id":"a","reason":"outscored","cause":"","value":1,"limit":0)") !=
+        std::string::npos);
+}
+
 TEST_CASE("explanations and reasons as JSON") {
   auto servers = balancer<LeastConnections>();
   servers.drain("b");
@@ -286,14 +305,15 @@ TEST_CASE("explanations and reasons as JSON") {
       R"({"policy":"least_connections","key":"a\"b","winner":"a","found_by_scan":false,)"
       R"("preferred":false,"panicking":false,"last_resort":false,"explores":false,)"
       R"("candidates":[{"id":"a","reason":"eligible","cause":"","value":null,)"
-      R"("limit":null,"since":null,"left":null,"ends_by":"","score":0,"compared":false,)"
+      R"("limit":null,"held_by":"","since":null,"left":null,"ends_by":"","score":0,)"
+      R"("compared":false,)"
       R"("weight":1,"in_flight":0},{"id":"b","reason":"drained",)"));
   servers.drain("a");
   CHECK(json(explain(servers))
             .find(R"("winner":"","error":{"text":"4 backends: 4 drained",)"
                   R"("drained":4,)") != std::string::npos);
   CHECK(json(analysis::why(servers, "x"), servers.now()) ==
-        R"x({"id":"x","reason":"unknown","cause":"","value":null,"limit":null,)x"
+        R"x({"id":"x","reason":"unknown","cause":"","value":null,"limit":null,"held_by":"",)x"
         R"x("since":null,"left":null,)x"
         "\"ends_by\":\"add() or update()\"}\n");
 }

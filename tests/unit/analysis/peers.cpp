@@ -193,4 +193,10 @@ TEST_CASE("options of the comparison that make no sense are refused by name") {
   CHECK_THROWS_AS(PeerComparison({.latency_gap = 0}), ConfigError);
 }
 
+TEST_CASE("a comparison of peers bears times at the ends of the range") {
+  PeerComparison peers;
+  for (auto const now : {Time::min(), Time{}, Time::max(), Time::min()}) peers.add({now, alike(4)});
+  CHECK(peers.differences().empty());
+}
+
 }  // namespace unit_analysis_peers

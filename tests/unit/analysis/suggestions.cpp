@@ -56,6 +56,23 @@ TEST_CASE("weights that match the speeds are suggested to a policy that uses wei
   CHECK(result[1].text == "set weights that follow the speeds: \"a\" 100, \"b\" 100, \"c\" 40");
 }
 
+TEST_CASE("a newcomer's weight is suggested on the scale of the others") {
+  auto backends = unequal;
+  backends.push_back({.id = "new", .requests = 5, .latency = 3});
+  backends.push_back({.id = "off", .weight = 0, .requests = 5});
+  auto const result = suggestions_for({.backends = backends, .policy_uses_weights = true});
+  REQUIRE(result.size() == 2);
+  REQUIRE(result[1].weights.size() == 4);
+  CHECK(result[1].weights[3].first == "new");
+  CHECK(result[1].weights[3].second == 100);
+  CHECK(result[1].text.ends_with("\"c\" 40, \"new\" 100 (speed not known)"));
+}
+
+TEST_CASE("a hundredth of the requests is a hundredth, also of few") {
+  CHECK(suggestions_for({.requests = 199, .refused_retries = 1}).empty());
+  CHECK(suggestions_for({.requests = 100, .refused_retries = 1}).size() == 1);
+}
+
 TEST_CASE("a cap that was reached and a retry budget that is spent are reported") {
   auto const result =
       suggestions_for({.requests = 1000, .capped_ejections = 3, .refused_retries = 50});

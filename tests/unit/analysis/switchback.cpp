@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include <support/catch.hpp>
 #include <support/series.hpp>
@@ -99,8 +100,10 @@ TEST_CASE("after its end a trial switches no more") {
     Switchback trial{{.seed = seed}};
     Arm last{};
     for (int period = 0; period < 20; ++period) last = trial.arm(Time{period * 60s});
-    CHECK_FALSE(trial.done());
     CHECK(trial.arm(Time{20 * 60s}) == last);
+    CHECK(trial.arm(Time{21 * 60s - 1s}) == last);
+    CHECK_FALSE(trial.done());
+    CHECK(trial.arm(Time{21 * 60s}) == last);
     CHECK(trial.done());
     CHECK(trial.arm(Time{24h}) == last);
   }
@@ -114,7 +117,7 @@ TEST_CASE("a trial bears periods as long as they come") {
   CHECK_FALSE(trial.done());
 }
 
-TEST_CASE("requests of the dropped part, and of the other policy, are left out") {
+TEST_CASE("requests of the dropped part, and those that are yet to come, are left out") {
   Switchback trial;
   Time now{};
   while (!trial.done()) {
@@ -122,7 +125,6 @@ TEST_CASE("requests of the dropped part, and of the other policy, are left out")
     bool const dropped = now.time_since_epoch() % 60s < 30s;
     for (int i = 0; i < 20; ++i) {
       trial.record(now, dropped ? 1s : 10ms, dropped);
-      trial.record(now - 60s, 1s, true);
       trial.record(now + 60s, 1s, true);
     }
     now += 1s;
@@ -131,6 +133,73 @@ TEST_CASE("requests of the dropped part, and of the other policy, are left out")
   CHECK(result.p99.a == Approx(0.01));
   CHECK(result.failures.b == 0);
   CHECK(result.verdict == Verdict::no_difference);
+}
+
+TEST_CASE("requests that were picked before the policy of their period was live are left out") {
+  Switchback trial;
+  trial.arm(Time{});
+  for (auto now = 0s; !trial.done(); now += 1s) {
+    if (now % 60s >= 40s) trial.arm(Time{now});  // ten seconds late
+    auto const picked = now - 15s;
+    bool const wrong = picked >= 60s && picked % 60s < 40s;
+    for (int i = 0; i < 20; ++i) trial.record(Time{picked}, 15s, wrong);
+  }
+  CHECK(trial.compare().pairs == 10);
+  CHECK(trial.compare().failures.a == 0);
+  CHECK(trial.compare().failures.b == 0);
+}
+
+namespace {
+
+/// 20 requests a second take 10 ms; of those of b one hangs and fails after `timeout`.
+Switchback with_hanging_requests(Duration timeout, Duration until) {
+  Switchback trial;
+  std::vector<Time> hanging;
+  for (Time now{}; now < Time{until}; now += 1s) {
+    auto const arm = trial.arm(now);
+    for (int i = 0; i < 19; ++i) trial.record(now, 10ms, false);
+    if (arm == Arm::b) hanging.push_back(now);
+    else trial.record(now, 10ms, false);
+    std::erase_if(hanging, [&](Time picked) {
+      bool const ends = now - picked >= timeout;
+      if (ends) trial.record(picked, timeout, true);
+      return ends;
+    });
+  }
+  return trial;
+}
+
+}  // namespace
+
+TEST_CASE("requests that hang and fail after their period count against their policy") {
+  for (auto const timeout : {10s, 30s, 40s, 59s}) {
+    auto const result = with_hanging_requests(timeout, 21min + 1s).compare();
+    CHECK(result.verdict == Verdict::a);
+    CHECK(result.failures.b == Approx(0.05));
+    CHECK(result.failures.a == 0);
+    CHECK(result.late == 0);
+  }
+}
+
+TEST_CASE("many requests that end after the trial leave it undecided, and are told") {
+  auto const done = with_hanging_requests(30min, 21min + 1s).compare();
+  CHECK(done.verdict == Verdict::no_difference);  // none of them is known yet
+  auto const later = with_hanging_requests(30min, 60min).compare();
+  CHECK(later.verdict == Verdict::undecided);
+  CHECK(later.late == 10 * 30);
+  CHECK(later.pairs == 10);
+  CHECK(later.failures.b == 0);
+}
+
+TEST_CASE("one late request of many is told and changes no verdict") {
+  Switchback trial;
+  auto const result = Service{.failures_b = 0.05}.run(trial, 1);
+  CHECK(result.verdict == Verdict::a);
+  trial.record(Time{50s}, 1h, true);
+  trial.record(Time{10s}, 1h, true);    // of a dropped part
+  trial.record(Time{21min}, 1h, true);  // after the last period
+  CHECK(trial.compare().verdict == Verdict::a);
+  CHECK(trial.compare().late == 1);
 }
 
 TEST_CASE("there is no verdict before the end, without requests, or with most pairs missed") {
@@ -161,6 +230,7 @@ TEST_CASE("options of a switchback that make no sense are refused by name") {
   CHECK_THROWS_AS(Switchback({.confidence = std::numeric_limits<double>::quiet_NaN()}),
                   ConfigError);
   CHECK_THROWS_AS(Switchback({.period = 0s}), ConfigError);
+  CHECK_THROWS_AS(Switchback({.wait = -1s}), ConfigError);
 }
 
 }  // namespace unit_analysis_switchback

@@ -12,6 +12,7 @@
 
 #include <support/catch.hpp>
 
+#include <poise/analysis/json.hpp>
 #include <poise/analysis/why.hpp>
 #include <poise/balancer.hpp>
 #include <poise/health/monitor.hpp>
@@ -222,8 +223,139 @@ TEST_CASE("a time of return that has passed waits for a tick, and says so") {
   Pool pool;
   pool.run(5, Result::error);
   auto why = pool.why();
-  CHECK(message(why, *why.until + 12s).find("until the next tick; then one trial") !=
+  CHECK(message(why, *why.until + 12s).find("until one of the next ticks; then one trial") !=
         std::string::npos);
+}
+
+TEST_CASE("an ejection that failing probes hold has no end, and says what the probe said") {
+  Pool pool;
+  pool.run(5, Result::error);
+  auto const sentence = *pool.why().until - pool.clock.now();
+  for (Duration time{}; time < sentence + 60s; time += 5s) {
+    pool.monitor.report("a:80", health::Signal::down, "connection refused");
+    pool.pass(5s);
+  }
+  auto const why = pool.why();
+  CHECK(why.reason == Reason::ejected);
+  CHECK(why.cause == "consecutive failures");
+  CHECK_FALSE(why.until);
+  auto const text = message(why, pool.clock.now());
+  CHECK(text.find("limit 5), held back by failing probes: connection refused; ends by: probes that "
+                  "pass, or that fall silent") != std::string::npos);
+  CHECK(json(why, pool.clock.now()).find(R"("left":null)") != std::string::npos);
+  pool.monitor.report("a:80", health::Signal::up, "");
+  pool.pass(2s);
+  CHECK(pool.why().reason == Reason::probation);
+}
+
+TEST_CASE("a backend that probes called down comes back once they are silent, and why() says so") {
+  Pool pool;
+  pool.monitor.report("a:80", health::Signal::down, "no answer");
+  pool.pass(1s);
+  auto const why = pool.why();
+  CHECK(why.reason == Reason::down);
+  CHECK(why.cause == "no answer");
+  CHECK_FALSE(why.until);
+  CHECK(remedy(why) == "probes that pass, or that fall silent");
+  pool.monitor.report("a:80", health::Signal::down, "HTTP 503");
+  pool.pass(1s);
+  CHECK(pool.why().cause == "HTTP 503");
+  pool.pass(pool.monitor.probe_silence() + 2s);
+  CHECK(pool.why().reason == Reason::probation);
+}
+
+TEST_CASE("a degraded backend that is called so again ends later, and why() follows") {
+  Pool pool;
+  pool.monitor.report("a:80", health::Signal::degrade, "slow");
+  pool.pass(1s);
+  auto const first = *pool.why().until;
+  pool.pass(20s);
+  pool.monitor.report("a:80", health::Signal::degrade, "slow");
+  pool.pass(1s);
+  auto const why = pool.why();
+  CHECK(why.reason == Reason::degraded);
+  CHECK(*why.until == first + 21s);
+  CHECK(*why.since == first - 30s);
+}
+
+TEST_CASE("a backend that the cap protects is degraded by its criterion, not limited") {
+  Pool pool;
+  for (auto const* id : {"c:80", "a:80"})  // the first is ejected, and no other one may be
+    for (int i = 0; i < 5; ++i) pool.servers.record(id, Result::error);
+  for (int i = 0; i < 5; ++i) pool.servers.record("b:80", Result::success);
+  pool.pass(600ms);
+  REQUIRE(pool.servers.stats().backends[0].admission.share != Admission{}.share);
+  auto const why = pool.why();
+  CHECK(why.reason == Reason::degraded);
+  CHECK(message(why, pool.clock.now())
+            .find("(consecutive failures 5, limit 5), held back by the "
+                  "cap on ejections, for ") != std::string::npos);
+}
+
+TEST_CASE("a backend that replaced another one warms up until the next tick") {
+  Pool pool;
+  pool.run(5, Result::error);
+  REQUIRE(pool.why().reason == Reason::ejected);
+  pool.servers.remove("a:80");
+  pool.servers.add({.id = "a:80"});
+  auto const why = pool.why();
+  CHECK(why.reason == Reason::slow_start);
+  CHECK_FALSE(why.until);
+  CHECK(message(why, pool.clock.now()) ==
+        "a:80: warming up (joined 0.1, limit 1); ends by: the next tick");
+  pool.pass(1s);
+  CHECK(pool.why().reason == Reason::slow_start);
+  CHECK(pool.why().until);
+  pool.servers.set_admission("a:80", {.share = 2});
+  Balancer<RoundRobin, void, Runtime<VirtualClock, health::Standard>> fresh{
+      endpoints({"a:80"}), {}, {.clock = pool.clock, .seed = 1, .observers = {{}}}};
+  fresh.set_admission("a:80", {.share = 2});
+  CHECK(analysis::why(fresh, fresh.observer<health::Standard>(), "a:80").reason == Reason::limited);
+}
+
+TEST_CASE("a degraded backend ends by who called it so") {
+  Pool pool;
+  pool.servers.set_health("a:80", HealthState::degraded);
+  auto const text = "a:80: degraded (declared by the operator); ends by: set_health(id, nullopt)";
+  CHECK(message(pool.why(), pool.clock.now()) == text);
+  pool.pass(1min);
+  CHECK(message(pool.why(), pool.clock.now()) == text);
+  Balancer<RoundRobin> servers{endpoints({"a:80", "b:80"})};
+  servers.report_health("a:80", HealthState::degraded);
+  CHECK(message(analysis::why(servers, "a:80"), {}) ==
+        "a:80: degraded (reported); ends by: another report");
+  servers.set_health("a:80", HealthState::degraded);
+  CHECK(message(analysis::why(servers, "a:80"), {}) == text);
+}
+
+TEST_CASE("a cause drives no terminal and has its bounds") {
+  Pool pool;
+  pool.monitor.report("a:80", health::Signal::down,
+                      "x\n\x1b[2J\xe2\x80\xae" + std::string(1U << 20U, 'y'));
+  pool.pass(1s);
+  auto const why = pool.why();
+  auto const text = message(why, pool.clock.now());
+  CHECK(text.size() < 400);
+  CHECK(text.find("(x\\x0a\\x1b[2J\\u202ey") != std::string::npos);
+  CHECK(json(why, pool.clock.now()).size() < 1000);
+}
+
+TEST_CASE("a limit of no request ends by set_admission(), and says its numbers") {
+  Pool pool;
+  pool.servers.set_admission("a:80", {.max_in_flight = 0});
+  CHECK(message(pool.why(), {}) == "a:80: at its limit (0, limit 0); ends by: set_admission()");
+  CHECK(json(pool.why(), {}).find(R"("value":0,"limit":0)") != std::string::npos);
+}
+
+TEST_CASE("times at the ends of the range have words") {
+  analysis::Why why{.id = "a", .reason = Reason::ejected};
+  why.since = Time::min();
+  why.until = Time::max();
+  CHECK(message(why, Time::max() - 1s).find("since 9223372036.8 s, for 1.0 s") !=
+        std::string::npos);
+  CHECK(message(why, Time::min()).find("since 0.0 s, for 9223372036.8 s more") !=
+        std::string::npos);
+  CHECK(json(why, Time{}).find("\"since\":9223372036.") != std::string::npos);
 }
 
 // -- every way to be passed over, with the reason and the return ----------------------------------

@@ -106,8 +106,8 @@ class Journal {
     if (untold_.size() > max_untold_) untold_.pop_front();
   }
 
-  /// Dates what concerns the whole pool and no listener was told yet. Between ticks nothing says what
-  /// time it is, so a panic that began there gets the time of the tick that tells of it.
+  /// Dates what concerns the whole pool and no listener was told yet. Between ticks nothing says
+  /// what time it is, so a panic that began there gets the time of the tick that tells of it.
   void date_untold(Time now) {
     std::scoped_lock const lock{mutex_};
     auto const file = files_.find(std::string_view{});

@@ -10,9 +10,9 @@
 // Numbers are means over the last whole window; before that they are 0, which says nothing. The
 // first report() after a window's end begins the next one, so no thread is needed.
 //
-// Invariants: counts only grow. Who holds `turning_` alone reads and writes the values that they had
-// when the window began. Nobody waits for it. The numbers of a report are stored one by one: a report that
-// is read meanwhile may mix two windows.
+// Invariants: counts only grow. Who holds `turning_` alone reads and writes the values that they
+// had when the window began. Nobody waits for it. The numbers of a report are stored one by one: a
+// report that is read meanwhile may mix two windows.
 
 #include <algorithm>
 #include <chrono>

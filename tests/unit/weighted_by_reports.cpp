@@ -92,7 +92,7 @@ TEST_CASE("picks follow requests a second for each part of the capacity", "[repo
 }
 
 TEST_CASE("failing requests cost capacity", "[reports]") {
-  for (auto const [penalty, share] : {std::pair{1.0, 1.0 / 3}, std::pair{0.0, 0.5}}) {
+  for (auto const& [penalty, share] : {std::pair{1.0, 1.0 / 3}, std::pair{0.0, 0.5}}) {
     Pool<> pool{2, {.error_penalty = penalty}};
     for (int i = 0; i < 30; ++i) {
       pool.report("a", 100, 0.5);

@@ -1,4 +1,4 @@
-// expect: a poise observer's on_load_report: void on_load_report(Reported const&, State&)
+// expect: on_load_report: void on_load_report\(Reported const&, State&\)
 // SPDX-License-Identifier: MIT
 // A hook of a wrong signature would never be called.
 #include <poise/poise.hpp>

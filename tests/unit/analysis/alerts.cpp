@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/sanitized.hpp>
 
 #include <poise/analysis/alerts.hpp>
 #include <poise/analysis/default_rules.hpp>
@@ -422,6 +423,7 @@ TEST_CASE("a failure that comes and goes pages twice or three times, not each ti
                               Cycle{100, 50, 90s, 900s}, Cycle{10, 10, 120s, 480s},
                               Cycle{1000, 200, 120s, 480s}, Cycle{1000, 1000, 60s, 1500s});
   CAPTURE(history / 1min, cycle.requests, cycle.period / 1s);
+  if (tests::sanitized && (history != 0min || cycle.period != 420s)) return;
   Watch watch{analysis::default_rules()};
   watch.state = calm();
   watch.state.requests = cycle.requests;

@@ -20,6 +20,7 @@
 #include <poise/policy/round_robin.hpp>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 #include "support/series.hpp"
 
 namespace unit_analysis_detectors {
@@ -107,6 +108,7 @@ TEST_CASE("a backend that becomes slower is told by an alert in seconds, and cle
 }
 
 TEST_CASE("noise, waves and spikes of hours are no alert", "[alerts]") {
+  constexpr int seconds = tests::sanitized ? 1'000 : 10'000;
   for (std::size_t const size : {1U, 2U, 3U, 10U, 40U}) {
     CAPTURE(size);
     test::LatencySeries series{size, 5 + size};
@@ -114,7 +116,7 @@ TEST_CASE("noise, waves and spikes of hours are no alert", "[alerts]") {
     Totals totals{"random"};
     analysis::AlertWatch watch;
     std::size_t alerts = 0;
-    for (int second = 0; second < 10'000; ++second) {
+    for (int second = 0; second < seconds; ++second) {
       auto const sample = series.next();
       std::vector<analysis::BackendSample> some(sample.backends.begin(), sample.backends.end());
       for (auto& each : some) {  // as random picks give requests, of which one in 100 fails

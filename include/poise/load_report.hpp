@@ -9,6 +9,7 @@
 // Source: github.com/cncf/xds, xds/data/orca/v3/orca_load_report.proto.
 
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 
 namespace poise::inline v0_1_0 {

@@ -114,11 +114,11 @@ class Journal {
     if (file == files_.end()) return;
     auto& history = file->second.history;
     auto known = history.rbegin();
-    for (auto each = untold_.rbegin(); each != untold_.rend(); ++each) {
-      if (!each->id.empty()) continue;
-      each->at = now;
+    std::for_each(untold_.rbegin(), untold_.rend(), [&](Transition& each) {
+      if (!each.id.empty()) return;
+      each.at = now;
       if (known != history.rend()) (known++)->at = now;
-    }
+    });
   }
 
   /// At least this many transitions wait for listeners without loss.

@@ -43,6 +43,8 @@
 
 #include <poise/backend.hpp>
 #include <poise/base/check.hpp>
+#include <poise/base/saturating.hpp>
+#include <poise/engine/endpoint_checks.hpp>
 #include <poise/error.hpp>
 #include <poise/load_report.hpp>
 #include <poise/observer.hpp>
@@ -119,7 +121,9 @@ class WeightedByReports {
   /// True if a weight is to change.
   bool on_tick(Time now, std::span<BackendView> all) {
     for (auto const& each : all) note_age(each.state<State>(), now);
-    if (updated_ && now >= *updated_ && now - *updated_ < options_.update_period) return false;
+    if (updated_ && now >= *updated_ &&
+        detail::saturating_sub(now, *updated_) < options_.update_period)
+      return false;
     updated_ = now;
     return update(all);
   }
@@ -157,10 +161,9 @@ class WeightedByReports {
 
   /// An operator's set_weight() is a factor on what the endpoint has.
   static std::uint32_t scaled(std::uint32_t weight, BackendView const& view) noexcept {
-    constexpr std::uint64_t most = 0x7fff'ffff;
     std::uint64_t const usual = std::max(view.endpoint_weight, 1U);
-    return static_cast<std::uint32_t>(
-        std::clamp<std::uint64_t>(std::uint64_t{weight} * view.weight / usual, 1, most));
+    return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
+        std::uint64_t{weight} * view.weight / usual, 1, detail::max_weight));
   }
 
   /// 0 if it does not say; not finite if it makes no sense.
@@ -177,7 +180,7 @@ class WeightedByReports {
       state.latest = now;
       if (!state.since || now < *state.since) state.since = now;
       state.stopped.store(false);
-    } else if (state.since && now - state.latest >= options_.expiration) {
+    } else if (state.since && detail::saturating_sub(now, state.latest) >= options_.expiration) {
       state.since.reset();
       state.smooth = 0;
       state.stopped.store(true);
@@ -228,7 +231,7 @@ class WeightedByReports {
     return true;
   }
   [[nodiscard]] bool counts(State const& state) const {
-    return state.since && *updated_ - *state.since >= options_.blackout;
+    return state.since && detail::saturating_sub(*updated_, *state.since) >= options_.blackout;
   }
 
   WeightedByReportsOptions options_;

@@ -101,11 +101,9 @@ class AlertWatch {
   struct Totals {
     explicit Totals(observe::Snapshot const& now)
         : requests{now.requests.all_completed() + now.all_refusals()},
-          failures{now.all_refusals()},
+          failures{now.requests.all_failures() + now.all_refusals()},
           refusals{now.all_refusals()},
           unretried{now.stopped_calls[static_cast<std::size_t>(StopReason::budget)]} {
-      for (std::size_t i = 0; i < result_count; ++i)
-        if (is_failure(static_cast<Result>(i))) failures += now.requests.completed[i];
       for (auto const& each : now.ejections)
         if (each.enforcement == "enforced") ejections += each.count;
     }

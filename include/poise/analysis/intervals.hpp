@@ -23,7 +23,6 @@
 #include <vector>
 
 #include <poise/analysis/sample.hpp>
-#include <poise/base/ascii.hpp>
 #include <poise/observe/snapshot.hpp>
 #include <poise/outcome.hpp>
 
@@ -80,13 +79,9 @@ class Intervals {
           in_flight{of.requests.in_flight},
           rejected{of.requests.completed[static_cast<std::size_t>(Result::rejected)]},
           timed{of.latency.count},
-          seconds{of.latency.sum_s} {
-      for (std::size_t i = 0; i < result_count; ++i) {
-        auto const result = static_cast<Result>(i);
-        if (is_verdict(result)) verdicts += of.requests.completed[i];
-        if (is_failure(result)) failures += of.requests.completed[i];
-      }
-    }
+          seconds{of.latency.sum_s},
+          failures{of.requests.all_failures()},
+          verdicts{of.requests.completed[static_cast<std::size_t>(Result::success)] + failures} {}
     /// Then the backend of this id was counted anew.
     [[nodiscard]] bool is_later_than(Totals const& other) const noexcept {
       return completed > other.completed || timed > other.timed;
@@ -108,15 +103,14 @@ class Intervals {
     std::uint64_t rejected;
     std::uint64_t timed;
     double seconds;
-    std::uint64_t verdicts = 0;
-    std::uint64_t failures = 0;
+    std::uint64_t failures;
+    std::uint64_t verdicts;
   };
 
   bool retried_much(observe::Snapshot const& now) {
     auto const extra = now.retries + now.hedges;
     auto const all = now.requests.all_completed();
-    bool const much = 100 * (extra - std::exchange(extra_, extra)) > all - std::exchange(all_, all);
-    return much;
+    return 100 * (extra - std::exchange(extra_, extra)) > all - std::exchange(all_, all);
   }
 
   std::unordered_map<std::string, Totals> totals_;

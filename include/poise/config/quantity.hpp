@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include <poise/base/check.hpp>
+#include <poise/base/decimal.hpp>
 #include <poise/time.hpp>
 
 namespace poise::inline v0_1_0::config {
@@ -94,9 +95,7 @@ namespace detail {
 /// A number so that reading it gives the same one; never as an integer, never with an exponent
 /// alone.
 [[nodiscard]] inline std::string text_of(double number) {
-  char text[32];
-  auto const end = std::to_chars(text, text + sizeof text, number).ptr;
-  std::string result{text, end};
+  auto result = poise::detail::decimal(number);
   if (result.find_first_of(".en") == std::string::npos) result += ".0";
   return result;
 }

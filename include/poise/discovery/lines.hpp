@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/percent.hpp>
 #include <poise/discovery/look.hpp>
 #include <poise/discovery/normalize.hpp>
 #include <poise/endpoint.hpp>
@@ -35,21 +36,7 @@ inline std::optional<std::uint32_t> parse_number(std::string_view text) {
 }
 
 inline std::optional<std::string> unescape(std::string_view text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      result += text[i];
-      continue;
-    }
-    std::uint8_t byte = 0;
-    auto const digits = text.substr(i + 1, 2);
-    auto const end = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
-    if (digits.size() != 2 || end.ec != std::errc{} || end.ptr != digits.data() + 2)
-      return std::nullopt;
-    result += static_cast<char>(byte);
-    i += 2;
-  }
-  return result;
+  return poise::detail::percent_decoded(text, false);
 }
 
 inline std::string escape(std::string_view text) {

@@ -16,17 +16,13 @@
 #include <string_view>
 
 #include <poise/base/address.hpp>
+#include <poise/base/ascii.hpp>
 
 namespace poise::inline v0_1_0::key {
 
 namespace detail {
 
-[[nodiscard]] constexpr std::string_view trimmed(std::string_view text) noexcept {
-  constexpr std::string_view blanks = " \t";
-  auto const first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
+using poise::detail::trimmed;
 
 /// The value of name=value among parts between separators; the first one counts.
 [[nodiscard]] constexpr std::string_view value_of(std::string_view text, char separator,

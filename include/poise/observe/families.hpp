@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include <poise/backend.hpp>
+#include <poise/base/decimal.hpp>
 #include <poise/call.hpp>
 #include <poise/observe/escape.hpp>
 #include <poise/observe/snapshot.hpp>
@@ -48,9 +48,7 @@ namespace detail {
 [[nodiscard]] inline std::string as_number(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  std::array<char, 32> text{};
-  auto const end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-  return {text.data(), end};
+  return poise::detail::decimal(value);
 }
 [[nodiscard]] inline std::string as_number(std::uint64_t value) { return std::to_string(value); }
 [[nodiscard]] inline std::string as_number(std::optional<Duration> value) {

@@ -15,7 +15,6 @@
 // elsewhere can't read through a name that it made resolve to this machine (DNS rebinding).
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -25,11 +24,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <poise/base/address.hpp>
+#include <poise/base/ascii.hpp>
+#include <poise/base/percent.hpp>
 #include <poise/error.hpp>
 #include <poise/hashing/key.hpp>
 #include <poise/observe/json.hpp>
@@ -63,13 +63,8 @@ namespace detail {
 /// The byte at the front of a path, and how many characters stand for it: "%2F" is "/". A % that no
 /// two hexadecimal digits follow stands for itself.
 [[nodiscard]] inline std::pair<char, std::size_t> first_byte(std::string_view path) noexcept {
-  unsigned byte = 0;
-  auto const digits = path.substr(1, 2);
-  auto const [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
-  bool const encoded =
-      path[0] == '%' && digits.size() == 2 && error == std::errc{} && end == digits.data() + 2;
-  return encoded ? std::pair{static_cast<char>(byte), std::size_t{3}}
-                 : std::pair{path[0], std::size_t{1}};
+  auto const byte = poise::detail::percent_byte(path);
+  return byte ? std::pair{*byte, std::size_t{3}} : std::pair{path[0], std::size_t{1}};
 }
 /// A path that routes are found by.
 [[nodiscard]] inline std::string decoded_path(std::string_view path) {
@@ -97,39 +92,9 @@ inline std::string_view HttpRequest::below(std::string_view prefix) const noexce
 
 /// "a/b" -> "a%2Fb", as encodeURIComponent() of JavaScript does it; the text may be any bytes.
 [[nodiscard]] inline std::string percent_encoded(std::string_view text) {
-  constexpr std::string_view digits = "0123456789ABCDEF";
-  constexpr std::string_view plain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()";
-  std::string result;
-  for (char const letter : text) {
-    auto const byte = static_cast<unsigned char>(letter);
-    if (plain.find(letter) != std::string_view::npos) result += letter;
-    else ((result += '%') += digits[byte >> 4U]) += digits[byte & 15U];
-  }
-  return result;
+  return poise::detail::percent_encoded(text, "-_.!~*'()");
 }
-
-/// "a%2Fb" -> "a/b"; in queries also "+" -> " ". Empty if a % is not followed by two hexadecimal
-/// digits. The result may be any bytes.
-[[nodiscard]] inline std::optional<std::string> percent_decoded(std::string_view text,
-                                                                bool is_query) {
-  std::string result;
-  result.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      result += is_query && text[i] == '+' ? ' ' : text[i];
-      continue;
-    }
-    unsigned byte = 0;
-    auto const digits = text.substr(i + 1, 2);
-    auto const [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
-    if (error != std::errc{} || digits.size() != 2 || end != digits.data() + 2) return std::nullopt;
-    result += static_cast<char>(byte);
-    i += 2;
-  }
-  return result;
-}
+using poise::detail::percent_decoded;
 
 /// The parameters of a target's query, "?key=a&format=json", in order. Empty if one can't be
 /// decoded.
@@ -185,12 +150,7 @@ struct HandlerOptions {
 
 namespace detail {
 
-[[nodiscard]] inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  auto const lower = [](char letter) {
-    return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
-  };
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
+using poise::detail::equal_ignoring_case;
 
 /// "0.75" -> 750; from 1 on 1000. *Source* RFC 9110, 12.4.2.
 [[nodiscard]] inline int thousandths(std::string_view text) noexcept {
@@ -208,7 +168,7 @@ namespace detail {
 
 /// The quality that an Accept header gives a media type, in thousandths; 0 if it is not named.
 [[nodiscard]] inline int quality_of(std::string_view accept, std::string_view type) noexcept {
-  using key::detail::trimmed;
+  using poise::detail::trimmed;
   auto const cut = [](std::string_view& rest, char separator) {
     auto const part = rest.substr(0, rest.find(separator));
     rest.remove_prefix(std::min(rest.size(), part.size() + 1));

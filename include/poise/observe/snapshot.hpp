@@ -54,6 +54,13 @@ struct Requests {
     for (auto const count : completed) sum += count;
     return sum;
   }
+  /// Those that the backends are to blame for.
+  [[nodiscard]] std::uint64_t all_failures() const noexcept {
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < result_count; ++i)
+      if (is_failure(static_cast<Result>(i))) sum += completed[i];
+    return sum;
+  }
 };
 
 /// Latencies of attempts: how many and how long together never decrease.

@@ -40,13 +40,6 @@ inline std::string in_ms(Duration time) {
 inline std::string in_ms(std::optional<Duration> time) { return time ? in_ms(*time) : "-"; }
 inline std::string percent(double fraction) { return fixed(100 * fraction, 1); }
 
-inline std::uint64_t failures_of(Requests const& requests) noexcept {
-  std::uint64_t failures = 0;
-  for (std::size_t i = 0; i < result_count; ++i)
-    if (is_failure(static_cast<Result>(i))) failures += requests.completed[i];
-  return failures;
-}
-
 /// Columns as wide as their widest cell; the first one to the left, numbers to the right.
 class Columns {
  public:
@@ -105,7 +98,7 @@ inline Columns::Row row_of(std::string name, std::string_view state, std::string
           std::move(observed),
           std::to_string(requests.in_flight),
           std::to_string(requests.all_completed()),
-          std::to_string(failures_of(requests)),
+          std::to_string(requests.all_failures()),
           in_ms(recent.p50),
           in_ms(recent.p99)};
 }

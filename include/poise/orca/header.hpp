@@ -30,6 +30,7 @@
 #include <utility>
 #include <vector>
 
+#include <poise/base/ascii.hpp>
 #include <poise/base/base64.hpp>
 #include <poise/base/decimal.hpp>
 #include <poise/error.hpp>
@@ -43,17 +44,8 @@ using Reader = std::optional<Report> (*)(std::string_view text, std::string& err
 
 namespace detail {
 
-[[nodiscard]] inline bool is_same_name(std::string_view header, std::string_view lower_case) {
-  return std::ranges::equal(header, lower_case, [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + ('a' - 'A')) : a) == b;
-  });
-}
-
-[[nodiscard]] constexpr std::string_view trimmed(std::string_view text) noexcept {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  return text;
-}
+using poise::detail::equal_ignoring_case;
+using poise::detail::trimmed;
 
 // --- TEXT ----------------------------------------------------------------------------------------
 
@@ -192,8 +184,8 @@ inline void put(std::vector<Metric>& list, Metric metric) {
                                                        std::string_view value, std::string& error,
                                                        Reader json = nullptr) {
   error.clear();
-  bool const binary = detail::is_same_name(name, binary_header);
-  if (!binary && !detail::is_same_name(name, text_header)) return std::nullopt;
+  bool const binary = detail::equal_ignoring_case(name, binary_header);
+  if (!binary && !detail::equal_ignoring_case(name, text_header)) return std::nullopt;
   std::string const header{binary ? binary_header : text_header};
   if (value.size() > max_size) {
     error = header + " " + detail::too_large(value.size());
@@ -214,7 +206,7 @@ template <class Headers>
   error.clear();
   for (auto const wanted : {binary_header, text_header})
     for (auto const& [name, value] : headers)
-      if (detail::is_same_name(name, wanted)) return read_header(name, value, error, json);
+      if (detail::equal_ignoring_case(name, wanted)) return read_header(name, value, error, json);
   return std::nullopt;
 }
 

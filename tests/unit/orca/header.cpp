@@ -10,6 +10,7 @@
 #include <poise/orca/header.hpp>
 
 #include "support/catch.hpp"
+#include "unit/orca/examples.hpp"
 
 namespace unit_orca_header {
 
@@ -17,19 +18,6 @@ using namespace poise::orca;
 using namespace std::string_literals;
 
 namespace {
-
-/// That of Envoy's test/common/orca/orca_parser_test.cc, exampleOrcaLoadReport().
-Report envoys_example() {
-  Report report;
-  report.cpu_utilization = 0.7;
-  report.application_utilization = 0.8;
-  report.memory_utilization = 0.9;
-  report.eps = 2;
-  report.rps = 1000;
-  report.named_metrics = {{"bar", 0.2}, {"foo", 123}};
-  report.utilizations = {{"total", 0.5}};
-  return report;
-}
 
 Report read(std::string_view name, std::string_view value) {
   std::string error;
@@ -80,30 +68,25 @@ TEST_CASE("the example of Envoy's tests is read from each format") {
   CHECK(read("TEXT cpu_utilization=0.7,application_utilization=0.8,mem_utilization=0.9,"
              "rps_fractional=1000,eps=2,"
              "named_metrics.foo=123,named_metrics.bar=0.2,utilization.total=0.5") ==
-        envoys_example());
+        tests::envoys_report());
   CHECK(read("TEXT cpu_utilization:0.7,application_utilization:0.8,mem_utilization:0.9,"
              "rps_fractional:1000,eps:2,"
              "named_metrics.foo:123,named_metrics.bar:0.2,utilization.total:0.5") ==
-        envoys_example());
+        tests::envoys_report());
   // LegacyBinaryHeader and BinaryHeader: the bytes are those of protoc 3.21.12.
   auto const base64 =
       "CWZmZmZmZuY/Ec3MzMzMzOw/KhAKBXRvdGFsEQAAAAAAAOA/MQAAAAAAQI9AOQAAAAAAAABAQg4KA2JhchGamZmZ"
       "mZnJP0IOCgNmb28RAAAAAADAXkBJmpmZmZmZ6T8="s;
-  CHECK(read(binary_header, base64) == envoys_example());
-  CHECK(read("BIN " + base64) == envoys_example());
-  CHECK(read("BIN " + base64.substr(0, base64.size() - 1)) == envoys_example());
+  CHECK(read(binary_header, base64) == tests::envoys_report());
+  CHECK(read("BIN " + base64) == tests::envoys_report());
+  CHECK(read("BIN " + base64.substr(0, base64.size() - 1)) == tests::envoys_report());
 }
 
 TEST_CASE("what servers of gRPC send is read") {
   // Envoy's LegacyBinaryHeaderFromGrpcGo: captured from grpc-go, without padding and with it.
-  Report expected;
-  expected.cpu_utilization = 0.5;
-  expected.rps = 100;
-  expected.eps = 2;
-  expected.named_metrics = {{"rif", 4}};
-  for (auto const* value : {"CQAAAAAAAOA/MQAAAAAAAFlAOQAAAAAAAABAQg4KA3JpZhEAAAAAAAAQQA",
-                            "CQAAAAAAAOA/MQAAAAAAAFlAOQAAAAAAAABAQg4KA3JpZhEAAAAAAAAQQA=="})
-    CHECK(read("Endpoint-Load-Metrics-Bin", value) == expected);
+  std::string_view const padded = tests::grpc_gos_header;
+  for (auto const value : {padded.substr(0, padded.size() - 2), padded})
+    CHECK(read("Endpoint-Load-Metrics-Bin", value) == tests::grpc_gos_report());
   // grpc-go's orca/call_metrics_test.go, TestE2ECallMetricsUnary.
   Report unary;
   unary.cpu_utilization = 1;

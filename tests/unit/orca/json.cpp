@@ -11,6 +11,7 @@
 #include <poise/orca/json.hpp>
 
 #include "support/catch.hpp"
+#include "unit/orca/examples.hpp"
 
 namespace unit_orca_json {
 
@@ -34,14 +35,7 @@ std::string error_of(std::string const& json) {
 }  // namespace
 
 TEST_CASE("JSON is read with both spellings of names") {
-  Report expected;  // Envoy's orca_parser_test.cc, JsonHeader
-  expected.cpu_utilization = 0.7;
-  expected.application_utilization = 0.8;
-  expected.memory_utilization = 0.9;
-  expected.rps = 1000;
-  expected.eps = 2;
-  expected.named_metrics = {{"bar", 0.2}, {"foo", 123}};
-  expected.utilizations = {{"total", 0.5}};
+  auto const expected = tests::envoys_report();  // Envoy has it in JSON, too: JsonHeader
   CHECK(read(R"({"cpu_utilization": 0.7, "application_utilization": 0.8, "mem_utilization": 0.9, )"
              R"("rps_fractional": 1000, "eps": 2, "named_metrics": {"foo": 123,"bar": 0.2}, )"
              R"("utilization": {"total": 0.5}})") == expected);

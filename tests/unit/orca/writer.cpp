@@ -15,6 +15,7 @@
 #include <poise/random.hpp>
 
 #include "support/catch.hpp"
+#include "unit/orca/examples.hpp"
 
 namespace unit_orca_writer {
 
@@ -82,12 +83,7 @@ TEST_CASE("a report is written as people expect it") {
 }
 
 TEST_CASE("a report is written in base64 as grpc-go writes it, with padding") {
-  Report report;
-  report.cpu_utilization = 0.5;
-  report.rps = 100;
-  report.eps = 2;
-  report.named_metrics = {{"rif", 4}};
-  CHECK(to_binary_header(report) == "CQAAAAAAAOA/MQAAAAAAAFlAOQAAAAAAAABAQg4KA3JpZhEAAAAAAAAQQA==");
+  CHECK(to_binary_header(tests::grpc_gos_report()) == tests::grpc_gos_header);
 }
 
 TEST_CASE("what is written is read as it was: 10,000 random reports") {

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include <poise/base/ascii.hpp>
+#include <poise/base/percent.hpp>
 #include <poise/discovery/look.hpp>
 #include <poise/error.hpp>
 #include <poise/time.hpp>
@@ -105,21 +105,7 @@ class Conversation {
 
 /// For a path or a query: everything but letters, digits and -._~ becomes %XX.
 [[nodiscard]] inline std::string url_encoded(std::string_view text) {
-  constexpr std::string_view digits = "0123456789ABCDEF";
-  std::string result;
-  for (char const letter : text) {
-    auto const byte = static_cast<unsigned char>(letter);
-    bool const plain = poise::detail::is_letter_or_digit(letter) ||
-                       std::string_view{"-._~"}.find(letter) != std::string_view::npos;
-    if (plain) {
-      result += letter;
-    } else {
-      result += '%';
-      result += digits[byte >> 4U];
-      result += digits[byte & 15U];
-    }
-  }
-  return result;
+  return poise::detail::percent_encoded(text, "-._~");
 }
 
 }  // namespace poise::inline v0_1_0::discovery::json
